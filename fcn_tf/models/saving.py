@@ -1,0 +1,52 @@
+"""Models on the disk: a `.keras` file, or the run folder that holds it."""
+
+from pathlib import Path
+
+import keras
+
+from fcn_tf.errors import InputError
+from fcn_tf.files import written_whole
+from fcn_tf.models.fcn import FCN
+
+MODEL_FILE = "model.keras"
+
+
+def save_model(model, path):
+    """Saves under the float32 policy, so that every machine computes the same from it.
+
+    Args:
+        model: an `FCN` under any policy.
+        path: where to, ending in .keras; replaced only once the new file is whole.
+    """
+    if model.dtype_policy_name != "float32":
+        model = model.with_policy("float32")
+    with written_whole(path) as beside:
+        model.save(beside)
+
+
+def load_model(path):
+    """Loads a model in any process; no code from the file is run.
+
+    Args:
+        path: a `.keras` file or a run folder.
+
+    Returns:
+        An `FCN`.
+
+    Raises:
+        InputError: there is none, or it is not a model of this package.
+    """
+    path = Path(path)
+    file = path / MODEL_FILE if path.is_dir() else path
+    if not file.is_file():
+        raise InputError(
+            f"{path} is no model: give a run folder that holds {MODEL_FILE}, or a .keras file."
+        )
+    try:
+        model = keras.saving.load_model(file, compile=False, safe_mode=True)
+    except (ValueError, TypeError, OSError, KeyError) as error:
+        message = " ".join(str(error).split())
+        raise InputError(f"{file} cannot be loaded as a .keras file: {message}") from error
+    if not isinstance(model, FCN):
+        raise InputError(f"{file} holds a {type(model).__name__}, not an FCN of this package.")
+    return model
