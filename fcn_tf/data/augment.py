@@ -1,0 +1,108 @@
+"""Joint augmentation of an image and its mask: scale, crop, flip, colour.
+
+Every draw comes from a stateless generator keyed by the sample's seed, so a
+sample is augmented the same way whatever thread works on it. The operations
+run in graph mode inside `tf.data` and eagerly alike.
+"""
+
+import math
+
+import tensorflow as tf
+
+from fcn_tf.classes import MEAN_RGB, VOID
+
+
+def augment(image, mask, seed, *, crop_px=None, scale_range=(1.0, 1.0), flip=False, color=0.0):
+    """Draws one augmented view of a labelled image.
+
+    Args:
+        image: uint8 (H, W, 3), RGB.
+        mask: uint8 (H, W, 1), class indices and VOID.
+        seed: int (2,), the key of this sample's random numbers.
+        crop_px: (height, width) of the result, filled up with the mean colour
+            and VOID where the scaled image is smaller; None keeps the scaled size.
+        scale_range: (low, high), the scale is drawn log-uniformly between them.
+        flip: bool, mirror left to right in half of the draws.
+        color: float in [0, 1), brightness, contrast and saturation are each
+            multiplied by a number between 1 - color and 1 + color.
+
+    Returns:
+        image uint8 (h, w, 3) and mask uint8 (h, w, 1).
+    """
+    seeds = tf.unstack(tf.random.split(seed, 4))
+    image, mask = scale_and_crop(image, mask, seeds[0], crop_px, scale_range)
+    if flip:
+        mirrored = tf.random.stateless_uniform((), seeds[1]) < 0.5
+        image = tf.where(mirrored, tf.reverse(image, [1]), image)
+        mask = tf.where(mirrored, tf.reverse(mask, [1]), mask)
+    if color:
+        image = change_color(image, seeds[2], color)
+    return image, mask
+
+
+def scale_and_crop(image, mask, seed, crop_px, scale_range):
+    """Scales and crops at random; arguments and result as in `augment`.
+
+    The window is cut out of the source before it is scaled: the pixels that
+    would be dropped are never computed.
+    """
+    seeds = tf.unstack(tf.random.split(seed, 3))
+    low, high = (math.log(factor) for factor in scale_range)
+    scale = tf.exp(tf.random.stateless_uniform((), seeds[0], low, high))
+    size = tf.shape(image)[:2]
+    scaled = tf.maximum(1, to_int(to_float(size) * scale))
+    target = scaled if crop_px is None else tf.constant(crop_px)
+    window = tf.clip_by_value(to_int(to_float(target) / scale), 1, size)
+    result = tf.minimum(target, tf.maximum(1, to_int(to_float(window) * scale)))
+    start = random_offset(size - window, seeds[1])
+    before = random_offset(target - result, seeds[2])
+
+    def cut(x, method):
+        x = x[start[0] : start[0] + window[0], start[1] : start[1] + window[1]]
+        return to_uint8(tf.image.resize(x, result, method))
+
+    after = target - result - before
+    image = pad(cut(image, "bilinear"), before, after, MEAN_RGB)
+    mask = pad(cut(mask, "nearest"), before, after, (VOID,))
+    if crop_px is not None:
+        image.set_shape((*crop_px, 3))
+        mask.set_shape((*crop_px, 1))
+    return image, mask
+
+
+def pad(x, before, after, fill):
+    """Pads (H, W, C) with the C values of `fill`; `before` and `after` are int (2,)."""
+    paddings = tf.pad(tf.stack([before, after], axis=1), [[0, 1], [0, 0]])
+    fill = tf.constant(fill, x.dtype)
+    # The padding is 0 everywhere: shifted so that 0 stands for the fill.
+    return tf.pad(x - fill, paddings) + fill
+
+
+def change_color(image, seed, strength):
+    """Multiplies brightness, contrast and saturation by factors in 1 -+ strength."""
+    brightness, contrast, saturation = tf.unstack(
+        tf.random.stateless_uniform((3,), seed, 1 - strength, 1 + strength)
+    )
+    x = to_float(image) * brightness
+    mean = tf.reduce_mean(tf.image.rgb_to_grayscale(x))
+    x = (x - mean) * contrast + mean
+    gray = tf.image.rgb_to_grayscale(x)
+    return to_uint8((x - gray) * saturation + gray)
+
+
+def random_offset(room, seed):
+    """int (2,), each uniform in 0..room."""
+    draw = tf.random.stateless_uniform((2,), seed)
+    return tf.minimum(tf.cast(draw * to_float(room + 1), tf.int32), room)
+
+
+def to_float(x):
+    return tf.cast(x, tf.float32)
+
+
+def to_int(x):
+    return tf.cast(tf.round(x), tf.int32)
+
+
+def to_uint8(x):
+    return tf.cast(tf.clip_by_value(tf.round(to_float(x)), 0, 255), tf.uint8)

@@ -1,0 +1,124 @@
+"""From a data set's records to what the network is fed; the same for every data set.
+
+The same seed gives the same batches, whatever the number of threads: records
+are shuffled from the seed and each sample is augmented from the seed and its
+own number.
+"""
+
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+import fcn_tf.data.shapes  # noqa: F401 (registers the data set)
+from fcn_tf.classes import MEAN_RGB, VOID
+from fcn_tf.data.augment import augment
+from fcn_tf.data.folder import folder_source
+from fcn_tf.data.source import Source
+
+# Records are small (paths or encoded images), so whole data sets are shuffled.
+SHUFFLE_RECORDS = 20_000
+
+
+def open_source(config):
+    """The data set that a `DataConfig` names, prepared where it has to be.
+
+    Returns:
+        A `Source`.
+
+    Raises:
+        InputError: the user's files are not as they have to be.
+    """
+    if config.name == "folder":
+        return folder_source(config.data_dir, config.class_names, config.ignore_label)
+    return tfds_source(config.name, config.tfds_dir)
+
+
+def tfds_source(name, tfds_dir=None):
+    """A TFDS data set with `segmentation_mask`, generated or downloaded at the first call."""
+    builder = tfds.builder(name, data_dir=tfds_dir)
+    builder.download_and_prepare()
+    features = builder.info.features
+    pictures = [key for key, value in features.items() if isinstance(value, tfds.features.Image)]
+
+    def records(split):
+        return builder.as_dataset(
+            split,
+            decoders={key: tfds.decode.SkipDecoding() for key in pictures},
+            read_config=tfds.ReadConfig(try_autocache=False),
+        )
+
+    def decode(record):
+        return {
+            "image": features["image"].decode_example(record["image"]),
+            "segmentation_mask": features["segmentation_mask"].decode_example(
+                record["segmentation_mask"]
+            ),
+            "file_name": record["file_name"],
+        }
+
+    sizes = {split: info.num_examples for split, info in builder.info.splits.items()}
+    return Source(tuple(builder.info.metadata["class_names"]), sizes, records, decode)
+
+
+def training_batches(source, config, seed):
+    """An endless stream of augmented batches.
+
+    Args:
+        source: a `Source`.
+        config: a `DataConfig`.
+        seed: int, of the order and of the augmentation.
+
+    Returns:
+        A `tf.data.Dataset` of uint8 images (N, h, w, 3) and masks (N, h, w),
+        h and w being crop_px, or the largest of the batch: images are filled up
+        with the mean colour and masks with VOID.
+    """
+
+    def sample(number, record):
+        record = source.decode(record)
+        return augment(
+            record["image"],
+            record["segmentation_mask"],
+            tf.stack([tf.constant(seed, tf.int64), number]),
+            crop_px=config.crop_size_px,
+            scale_range=config.scale_range,
+            flip=config.flip,
+            color=config.color,
+        )
+
+    data = source.records("train").shuffle(SHUFFLE_RECORDS, seed).repeat().enumerate()
+    data = data.map(sample, tf.data.AUTOTUNE, deterministic=True)
+    if config.crop_size_px:
+        data = data.batch(config.batch_size, drop_remainder=True)
+    else:
+        data = pad_batch(data, config.batch_size)
+    data = data.map(lambda images, masks: (images, masks[..., 0]))
+    return data.prefetch(tf.data.AUTOTUNE)
+
+
+def pad_batch(data, batch_size):
+    """Batches of images of different sizes, padded at the bottom and the right."""
+    # Padding takes one value for all channels: one that no pixel has marks it.
+    outside = -1
+    data = data.map(lambda image, mask: (tf.cast(image, tf.int16), mask))
+    data = data.padded_batch(
+        batch_size,
+        padding_values=(tf.constant(outside, tf.int16), tf.constant(VOID, tf.uint8)),
+        drop_remainder=True,
+    )
+
+    def fill(images, masks):
+        images = tf.where(images == outside, tf.constant(MEAN_RGB, tf.int16), images)
+        return tf.cast(images, tf.uint8), masks
+
+    return data.map(fill)
+
+
+def whole_images(source, split):
+    """The images of a split one by one, unpadded, in a fixed order, none dropped.
+
+    Returns:
+        A `tf.data.Dataset` of dicts: `image` uint8 (H, W, 3),
+        `segmentation_mask` uint8 (H, W, 1) and `file_name`.
+    """
+    data = source.records(split).map(source.decode, tf.data.AUTOTUNE, deterministic=True)
+    return data.prefetch(tf.data.AUTOTUNE)

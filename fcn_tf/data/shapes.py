@@ -1,0 +1,202 @@
+"""`shapes`: generated scenes with masks, a TFDS data set that needs no download.
+
+Objects are told apart by their form alone: colour, texture and light are drawn
+from the same distributions for every class and for the background.
+"""
+
+from typing import ClassVar
+
+import numpy as np
+import tensorflow_datasets as tfds
+from PIL import Image, ImageDraw, ImageFilter
+
+from fcn_tf.classes import VOID
+
+CLASSES = ("background", "disc", "square", "triangle", "cross", "star", "ring")
+SPLIT_SIZES = {"train": 1000, "val": 200, "test": 200}
+
+# Changing the scenes asks for another seed and another version of the builder.
+SEED = 20150607
+
+SUPERSAMPLING = 4  # outlines are drawn at 4 times the size, for smooth edges
+SIDE_RANGE_PX = (96, 161)
+OBJECTS_RANGE = (5, 11)
+SMALLEST_PX = 6
+LARGEST_SHARE = 0.45  # of the shorter side
+RING_PX = 1  # width of the VOID ring around an object
+
+
+class Shapes(tfds.core.GeneratorBasedBuilder):
+    """Scenes of discs, squares, triangles, crosses, stars and rings.
+
+    Features: `image` uint8 (H, W, 3), `segmentation_mask` and `instance_mask`
+    uint8 (H, W, 1) with VOID around each object, `file_name`.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
+
+    def _info(self):
+        return self.dataset_info_from_configs(
+            description=__doc__,
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Image(shape=(None, None, 3), encoding_format="png"),
+                    "segmentation_mask": tfds.features.Image(
+                        shape=(None, None, 1), encoding_format="png"
+                    ),
+                    "instance_mask": tfds.features.Image(
+                        shape=(None, None, 1), encoding_format="png"
+                    ),
+                    "file_name": tfds.features.Text(),
+                }
+            ),
+            metadata=tfds.core.MetadataDict(class_names=list(CLASSES)),
+            license="Apache-2.0",
+        )
+
+    def _split_generators(self, dl_manager):
+        return {split: self._generate_examples(split) for split in SPLIT_SIZES}
+
+    def _generate_examples(self, split):
+        split_index = list(SPLIT_SIZES).index(split)
+        for index in range(SPLIT_SIZES[split]):
+            image, mask, instances = draw_scene(np.random.default_rng((SEED, split_index, index)))
+            yield (
+                index,
+                {
+                    "image": image,
+                    "segmentation_mask": mask[..., None],
+                    "instance_mask": instances[..., None],
+                    "file_name": f"{split}_{index:04d}.png",
+                },
+            )
+
+
+def draw_scene(rng):
+    """Draws one scene.
+
+    Args:
+        rng: numpy.random.Generator.
+
+    Returns:
+        image uint8 (H, W, 3), labels uint8 (H, W) and instances uint8 (H, W)
+        numbered from 1; both masks have VOID around each object.
+    """
+    height, width = rng.integers(*SIDE_RANGE_PX, size=2)
+    background = rng.uniform(0, 255, 3)
+    image = texture(rng, height, width, background)
+    labels = np.zeros((height, width), np.uint8)
+    instances = np.zeros((height, width), np.uint8)
+
+    largest = LARGEST_SHARE * min(height, width)
+    sizes = SMALLEST_PX * (largest / SMALLEST_PX) ** rng.random(rng.integers(*OBJECTS_RANGE))
+    # Large ones first: a small object in front of a large one stays visible.
+    for number, size in enumerate(sorted(sizes, reverse=True), start=1):
+        label = rng.integers(1, len(CLASSES))
+        alpha = outline(rng, CLASSES[label], size)
+        side = len(alpha)
+        top, left = rng.integers(-side // 4, np.array([height, width]) - side + side // 4 + 1)
+        window = np.s_[max(top, 0) : top + side, max(left, 0) : left + side]
+        alpha = alpha[max(-top, 0) :, max(-left, 0) :][
+            : height - max(top, 0), : width - max(left, 0)
+        ]
+
+        color = distinct_color(rng, image[window].mean((0, 1)))
+        surface = texture(rng, *alpha.shape, color)
+        image[window] += alpha[..., None] * (surface - image[window])
+        inside = alpha >= 0.5
+        around = dilate(inside, RING_PX) & ~inside
+        for mask, value in ((labels, label), (instances, number)):
+            mask[window][around] = VOID
+            mask[window][inside] = value
+
+    image *= lighting(rng, height, width)
+    image += rng.normal(0, rng.uniform(2, 10), image.shape)
+    return np.clip(np.round(image), 0, 255).astype(np.uint8), labels, instances
+
+
+def outline(rng, form, size_px):
+    """The coverage of each pixel by an object: float (s, s) in 0..1, with a free margin."""
+    side = int(np.ceil(size_px)) + 2 * (RING_PX + 1)
+    angle = rng.uniform(0, 2 * np.pi)
+    squeeze = rng.uniform(0.75, 1)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+
+    def polygon(points):
+        points = (np.asarray(points) * (1, squeeze)) @ turn * (size_px / 2) + side / 2
+        return [tuple(point) for point in points * SUPERSAMPLING]
+
+    canvas = Image.new("L", (side * SUPERSAMPLING,) * 2)
+    draw = ImageDraw.Draw(canvas)
+    draw.polygon(polygon(FORMS[form]), fill=255)
+    if form == "ring":
+        draw.polygon(polygon(FORMS["disc"] * 0.5), fill=0)
+    return np.asarray(canvas.resize((side, side), Image.Resampling.BOX), np.float32) / 255
+
+
+def regular(corners, radii=(1.0,)):
+    """Corners on circles around the origin, (n, 2), their radii taken in turn."""
+    angle = 2 * np.pi * np.arange(corners) / corners
+    radius = np.resize(radii, corners)
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+
+
+# Outlines in the unit circle. The arms of the cross are 0.56 wide.
+_CROSS = np.array(
+    [(0.28, 0.28), (0.28, 0.96), (-0.28, 0.96), (-0.28, 0.28), (-0.96, 0.28), (-0.96, -0.28)]
+)
+FORMS = {
+    "disc": regular(48),
+    "ring": regular(48),
+    "square": regular(4),
+    "triangle": regular(3),
+    "cross": np.concatenate([_CROSS, -_CROSS]),
+    "star": regular(10, (1.0, 0.42)),
+}
+
+
+def texture(rng, height, width, color):
+    """A surface of about the given colour: float32 (height, width, 3) in 0..255.
+
+    Flat, stripes, checks or clouds, of any size, angle and contrast.
+    """
+    kind = rng.choice(["flat", "stripes", "checks", "clouds"])
+    other = np.clip(color + rng.normal(0, 35, 3), 0, 255)
+    if kind == "flat":
+        pattern = np.full((height, width), 0.5)
+    elif kind == "clouds":
+        cells = rng.random(rng.integers(3, 13, 2)).astype(np.float32)
+        cells = Image.fromarray(cells).resize((width, height), Image.Resampling.BICUBIC)
+        pattern = np.clip(np.asarray(cells), 0, 1)
+    else:
+        period_px = rng.uniform(3, 16)
+        angle = rng.uniform(0, np.pi)
+        y, x = np.mgrid[:height, :width] * (2 * np.pi / period_px)
+        pattern = np.sin(x * np.cos(angle) + y * np.sin(angle))
+        if kind == "checks":
+            pattern = pattern * np.sin(y * np.cos(angle) - x * np.sin(angle))
+        pattern = np.clip(0.5 + 1.5 * pattern, 0, 1)
+    return (color + (other - color) * pattern[..., None]).astype(np.float32)
+
+
+def distinct_color(rng, color, distance=70):
+    """A colour at least `distance` away from the given one, so that every object can be seen."""
+    while True:
+        other = rng.uniform(0, 255, 3)
+        if np.linalg.norm(other - color) >= distance:
+            return other
+
+
+def lighting(rng, height, width):
+    """A slope of light across the image: float32 (height, width, 1) around 0.9."""
+    angle = rng.uniform(0, 2 * np.pi)
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    slope = rng.uniform(0, 0.25) * (x * np.cos(angle) + y * np.sin(angle))
+    return (rng.uniform(0.75, 1.05) * (1 + slope))[..., None].astype(np.float32)
+
+
+def dilate(mask, margin_px):
+    """A boolean mask grown by `margin_px` in all eight directions."""
+    grown = Image.fromarray(mask).convert("L").filter(ImageFilter.MaxFilter(2 * margin_px + 1))
+    return np.asarray(grown) > 0
