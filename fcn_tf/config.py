@@ -1,0 +1,236 @@
+"""What can be configured: frozen dataclasses, filled from YAML and the command line.
+
+Units stand in the names. Values are checked here, so that a Python caller and
+the command line meet the same messages.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from fcn_tf.errors import InputError
+
+# The names that the tables of `models` and `data` use too; a test holds them equal.
+Variant = Literal["fcn32s", "fcn16s", "fcn8s", "fcn8s_atonce"]
+Trunk = Literal["vgg16"]
+Upsampling = Literal["fixed", "learned", "learned_all"]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """The labelled images and how they are fed.
+
+    Args:
+        name: "shapes" (generated scenes) or "folder" (your own pairs); by
+            default folder where data_dir is given, else shapes.
+        data_dir: folder with your images and masks.
+        tfds_dir: where generated scenes are prepared; default TFDS' own,
+            ~/tensorflow_datasets.
+        class_names: names of the classes, in the order of their values, for a
+            data_dir without classes.txt.
+        ignore_label: the value in your masks that means "not labelled"; 255
+            always means that.
+        batch_size: images a step.
+        crop_px: size of the crops to train on, a side or [height, width];
+            by default whole images, padded to the largest of the batch.
+        scale_range: images are scaled at random between these two factors.
+        flip: mirror half of the images left to right.
+        color: brightness, contrast and saturation each vary by this fraction.
+    """
+
+    name: Literal["shapes", "folder"] | None = None
+    data_dir: str | None = None
+    tfds_dir: str | None = None
+    class_names: list[str] | None = None
+    ignore_label: int | None = None
+    batch_size: int = 4
+    crop_px: int | tuple[int, int] | None = None
+    scale_range: tuple[float, float] = (1.0, 1.0)
+    flip: bool = True
+    color: float = 0.0
+
+    def __post_init__(self):
+        _check(
+            self.ignore_label is None or 0 <= self.ignore_label <= 255,
+            "data.ignore_label",
+            self.ignore_label,
+            "between 0 and 255",
+        )
+        _check_positive("data.batch_size", self.batch_size)
+        for side in self.crop_size_px or ():
+            _check_positive("data.crop_px", side)
+        low, high = self.scale_range
+        _check(0 < low <= high, "data.scale_range", [low, high], "[low, high] with 0 < low <= high")
+        _check(0 <= self.color < 1, "data.color", self.color, "at least 0 and below 1")
+
+    @property
+    def crop_size_px(self):
+        """crop_px as (height, width), or None."""
+        return (self.crop_px, self.crop_px) if isinstance(self.crop_px, int) else self.crop_px
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network.
+
+    Args:
+        trunk: the classifier that it grows from.
+        width: multiplies the filters of the trunk's convolutions; 1 as published.
+        head_units: filters of fc6 and fc7; 4096 as published.
+        fc6_kernel: side of fc6's kernel, 7 as published or 1 for a light head.
+        dropout: rate after fc6 and fc7.
+        upsampling: which of the upsampling layers, bilinear at first, are
+            trained: none (fixed), all but the last (learned) or all (learned_all).
+    """
+
+    trunk: Trunk = "vgg16"
+    width: float = 1.0
+    head_units: int = 4096
+    fc6_kernel: int = 7
+    dropout: float = 0.5
+    upsampling: Upsampling = "learned"
+
+    def __post_init__(self):
+        _check(self.width > 0, "model.width", self.width, "above 0")
+        _check_positive("model.head_units", self.head_units)
+        _check(self.fc6_kernel % 2 == 1, "model.fc6_kernel", self.fc6_kernel, "odd: 7 or 1")
+        _check(0 <= self.dropout < 1, "model.dropout", self.dropout, "at least 0 and below 1")
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """The loss over the labelled pixels of a batch.
+
+    Args:
+        reduction: "mean" over the pixels, or "sum" over the pixels divided by
+            the number of images (Caffe's normalize: false).
+        class_weights: a factor for each class.
+    """
+
+    reduction: Literal["mean", "sum"] = "mean"
+    class_weights: list[float] | None = None
+
+    def __post_init__(self):
+        for weight in self.class_weights or ():
+            _check(weight >= 0, "loss.class_weights", self.class_weights, "0 or above, each")
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """The update rule.
+
+    Args:
+        name: "adamw", or "sgd" with momentum and L2 in the gradient.
+        learning_rate: its largest value.
+        momentum: of sgd.
+        weight_decay: of kernels; biases are left alone.
+        clip_norm: largest norm of the whole gradient; not clipped by default.
+        schedule: "constant", or "poly": (1 - step / max_steps) ** 0.9.
+        warmup_steps: steps over which the learning rate first rises from 0.
+        ema: decay of the running average of the weights, which is what is
+            evaluated and saved; 0 for none.
+    """
+
+    name: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: float = 1e-3
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    clip_norm: float | None = None
+    schedule: Literal["constant", "poly"] = "poly"
+    warmup_steps: int = 0
+    ema: float = 0.0
+
+    def __post_init__(self):
+        _check(self.learning_rate > 0, "optimizer.learning_rate", self.learning_rate, "above 0")
+        for key in ("momentum", "ema"):
+            value = getattr(self, key)
+            _check(0 <= value < 1, f"optimizer.{key}", value, "at least 0 and below 1")
+        for key in ("weight_decay", "warmup_steps"):
+            value = getattr(self, key)
+            _check(value >= 0, f"optimizer.{key}", value, "0 or above")
+        _check(
+            self.clip_norm is None or self.clip_norm > 0,
+            "optimizer.clip_norm",
+            self.clip_norm,
+            "above 0",
+        )
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The course of a run.
+
+    Args:
+        max_steps: steps in all.
+        eval_every_steps: steps between evaluations on val; the last step is
+            always evaluated. By default a tenth of max_steps.
+        log_every_steps: steps between lines in metrics.jsonl.
+        steps_per_call: steps in one call of the compiled loop; the progress
+            bar moves once a call.
+        precision: what the layers compute in; logits and loss are always float32.
+    """
+
+    max_steps: int = 10000
+    eval_every_steps: int | None = None
+    log_every_steps: int = 50
+    steps_per_call: int = 10
+    precision: Literal["float32", "mixed_bfloat16"] = "float32"
+
+    def __post_init__(self):
+        _check_positive("training.max_steps", self.max_steps)
+        if self.eval_every_steps is not None:
+            _check_positive("training.eval_every_steps", self.eval_every_steps)
+        _check_positive("training.log_every_steps", self.log_every_steps)
+        _check_positive("training.steps_per_call", self.steps_per_call)
+
+
+@dataclass(frozen=True)
+class Config:
+    """A run.
+
+    Args:
+        variant: fcn32s, fcn16s, fcn8s (coarse to fine) or fcn8s_atonce.
+        seed: of weights, shuffling, augmentation and dropout.
+        workdir: the run's folder; default runs/<config>-<variant>.
+        data: the labelled images.
+        model: the network.
+        loss: the loss.
+        optimizer: the update rule.
+        training: the course of the run.
+    """
+
+    variant: Variant = "fcn8s"
+    seed: int = 0
+    workdir: str | None = None
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def __post_init__(self):
+        _check(0 <= self.seed < 2**31, "seed", self.seed, "between 0 and 2147483647")
+        # Defaults that depend on other values are resolved here and not in the sections,
+        # whose own defaults jsonargparse shows and compares.
+        data, training = self.data, self.training
+        name = data.name or ("folder" if data.data_dir else "shapes")
+        if name == "folder":
+            allowed = "the folder of your images and masks"
+            _check(data.data_dir is not None, "data.data_dir", data.data_dir, allowed)
+        else:
+            allowed = f"left out with data.name={name}"
+            _check(data.data_dir is None, "data.data_dir", data.data_dir, allowed)
+        every_steps = training.eval_every_steps or math.ceil(training.max_steps / 10)
+        object.__setattr__(self, "data", replace(data, name=name))
+        object.__setattr__(self, "training", replace(training, eval_every_steps=every_steps))
+
+
+def _check_positive(key, value):
+    _check(value >= 1, key, value, "at least 1")
+
+
+def _check(condition, key, value, allowed):
+    if not condition:
+        raise InputError(f"{key}={value!r}: it must be {allowed}.")
