@@ -1,0 +1,110 @@
+"""Scores of a model on a data set, and the report of a run."""
+
+import sys
+from pathlib import Path
+
+import keras
+
+from fcn_tf.classes import voc_palette
+from fcn_tf.data import open_source, whole_images
+from fcn_tf.drawing import sample_sheet
+from fcn_tf.errors import InputError
+from fcn_tf.evaluation.evaluate import evaluate_predictions
+from fcn_tf.evaluation.report import scores_json, scores_table, write_figure, write_scores
+from fcn_tf.models import load_model
+from fcn_tf.predictor import labels_fn
+
+REPORT_DIR = "report"
+SHEET_SAMPLES = 6
+
+
+def evaluate(model_or_path, dataset):
+    """The paper's four scores of a model.
+
+    Args:
+        model_or_path: an `FCN`, a `.keras` file or a run folder.
+        dataset: an iterable of dicts with `image` uint8 (H, W, 3) and
+            `segmentation_mask` uint8 (H, W, 1), class indices and 255 for VOID:
+            `tfds.load("shapes", split="val")`, for example.
+
+    Returns:
+        dict of pixel_accuracy, mean_accuracy, mean_iou, frequency_weighted_iou
+        (fractions), class_iou (C,) and confusion_matrix int64 (C, C).
+
+    Raises:
+        InputError: there is no such model.
+    """
+    is_path = isinstance(model_or_path, (str, Path))
+    model = load_model(model_or_path) if is_path else model_or_path
+    predict = labels_fn(model)
+    return evaluate_predictions(
+        lambda example: predict(example["image"][None])[0], dataset, model.num_classes
+    )
+
+
+def report_model(path, data_config, split="val", out=None):
+    """Scores a model on a split, prints the table, and writes scores.json and a sample sheet.
+
+    Args:
+        path: a run folder or a `.keras` file.
+        data_config: a `DataConfig`.
+        split: "train", "val" or "test".
+        out: folder for the files; default `report/` in the run folder or
+            beside the file.
+
+    Returns:
+        The scores, as in scores.json.
+
+    Raises:
+        InputError: no such model or split, or classes that are not the model's.
+    """
+    model = load_model(path)
+    source = open_source(data_config)
+    size = source.split_sizes.get(split, 0)
+    if not size:
+        there = ", ".join(source.split_sizes)
+        raise InputError(f"The data set has no split {split}: there are {there}.")
+    if model.class_names is not None and tuple(model.class_names) != source.class_names:
+        raise InputError(
+            f"{path} knows the classes {', '.join(model.class_names)}, but the data set has "
+            f"{', '.join(source.class_names)}."
+        )
+    predict = labels_fn(model)
+    scores = evaluate_predictions(
+        lambda example: predict(example["image"][None])[0],
+        _with_progress(whole_images(source, split), size),
+        model.num_classes,
+    )
+    plain = scores_json(scores, source.class_names)
+    print(scores_table(plain))
+
+    out = Path(out) if out else _model_dir(path) / REPORT_DIR
+    write_scores(out / "scores.json", plain)
+    # Evenly spread over the split, since neighbours are often alike.
+    samples = whole_images(source, split).shard(-(-size // SHEET_SAMPLES), 0)
+    rows = [
+        {
+            "image": sample["image"],
+            "truth": sample["segmentation_mask"][..., 0],
+            "prediction": predict(sample["image"][None])[0].numpy(),
+            "title": sample["file_name"].decode(),
+        }
+        for sample in samples.as_numpy_iterator()
+    ]
+    palette = model.palette or voc_palette(model.num_classes)
+    write_figure(out / "sample_sheet.png", sample_sheet(rows, source.class_names, palette))
+    print(f"Written: {out / 'scores.json'}, {out / 'sample_sheet.png'}")
+    return plain
+
+
+def _model_dir(path):
+    return Path(path) if Path(path).is_dir() else Path(path).parent
+
+
+def _with_progress(images, size):
+    progress = keras.utils.Progbar(
+        size, unit_name="image", interval=0.05 if sys.stdout.isatty() else 30
+    )
+    for number, image in enumerate(images, start=1):
+        yield image
+        progress.update(number)

@@ -1,0 +1,288 @@
+"""The training loop: compiled calls of several steps, evaluations between them."""
+
+import math
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from fcn_tf.classes import VOID, voc_palette
+from fcn_tf.data import open_source, training_batches, whole_images
+from fcn_tf.drawing import colorize
+from fcn_tf.errors import InputError, RunError
+from fcn_tf.evaluation.evaluate import evaluate_predictions
+from fcn_tf.evaluation.metrics import SCORES, SegmentationMetrics
+from fcn_tf.evaluation.report import learning_curve, scores_json, write_figure
+from fcn_tf.models import build_fcn, save_model
+from fcn_tf.models.saving import MODEL_FILE
+from fcn_tf.training.averaging import WeightAverage
+from fcn_tf.training.losses import SegmentationLoss
+from fcn_tf.training.optimizers import l2_gradient, make_optimizer
+from fcn_tf.training.state import (
+    RunLog,
+    check_workdir,
+    create_run_dir,
+    default_workdir,
+)
+
+TENSORBOARD_SAMPLES = 4
+
+
+def train(config, workdir=None, callbacks=()):
+    """Trains a network and keeps the best one by the mean IU on val.
+
+    Args:
+        config: a `Config`.
+        workdir: the run's folder; default config.workdir, or the first free
+            runs/own-VARIANT.
+        callbacks: `keras.callbacks`. An epoch is the time between two evaluations;
+            its logs are loss and the four scores, and the same of val as val_loss,
+            val_mean_iou, …
+
+    Returns:
+        Path of the run's folder.
+
+    Raises:
+        InputError: the configuration or the data cannot be used; nothing was written.
+        RunError: the loss became NaN or infinite.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise InputError(
+            f"Training runs on Keras' TensorFlow backend, but KERAS_BACKEND is "
+            f"{keras.backend.backend()}: unset it."
+        )
+    workdir = Path(workdir or config.workdir or default_workdir(None, config.variant))
+    check_workdir(workdir)
+    keras.utils.set_random_seed(config.seed)
+    run = _Run(config, open_source(config.data))
+    create_run_dir(workdir, config)
+    print(f"Run folder: {workdir}", flush=True)
+    log = RunLog(workdir)
+    try:
+        _fit(run, workdir, log, callbacks)
+    finally:
+        log.close()
+        if log.lines:
+            write_figure(workdir / "report" / "learning_curve.png", learning_curve(log.lines))
+    return workdir
+
+
+class _Run:
+    """What a run computes with: the model, its loss, the compiled calls."""
+
+    def __init__(self, config, source):
+        num_classes = len(source.class_names)
+        class_weights = config.loss.class_weights
+        if class_weights is not None and len(class_weights) != num_classes:
+            raise InputError(
+                f"loss.class_weights has {len(class_weights)} numbers, but there are "
+                f"{num_classes} classes: {', '.join(source.class_names)}."
+            )
+        self.config = config
+        self.source = source
+        self.model = build_fcn(
+            config.variant,
+            num_classes,
+            trunk=config.model.trunk,
+            width=config.model.width,
+            head_units=config.model.head_units,
+            fc6_kernel=config.model.fc6_kernel,
+            dropout=config.model.dropout,
+            upsampling=config.model.upsampling,
+            class_names=source.class_names,
+            palette=voc_palette(num_classes).tolist(),
+            dtype=config.training.precision,
+        )
+        self.loss = SegmentationLoss(config.loss.reduction, class_weights)
+        self.optimizer = make_optimizer(config.optimizer, config.training.max_steps)
+        variables = self.model.trainable_variables
+        self.optimizer.build(variables)
+        self.average = WeightAverage(
+            variables if config.optimizer.ema else [], config.optimizer.ema
+        )
+        self.metrics = SegmentationMetrics(num_classes)
+        self.val_loss = keras.metrics.Mean()
+        batches = training_batches(source, config.data, config.seed)
+        self.train_call = _compile_train_call(self, iter(batches))
+        self.predict_call = _compile_predict_call(self)
+
+    def evaluate(self):
+        """What metrics.jsonl says of val, and a few predictions as pictures.
+
+        It is the averaged weights that are evaluated, where there are any.
+        """
+        self.val_loss.reset_state()
+        images = whole_images(self.source, "val")
+        with self.average.in_place():
+            scores = evaluate_predictions(self.predict, images, self.model.num_classes)
+            val_loss = float(self.val_loss.result())
+            samples = images.take(TENSORBOARD_SAMPLES).as_numpy_iterator()
+            pictures = {s["file_name"].decode(): self.picture(s) for s in samples}
+        plain = scores_json(scores, self.model.class_names)
+        del plain["confusion_matrix"]
+        return {"loss": val_loss, **plain}, pictures
+
+    def predict(self, example):
+        """Labels (H, W) of an image; adds to the loss on val."""
+        return self.predict_call(example["image"], example["segmentation_mask"][..., 0]).numpy()
+
+    def picture(self, example):
+        """Image, truth and prediction side by side, uint8 (H, 3 W, 3)."""
+        masks = [example["segmentation_mask"][..., 0], self.predict(example)]
+        colored = [colorize(mask, self.model.palette) for mask in masks]
+        return np.concatenate([example["image"], *colored], axis=1)
+
+
+def _compile_train_call(run, batches):
+    """A function of a number of steps that takes them and returns the loss of each."""
+    model, optimizer, weight_decay = run.model, run.optimizer, run.config.optimizer.weight_decay
+    variables = model.trainable_variables
+    l2 = weight_decay if run.config.optimizer.name == "sgd" else 0.0
+
+    def step():
+        images, masks = next(batches)  # (N, h, w, 3), (N, h, w)
+        with tf.GradientTape() as tape:
+            logits = model(images, training=True)  # (N, h, w, C)
+            loss = run.loss(masks, logits)
+        gradients = tape.gradient(loss, [v.value for v in variables])
+        if l2:
+            gradients = l2_gradient(gradients, variables, l2)
+        optimizer.apply(gradients, variables)
+        run.average.update(optimizer.iterations)
+        run.metrics.update_state(masks, logits)
+        return loss
+
+    @tf.function
+    def train_call(steps):
+        losses = tf.TensorArray(tf.float32, steps)
+        for index in tf.range(steps):
+            losses = losses.write(index, step())
+        return losses.stack()
+
+    return train_call
+
+
+def _compile_predict_call(run):
+    """A function of an image (H, W, 3) and its mask (H, W) to labels; adds up the loss."""
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec((None, None, 3), tf.uint8),
+            tf.TensorSpec((None, None), tf.uint8),
+        ]
+    )
+    def predict_call(image, mask):
+        logits = run.model(image[None], training=False)  # (1, H, W, C)
+        # An image without a label has no loss.
+        labelled = tf.cast(tf.reduce_any(mask != VOID), tf.float32)
+        run.val_loss.update_state(run.loss(mask[None], logits), sample_weight=labelled)
+        return tf.cast(tf.argmax(logits[0], axis=-1), tf.uint8)
+
+    return predict_call
+
+
+def _fit(run, workdir, log, callbacks):
+    """Runs the steps and the evaluations; writes the log and the best model."""
+    training = run.config.training
+    progress = _Progress(training.max_steps)
+    callbacks = keras.callbacks.CallbackList(list(callbacks), model=run.model)
+    best_iou = -math.inf
+    run.model.stop_training = False
+    callbacks.on_train_begin()
+    step, epoch = 0, 0
+    callbacks.on_epoch_begin(epoch)
+    for stop in _stops(training):
+        train_line = _train_until(stop, step, run, progress, callbacks)
+        step = stop
+        log.write({**_place(step, run), "split": "train", **train_line})
+        if step % training.eval_every_steps and step != training.max_steps:
+            continue
+        val_line, pictures = run.evaluate()
+        log.write({**_place(step, run), "split": "val", **val_line})
+        log.write_pictures(step, pictures)
+        val_iou = val_line["mean_iou"] or 0.0
+        progress.show(step, val_mean_iou=val_iou)
+        if val_iou > best_iou:
+            best_iou = val_iou
+            with run.average.in_place():
+                save_model(run.model, workdir / MODEL_FILE)
+        logs = {name: train_line[name] for name in ("loss", *SCORES)}
+        logs |= {f"val_{name}": val_line[name] for name in ("loss", *SCORES)}
+        callbacks.on_epoch_end(epoch, logs)
+        if run.model.stop_training or step == training.max_steps:
+            break
+        epoch += 1
+        callbacks.on_epoch_begin(epoch)
+    callbacks.on_train_end()
+
+
+def _train_until(stop, step, run, progress, callbacks):
+    """Takes the steps from `step` to `stop`; returns what metrics.jsonl says of them."""
+    run.metrics.reset_state()
+    losses = []
+    started = time.perf_counter()
+    while step < stop:
+        callbacks.on_train_batch_begin(step)
+        call_steps = min(run.config.training.steps_per_call, stop - step)
+        call_losses = run.train_call(tf.constant(call_steps)).numpy()
+        _check_finite(call_losses, step)
+        step += call_steps
+        losses.extend(call_losses)
+        images = len(losses) * run.config.data.batch_size
+        images_per_second = images / (time.perf_counter() - started)
+        scores = {name: float(value) for name, value in run.metrics.result().items()}
+        loss = float(np.mean(losses))
+        progress.show(step, loss=loss, mean_iou=scores["mean_iou"], images_per_s=images_per_second)
+        callbacks.on_train_batch_end(step - 1, {"loss": float(call_losses[-1])})
+    return {
+        "loss": loss,
+        "learning_rate": float(run.optimizer.learning_rate),
+        "images_per_second": round(images_per_second, 3),
+        **{name: None if math.isnan(value) else value for name, value in scores.items()},
+    }
+
+
+class _Progress:
+    """Keras' progress bar; in a log file a line every half minute."""
+
+    def __init__(self, max_steps):
+        self.values = {}
+        self.bar = keras.utils.Progbar(
+            max_steps,
+            interval=0.05 if sys.stdout.isatty() else 30,
+            stateful_metrics=["loss", "mean_iou", "images_per_s", "val_mean_iou"],
+        )
+
+    def show(self, step, **values):
+        """Moves the bar; a value stands until the next one of its name."""
+        new_line = "val_mean_iou" in values and step == self.bar.target
+        self.values |= values
+        if step < self.bar.target or new_line:
+            self.bar.update(step, list(self.values.items()), finalize=new_line)
+
+
+def _stops(training):
+    """The steps at which to log or to evaluate, in order; the last step is one."""
+    stops = {training.max_steps}
+    for every_steps in (training.log_every_steps, training.eval_every_steps):
+        stops.update(range(every_steps, training.max_steps, every_steps))
+    return sorted(stops)
+
+
+def _place(step, run):
+    """Where in the run a line of metrics.jsonl belongs."""
+    images = step * run.config.data.batch_size
+    return {"step": step, "epoch": round(images / run.source.split_sizes["train"], 4)}
+
+
+def _check_finite(losses, steps_before):
+    bad = np.flatnonzero(~np.isfinite(losses))
+    if bad.size:
+        raise RunError(
+            f"The loss became {losses[bad[0]]} at step {steps_before + bad[0] + 1}: lower "
+            "--optimizer.learning_rate, add --optimizer.warmup_steps or --optimizer.clip_norm. "
+            "The best model so far is kept."
+        )

@@ -1,0 +1,68 @@
+"""Update rules and learning-rate schedules."""
+
+import keras
+from keras import ops
+
+# Chen et al., DeepLab (arXiv 1606.00915), section 4.1: the "poly" policy.
+POLY_POWER = 0.9
+
+
+def make_optimizer(config, max_steps):
+    """The Keras optimizer that an `OptimizerConfig` describes.
+
+    AdamW decays kernels, decoupled. SGD leaves weight decay to `l2_gradient`:
+    Keras' own is decoupled, Caffe's is part of the gradient.
+
+    Args:
+        config: an `OptimizerConfig`.
+        max_steps: int, steps of the run.
+    """
+    schedule = Schedule(
+        config.learning_rate,
+        config.warmup_steps,
+        max_steps,
+        POLY_POWER if config.schedule == "poly" else 0.0,
+    )
+    if config.name == "sgd":
+        return keras.optimizers.SGD(
+            schedule, momentum=config.momentum, global_clipnorm=config.clip_norm
+        )
+    optimizer = keras.optimizers.AdamW(
+        schedule, weight_decay=config.weight_decay, global_clipnorm=config.clip_norm
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    return optimizer
+
+
+def l2_gradient(gradients, variables, weight_decay):
+    """Adds weight_decay * w to the gradient of every kernel; biases are left alone."""
+    return [
+        gradient if variable.name == "bias" else gradient + weight_decay * variable
+        for gradient, variable in zip(gradients, variables, strict=True)
+    ]
+
+
+@keras.saving.register_keras_serializable("fcn_tf")
+class Schedule(keras.optimizers.schedules.LearningRateSchedule):
+    """A linear rise over `warmup_steps`, times (1 - step / max_steps) ** power."""
+
+    def __init__(self, learning_rate, warmup_steps, max_steps, power):
+        super().__init__()
+        self.learning_rate = learning_rate
+        self.warmup_steps = warmup_steps
+        self.max_steps = max_steps
+        self.power = power
+
+    def __call__(self, step):
+        step = ops.cast(step, "float32")
+        rise = ops.minimum(1.0, (step + 1) / max(self.warmup_steps, 1))
+        rest = ops.maximum(0.0, 1 - step / self.max_steps)
+        return self.learning_rate * rise * rest**self.power
+
+    def get_config(self):
+        return {
+            "learning_rate": self.learning_rate,
+            "warmup_steps": self.warmup_steps,
+            "max_steps": self.max_steps,
+            "power": self.power,
+        }
