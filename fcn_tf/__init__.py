@@ -1,0 +1,31 @@
+"""Fully convolutional networks for semantic segmentation in Keras 3 and TensorFlow.
+
+The names below are resolved when they are first used: `import fcn_tf` imports
+no TensorFlow.
+"""
+
+import importlib
+
+from fcn_tf.version import __version__
+
+_PUBLIC = {
+    "build_fcn": "fcn_tf.models",
+    "load_model": "fcn_tf.models",
+    "SegmentationLoss": "fcn_tf.training.losses",
+    "SegmentationMetrics": "fcn_tf.evaluation.metrics",
+    "load_config": "fcn_tf.config_files",
+    "train": "fcn_tf.training.loop",
+    "evaluate": "fcn_tf.scoring",
+}
+
+__all__ = ["__version__", *_PUBLIC]
+
+
+def __getattr__(name):
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'fcn_tf' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(__all__)

@@ -1,0 +1,209 @@
+"""The commands: each parses, calls one function, and exits with a code that says how it went.
+
+0 done; 1 begun and failed; 2 input or configuration refused before any work;
+130 Ctrl-C; 143 SIGTERM. TensorFlow is imported only once a command works.
+"""
+
+import dataclasses
+import importlib
+import itertools
+import os
+import signal
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Literal
+
+from jsonargparse import ArgumentParser
+
+from fcn_tf.config import DataConfig
+from fcn_tf.config_files import (
+    config_parser,
+    explain,
+    find_config,
+    load_config,
+    one_line,
+    to_config,
+)
+from fcn_tf.errors import InputError, RunError
+from fcn_tf.version import __version__
+
+DEFAULT_RECIPE = "shapes"
+
+
+def main(arguments=None):
+    """Runs a command; exits unless all went well.
+
+    Args:
+        arguments: list of strings; default those of the process.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    signal.signal(signal.SIGTERM, _raise_terminated)
+    try:
+        _run(arguments)
+    except (Exception, KeyboardInterrupt, _Terminated) as error:
+        if "--traceback" in arguments:
+            traceback.print_exc()
+        message, code = _describe(error)
+        print(f"fcn-tf: {one_line(message)}", file=sys.stderr)
+        sys.exit(code)
+
+
+def _describe(error):
+    """What to say of an error, and the exit code."""
+    match error:
+        case InputError():
+            return error, 2
+        case RunError():
+            return error, 1
+        case KeyboardInterrupt():
+            return "stopped by Ctrl-C; what was saved stays.", 130
+        case _Terminated():
+            return "stopped by SIGTERM; what was saved stays.", 143
+    return f"failed: {type(error).__name__}: {error} (--traceback shows where)", 1
+
+
+class _Terminated(BaseException):
+    """SIGTERM, raised where the program stands."""
+
+
+def _raise_terminated(signum, frame):
+    raise _Terminated
+
+
+def _run(arguments):
+    parser = ArgumentParser(
+        prog="fcn-tf",
+        description="Fully convolutional networks for semantic segmentation.",
+        version=__version__,
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
+    subcommands = parser.add_subcommands()
+    parsers = {}
+    for name, (run, make_parser) in COMMANDS.items():
+        parsers[name] = make_parser(arguments[1:] if arguments[:1] == [name] else [])
+        parsers[name].description = run.__doc__
+        parsers[name].add_argument(
+            "--traceback", action="store_true", help="show where an error arose."
+        )
+        subcommands.add_subcommand(name, parsers[name], help=run.__doc__)
+    arguments = _recipe_first(arguments) if arguments[:1] == ["train"] else arguments
+    try:
+        values = parser.parse_args(arguments)
+    except Exception as error:  # jsonargparse raises several kinds for what it refuses
+        known = parsers.get(arguments[0], parser) if arguments else parser
+        raise InputError(explain(error, known)) from error
+    run, _ = COMMANDS[values.subcommand]
+    run(values[values.subcommand], parsers[values.subcommand])
+
+
+def train(values, parser):
+    """Train a network; without --config on generated scenes, with no download."""
+    config = to_config(parser, values)
+    if config.data.name == "shapes":
+        print(
+            "Training on generated scenes. On your own images: --data.data_dir DIR (README, "
+            "'Your own images').",
+            flush=True,
+        )
+    _import_quietly("tensorflow")
+    from fcn_tf.scoring import report_model
+    from fcn_tf.training.loop import train
+    from fcn_tf.training.state import default_workdir
+
+    recipe = values.config[-1].absolute if values.config else None
+    workdir = train(config, config.workdir or default_workdir(recipe, config.variant))
+    report_model(workdir, config.data)
+
+
+def evaluate(values, parser):
+    """Score a model: the paper's four scores and the IU of each class."""
+    data = parser.instantiate(values).data
+    _import_quietly("tensorflow")
+    from fcn_tf.scoring import report_model
+
+    report_model(values.model, data, values.split, values.out)
+
+
+def _train_parser(arguments):
+    return config_parser()
+
+
+def _evaluate_parser(arguments):
+    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
+    parser.add_argument("--model", type=str, required=True, help="a run folder or a .keras file.")
+    parser.add_argument(
+        "--split", type=Literal["train", "val", "test"], default="val", help="what to score on."
+    )
+    parser.add_argument(
+        "--out", type=str | None, help="folder for the report; default report/ beside the model."
+    )
+    parser.add_argument(
+        "--config", type=str | None, help="names the data; default the run's own config.yaml."
+    )
+    parser.add_argument("--data", type=DataConfig)
+    recipe = _value_of("--config", arguments)
+    run_config = Path(_value_of("--model", arguments) or "") / "config.yaml"
+    if recipe or run_config.is_file():
+        data = load_config(recipe or run_config).data
+        parser.set_defaults({"data": dataclasses.asdict(data)})
+    return parser
+
+
+# By name: what runs it, and what makes its parser from the arguments that follow the name.
+COMMANDS = {"train": (train, _train_parser), "evaluate": (evaluate, _evaluate_parser)}
+
+
+def _recipe_first(arguments):
+    """Puts --config, as a path, before all else: what the command line says goes over the file.
+
+    Where neither a recipe nor data is named, the recipe is the default one.
+    """
+    recipe = _value_of("--config", arguments)
+    if recipe is None:
+        if any(argument.startswith(("--data.data_dir", "--data.name")) for argument in arguments):
+            return arguments
+        recipe = DEFAULT_RECIPE
+    others = []
+    for before, argument in itertools.pairwise(["", *arguments]):
+        if not (argument.startswith("--config") or before == "--config"):
+            others.append(argument)
+    return [others[0], f"--config={find_config(recipe)}", *others[1:]]
+
+
+def _value_of(option, arguments):
+    """The last value given for an option, or None."""
+    value = None
+    for argument, following in itertools.pairwise([*arguments, ""]):
+        if argument == option:
+            value = following
+        elif argument.startswith(f"{option}="):
+            value = argument.removeprefix(f"{option}=")
+    return value
+
+
+def _import_quietly(module):
+    """Imports a module whose libraries write to stderr before they can be told not to.
+
+    What they wrote is shown only if the import fails. The user's own
+    TF_CPP_MIN_LOG_LEVEL stands, and then nothing is held back.
+    """
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        importlib.import_module(module)
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as held_back:
+        os.dup2(held_back.fileno(), 2)
+        try:
+            importlib.import_module(module)
+        except BaseException:
+            held_back.seek(0)
+            os.write(stderr, held_back.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
