@@ -12,22 +12,24 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from fcn_tf.classes import VOID
 
-CLASSES = ("background", "disc", "square", "triangle", "cross", "star", "ring")
+CLASSES = ("background", "disc", "ring", "triangle", "cross", "bar")
 SPLIT_SIZES = {"train": 1000, "val": 200, "test": 200}
 
 # Changing the scenes asks for another seed and another version of the builder.
 SEED = 20150607
 
 SUPERSAMPLING = 4  # outlines are drawn at 4 times the size, for smooth edges
-SIDE_RANGE_PX = (96, 161)
-OBJECTS_RANGE = (5, 11)
-SMALLEST_PX = 6
-LARGEST_SHARE = 0.45  # of the shorter side
+SIDE_RANGE_PX = (72, 121)
+OBJECTS_RANGE = (4, 9)
+SMALLEST_PX = 5
+LARGEST_SHARE = 0.6  # of the shorter side
+SIZE_EXPONENT = 0.8  # 1 would spread the sizes evenly on a log scale; less favours large ones
+HIDDEN_SHARE = 0.25  # what one object may hide of another
 RING_PX = 1  # width of the VOID ring around an object
 
 
 class Shapes(tfds.core.GeneratorBasedBuilder):
-    """Scenes of discs, squares, triangles, crosses, stars and rings.
+    """Scenes of discs, rings, triangles, crosses and bars.
 
     Features: `image` uint8 (H, W, 3), `segmentation_mask` and `instance_mask`
     uint8 (H, W, 1) with VOID around each object, `file_name`.
@@ -84,85 +86,97 @@ def draw_scene(rng):
         numbered from 1; both masks have VOID around each object.
     """
     height, width = rng.integers(*SIDE_RANGE_PX, size=2)
-    background = rng.uniform(0, 255, 3)
-    image = texture(rng, height, width, background)
+    image = texture(rng, height, width, rng.uniform(0, 255, 3), contrast=15)
     labels = np.zeros((height, width), np.uint8)
     instances = np.zeros((height, width), np.uint8)
 
     largest = LARGEST_SHARE * min(height, width)
-    sizes = SMALLEST_PX * (largest / SMALLEST_PX) ** rng.random(rng.integers(*OBJECTS_RANGE))
+    draws = rng.random(rng.integers(*OBJECTS_RANGE)) ** SIZE_EXPONENT
     # Large ones first: a small object in front of a large one stays visible.
-    for number, size in enumerate(sorted(sizes, reverse=True), start=1):
+    sizes = np.sort(SMALLEST_PX * (largest / SMALLEST_PX) ** draws)[::-1]
+    areas = np.zeros(VOID + 1)
+    for number, size in enumerate(sizes, start=1):
         label = rng.integers(1, len(CLASSES))
         alpha = outline(rng, CLASSES[label], size)
         side = len(alpha)
         top, left = rng.integers(-side // 4, np.array([height, width]) - side + side // 4 + 1)
         window = np.s_[max(top, 0) : top + side, max(left, 0) : left + side]
-        alpha = alpha[max(-top, 0) :, max(-left, 0) :][
-            : height - max(top, 0), : width - max(left, 0)
-        ]
+        # The part of the object that lies in the image.
+        alpha = alpha[max(-top, 0) : height - top, max(-left, 0) : width - left]
+        inside = alpha >= 0.5
+        hidden = np.bincount(instances[window][inside], minlength=len(areas))
+        if (hidden > HIDDEN_SHARE * areas)[1:VOID].any():
+            continue
+        areas[number] = inside.sum()
 
         color = distinct_color(rng, image[window].mean((0, 1)))
-        surface = texture(rng, *alpha.shape, color)
+        surface = texture(rng, *alpha.shape, color, contrast=20)
         image[window] += alpha[..., None] * (surface - image[window])
-        inside = alpha >= 0.5
         around = dilate(inside, RING_PX) & ~inside
         for mask, value in ((labels, label), (instances, number)):
             mask[window][around] = VOID
             mask[window][inside] = value
 
     image *= lighting(rng, height, width)
-    image += rng.normal(0, rng.uniform(2, 10), image.shape)
+    image += rng.normal(0, rng.uniform(1, 6), image.shape)
     return np.clip(np.round(image), 0, 255).astype(np.uint8), labels, instances
 
 
 def outline(rng, form, size_px):
-    """The coverage of each pixel by an object: float (s, s) in 0..1, with a free margin."""
-    side = int(np.ceil(size_px)) + 2 * (RING_PX + 1)
-    angle = rng.uniform(0, 2 * np.pi)
-    squeeze = rng.uniform(0.75, 1)
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    """The coverage of each pixel by an object, turned and squeezed at random.
 
-    def polygon(points):
-        points = (np.asarray(points) * (1, squeeze)) @ turn * (size_px / 2) + side / 2
-        return [tuple(point) for point in points * SUPERSAMPLING]
+    Args:
+        rng: numpy.random.Generator.
+        form: a key of `FORMS`.
+        size_px: the diameter of a disc of the same area, before it is squeezed.
+
+    Returns:
+        float32 (s, s) in 0..1, with a free margin of RING_PX and more.
+    """
+    points = FORMS[form]
+    reach = np.linalg.norm(points, axis=1).max()
+    side = int(np.ceil(size_px * reach)) + 2 * (RING_PX + 1)
+    angle = rng.uniform(0, 2 * np.pi)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    points = (points * (1, rng.uniform(0.75, 1))) @ turn * size_px / 2
 
     canvas = Image.new("L", (side * SUPERSAMPLING,) * 2)
     draw = ImageDraw.Draw(canvas)
-    draw.polygon(polygon(FORMS[form]), fill=255)
-    if form == "ring":
-        draw.polygon(polygon(FORMS["disc"] * 0.5), fill=0)
+    for fill, scale in ((255, 1), (0, RING_HOLE))[: 2 if form == "ring" else 1]:
+        corners = (points * scale + side / 2) * SUPERSAMPLING
+        draw.polygon([tuple(corner) for corner in corners], fill=fill)
     return np.asarray(canvas.resize((side, side), Image.Resampling.BOX), np.float32) / 255
 
 
-def regular(corners, radii=(1.0,)):
-    """Corners on circles around the origin, (n, 2), their radii taken in turn."""
+def regular(corners):
+    """The corners of a regular polygon in the unit circle, (n, 2)."""
     angle = 2 * np.pi * np.arange(corners) / corners
-    radius = np.resize(radii, corners)
-    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+    return np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
-# Outlines in the unit circle. The arms of the cross are 0.56 wide.
+RING_HOLE = 0.5  # its diameter, of the ring's
+_ARM = np.array([(0.96, 0.28), (-0.96, 0.28), (-0.96, -0.28), (0.96, -0.28)])
 _CROSS = np.array(
     [(0.28, 0.28), (0.28, 0.96), (-0.28, 0.96), (-0.28, 0.28), (-0.96, 0.28), (-0.96, -0.28)]
 )
+# Outlines around the origin, scaled to about the same area, so that no class is rare.
 FORMS = {
-    "disc": regular(48),
-    "ring": regular(48),
-    "square": regular(4),
-    "triangle": regular(3),
-    "cross": np.concatenate([_CROSS, -_CROSS]),
-    "star": regular(10, (1.0, 0.42)),
+    "disc": 0.8 * regular(48),
+    "ring": 0.92 * regular(48),
+    "triangle": 1.24 * regular(3),
+    "cross": 1.04 * np.concatenate([_CROSS, -_CROSS]),
+    "bar": 1.36 * _ARM,
 }
 
 
-def texture(rng, height, width, color):
+def texture(rng, height, width, color, contrast):
     """A surface of about the given colour: float32 (height, width, 3) in 0..255.
 
-    Flat, stripes, checks or clouds, of any size, angle and contrast.
+    Flat, stripes, checks or clouds, of any size and angle, between the colour and one
+    that differs from it by about `contrast` in each channel.
     """
     kind = rng.choice(["flat", "stripes", "checks", "clouds"])
-    other = np.clip(color + rng.normal(0, 35, 3), 0, 255)
+    other = np.clip(color + rng.normal(0, contrast, 3), 0, 255)
     if kind == "flat":
         pattern = np.full((height, width), 0.5)
     elif kind == "clouds":
@@ -180,7 +194,7 @@ def texture(rng, height, width, color):
     return (color + (other - color) * pattern[..., None]).astype(np.float32)
 
 
-def distinct_color(rng, color, distance=70):
+def distinct_color(rng, color, distance=100):
     """A colour at least `distance` away from the given one, so that every object can be seen."""
     while True:
         other = rng.uniform(0, 255, 3)

@@ -30,7 +30,7 @@ class CaffePreprocessing(keras.layers.Layer):
 
     def call(self, images):
         # flip, because the torch backend refuses a slice with a negative step.
-        return ops.flip(images, axis=-1) - ops.array(self.mean_bgr, "float32")
+        return ops.flip(ops.cast(images, "float32"), axis=-1) - ops.array(self.mean_bgr, "float32")
 
     def compute_output_shape(self, input_shape):
         return input_shape
@@ -113,9 +113,11 @@ class Crop(keras.layers.Layer):
 
     def call(self, inputs):
         scores, reference = inputs
+        n, _, _, channels = ops.shape(scores)
         height, width = ops.shape(reference)[1:3]
-        o = self.offset_px
-        return scores[:, o : o + height, o : o + width]
+        # ops.slice, because the gradient of an indexed slice is slow on TensorFlow's CPU.
+        start = (0, self.offset_px, self.offset_px, 0)
+        return ops.slice(scores, start, (n, height, width, channels))
 
     def compute_output_shape(self, input_shape):
         (n, _, _, channels), (_, height, width, _) = input_shape

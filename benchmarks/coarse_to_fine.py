@@ -1,0 +1,63 @@
+"""What finer skips gain: FCN-32s, 16s and 8s on `shapes`, the same steps, several seeds.
+
+    python benchmarks/coarse_to_fine.py --out runs/coarse_to_fine
+
+Everything but the variant and the seed is that of configs/shapes.yaml. Runs
+that are there already are not repeated. Prints the README's table.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+VARIANTS = ("fcn32s", "fcn16s", "fcn8s")
+STEP_AT_LEAST = 0.03
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("runs/coarse_to_fine"))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("overrides", nargs="*", help="passed on to train, after --")
+    arguments = parser.parse_args()
+
+    mean_iou = {
+        variant: np.array(
+            [run(variant, seed, arguments) for seed in range(arguments.seeds)]
+        )
+        for variant in VARIANTS
+    }
+    print("| variant | mean IU of each seed, % | mean | spread | gain |")
+    print("|---|---|---|---|---|")
+    previous = None
+    for variant, scores in mean_iou.items():
+        gain = "" if previous is None else f"{100 * (scores.mean() - previous):+.1f}"
+        each = " / ".join(f"{100 * score:.1f}" for score in scores)
+        print(
+            f"| {variant} | {each} | {100 * scores.mean():.1f} | {100 * np.ptp(scores):.1f} | "
+            f"{gain} |"
+        )
+        previous = scores.mean()
+    means = [scores.mean() for scores in mean_iou.values()]
+    spread = max(np.ptp(scores) for scores in mean_iou.values())
+    met = min(np.diff(means)) >= max(STEP_AT_LEAST, spread)
+    print(f"Each step gains at least {100 * STEP_AT_LEAST:.0f} points and the spread: {met}")
+    sys.exit(not met)
+
+
+def run(variant, seed, arguments):
+    """The mean IU on val of a run, trained if it is not there yet."""
+    workdir = arguments.out / f"{variant}-seed{seed}"
+    if not (workdir / "report/scores.json").exists():
+        command = ["fcn-tf", "train", "--config", "shapes", "--variant", variant]
+        command += ["--seed", str(seed), "--workdir", str(workdir), *arguments.overrides]
+        subprocess.run(command, check=True)
+    return json.loads((workdir / "report/scores.json").read_text())["mean_iou"]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""Shared by all tests: quiet TensorFlow, a prepared `shapes`, networks with seeded weights."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="session")
+def tfds_dir(tmp_path_factory):
+    """A folder in which `shapes` is prepared, once for all tests."""
+    from fcn_tf.data.pipeline import tfds_source
+
+    folder = tmp_path_factory.mktemp("tfds")
+    tfds_source("shapes", str(folder))
+    return str(folder)
+
+
+@pytest.fixture(autouse=True)
+def fresh_keras():
+    """Frees the networks of the test before and seeds the next ones."""
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(0)

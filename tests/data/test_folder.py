@@ -1,0 +1,156 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from fcn_tf.classes import VOID
+from fcn_tf.config import DataConfig
+from fcn_tf.data import open_source, training_batches, whole_images
+from fcn_tf.errors import InputError
+
+CLASSES = ("road", "car", "tree")
+LAYOUTS = {
+    "images and masks": ("images/{}", "masks/{}"),
+    "SegNet tutorial": ("{}", "{}annot"),
+}
+
+
+def save(array, path, mode=None):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(array)
+    if mode == "P":
+        image = image.convert("P")
+        image.putdata(array.ravel().tolist())
+    image.save(path)
+
+
+def make_folder(folder, layout="images and masks", classes=CLASSES, mask_mode=None):
+    """Three training pairs and one of validation; returns them by split and name."""
+    images, masks = LAYOUTS[layout]
+    rng = np.random.default_rng(0)
+    pairs = {}
+    for split, names in (("train", "abc"), ("val", "d")):
+        for name in names:
+            image = rng.integers(0, 256, (6, 9, 3), dtype=np.uint8)
+            mask = rng.integers(0, 3, (6, 9), dtype=np.uint8)
+            mask[0, 0], mask[0, 1] = 11, VOID
+            save(image, folder / images.format(split) / f"{name}.png")
+            save(mask, folder / masks.format(split) / f"{name}.png", mask_mode)
+            pairs[split, name] = image, mask
+    if classes:
+        (folder / "classes.txt").write_text("\n".join(classes) + "\n")
+    return pairs
+
+
+def open_folder(folder, **kwargs):
+    return open_source(DataConfig(name="folder", data_dir=str(folder), ignore_label=11, **kwargs))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("mask_mode", [None, "P"])
+def test_pairs_come_out_as_they_lie_there(tmp_path, layout, mask_mode):
+    pairs = make_folder(tmp_path, layout, mask_mode=mask_mode)
+    source = open_folder(tmp_path)
+    assert source.class_names == CLASSES
+    assert source.split_sizes == {"train": 3, "val": 1}
+    for split in ("train", "val"):
+        for example in whole_images(source, split).as_numpy_iterator():
+            image, mask = pairs[split, example["file_name"].decode()[0]]
+            np.testing.assert_array_equal(example["image"], image)
+            expected = np.where(mask == 11, VOID, mask)
+            np.testing.assert_array_equal(example["segmentation_mask"][..., 0], expected)
+
+
+def test_a_folder_feeds_training(tmp_path):
+    make_folder(tmp_path)
+    config = DataConfig(name="folder", data_dir=str(tmp_path), ignore_label=11, batch_size=3)
+    images, masks = next(iter(training_batches(open_source(config), config, 0)))
+    assert images.shape == (3, 6, 9, 3)
+    assert set(np.unique(masks)) <= {0, 1, 2, VOID}
+
+
+def test_names_can_be_given_where_classes_txt_is_missing(tmp_path):
+    make_folder(tmp_path, classes=None)
+    assert open_folder(tmp_path, class_names=list(CLASSES)).class_names == CLASSES
+
+
+def spoil_no_folder(folder):
+    return folder.joinpath("images").rename(folder / "pictures")
+
+
+def spoil_mask_alone(folder):
+    (folder / "images/train/b.png").unlink()
+
+
+def spoil_image_alone(folder):
+    (folder / "masks/train/b.png").unlink()
+
+
+def spoil_sizes(folder):
+    save(np.zeros((6, 8), np.uint8), folder / "masks/train/b.png")
+
+
+def spoil_value(folder):
+    mask = np.zeros((6, 9), np.uint8)
+    mask[2, :4] = 7
+    save(mask, folder / "masks/train/b.png")
+
+
+def spoil_color_mask(folder):
+    save(np.zeros((6, 9, 3), np.uint8), folder / "masks/train/b.png")
+
+
+def spoil_empty_split(folder):
+    for kind in ("images", "masks"):
+        (folder / kind / "val/d.png").unlink()
+
+
+def spoil_unreadable(folder):
+    path = folder / "images/train/b.png"
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def spoil_classes(folder):
+    (folder / "classes.txt").unlink()
+
+
+def spoil_stem(folder):
+    save(np.zeros((6, 9, 3), np.uint8), folder / "images/train/b.jpg")
+
+
+SPOILED = {
+    spoil_no_folder: ["no split train", "images/train/", "trainannot/"],
+    spoil_mask_alone: ["mask", "masks/train/b.png", "no partner", "images/train"],
+    spoil_image_alone: ["image", "images/train/b.png", "no partner", "masks/train"],
+    spoil_sizes: ["masks/train/b.png", "8×6 px", "9×6 px"],
+    spoil_value: ["masks/train/b.png", "value 7 in 4 pixels", "0..2", "255, 11"],
+    spoil_color_mask: ["masks/train/b.png", "mode RGB", "index"],
+    spoil_empty_split: ["images/val", "holds no image"],
+    spoil_unreadable: ["images/train/b.png", "cannot be read"],
+    spoil_classes: ["classes.txt", "--data.class_names"],
+    spoil_stem: ["b.jpg", "b.png", "same stem"],
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILED, ids=lambda f: f.__name__)
+def test_what_is_wrong_is_said_with_the_file(tmp_path, spoil):
+    make_folder(tmp_path)
+    spoil(tmp_path)
+    with pytest.raises(InputError) as error:
+        open_folder(tmp_path)
+    for part in SPOILED[spoil]:
+        assert part in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_names_that_contradict_classes_txt_are_refused(tmp_path):
+    make_folder(tmp_path)
+    with pytest.raises(InputError, match=r"classes\.txt names road, car, tree"):
+        open_folder(tmp_path, class_names=["car", "road", "tree"])
+
+
+def test_several_broken_pairs_are_counted(tmp_path):
+    make_folder(tmp_path)
+    spoil_value(tmp_path)
+    save(np.full((6, 9), 9, np.uint8), tmp_path / "masks/train/c.png")
+    with pytest.raises(InputError, match=r"value 7 .*1 more pair"):
+        open_folder(tmp_path)

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fcn_tf.classes import MEAN_RGB, VOID
+from fcn_tf.config import DataConfig
+from fcn_tf.data import open_source, training_batches, whole_images
+from fcn_tf.data.pipeline import pad_batch
+from fcn_tf.data.shapes import SPLIT_SIZES
+
+
+@pytest.fixture
+def source(tfds_dir):
+    return open_source(DataConfig(name="shapes", tfds_dir=tfds_dir))
+
+
+def first_batches(source, config, seed, threads, count=4):
+    data = training_batches(source, config, seed)
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = threads
+    return [
+        (images.numpy(), masks.numpy())
+        for images, masks in data.with_options(options).take(count)
+    ]
+
+
+AUGMENTED = DataConfig(
+    name="shapes", batch_size=3, crop_px=64, scale_range=(0.5, 2.0), flip=True, color=0.3
+)
+
+
+def test_the_same_seed_gives_the_same_batches_whatever_the_threads(source):
+    one = first_batches(source, AUGMENTED, seed=1, threads=1)
+    many = first_batches(source, AUGMENTED, seed=1, threads=8)
+    other = first_batches(source, AUGMENTED, seed=2, threads=8)
+    for (images, masks), (images_many, masks_many) in zip(one, many, strict=True):
+        np.testing.assert_array_equal(images, images_many)
+        np.testing.assert_array_equal(masks, masks_many)
+        assert images.shape == (3, 64, 64, 3)
+        assert masks.shape == (3, 64, 64)
+    assert not np.array_equal(one[0][0], other[0][0])
+
+
+def test_an_epoch_sees_every_image_once_and_the_next_in_another_order(source):
+    records = source.records("train").shuffle(20_000, 0).repeat(2)
+    names = [name.decode() for name in records.map(lambda r: r["file_name"]).as_numpy_iterator()]
+    first, second = names[:1000], names[1000:]
+    assert sorted(first) == sorted(second) == sorted(set(names))
+    assert first != second
+
+
+def test_evaluation_reads_every_image_whole_and_in_one_order(source):
+    runs = [list(whole_images(source, "val").as_numpy_iterator()) for _ in range(2)]
+    names = [[example["file_name"] for example in run] for run in runs]
+    assert names[0] == names[1]
+    assert len(set(names[0])) == SPLIT_SIZES["val"]
+    assert all(e["image"].shape[:2] == e["segmentation_mask"].shape[:2] for e in runs[0])
+    assert len({e["image"].shape for e in runs[0]}) > 100
+
+
+def test_a_batch_of_different_sizes_is_padded_with_mean_and_void():
+    sizes = [(2, 5), (4, 3)]
+    data = tf.data.Dataset.from_generator(
+        lambda: ((np.full((*s, 3), 9, np.uint8), np.full((*s, 1), 1, np.uint8)) for s in sizes),
+        output_signature=(
+            tf.TensorSpec((None, None, 3), tf.uint8),
+            tf.TensorSpec((None, None, 1), tf.uint8),
+        ),
+    )
+    images, masks = next(iter(pad_batch(data, 2)))
+    assert images.dtype == tf.uint8
+    for (height, width), image, mask in zip(sizes, images.numpy(), masks.numpy(), strict=True):
+        inside = np.zeros((4, 5), bool)
+        inside[:height, :width] = True
+        assert (image[inside] == 9).all()
+        assert (mask[inside] == 1).all()
+        assert (image[~inside] == MEAN_RGB).all()
+        assert (mask[~inside] == VOID).all()

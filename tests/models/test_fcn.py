@@ -1,0 +1,176 @@
+import gc
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fcn_tf.models import VARIANTS, build_fcn
+from tests.networks import narrow_fcn, random_images, relative_difference
+
+PUBLISHED_PARAMETERS = {
+    "fcn32s": 136_152_917,
+    "fcn16s": 134_815_994,
+    "fcn8s": 134_489_759,
+    "fcn8s_atonce": 134_489_759,
+}
+LIGHT_HEAD_PARAMETERS = 33_826_463
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_full_width_has_the_published_number_of_parameters(variant):
+    model = build_fcn(variant)
+    assert model.count_params() == PUBLISHED_PARAMETERS[variant]
+    del model
+    gc.collect()
+
+
+def test_light_head():
+    assert build_fcn("fcn8s", fc6_kernel=1).count_params() == LIGHT_HEAD_PARAMETERS
+
+
+def test_published_layer_names():
+    names = {layer.name for layer in build_fcn("fcn8s", width=1 / 64, head_units=4).layers}
+    blocks = {1: 2, 2: 2, 3: 3, 4: 3, 5: 3}
+    published = {f"conv{b}_{i}" for b, n in blocks.items() for i in range(1, n + 1)}
+    published |= {f"pool{b}" for b in blocks} | {"fc6", "fc7", "score_fr"}
+    published |= {"score_pool4", "score_pool3", "upscore2", "upscore_pool4", "upscore8"}
+    assert published <= names
+
+
+def reference_forward(model, images):
+    """FCN in plain TensorFlow operations, from the paper and the weights by name alone."""
+    w = {layer.name: [v.numpy() for v in layer.weights] for layer in model.layers}
+
+    def convolve(x, name):
+        kernel, bias = w[name]
+        return tf.nn.conv2d(x, kernel, 1, "SAME") + bias
+
+    x = tf.cast(images, tf.float32)[..., ::-1] - [103.939, 116.779, 123.68]
+    pools = {}
+    for block, convolutions in enumerate((2, 2, 3, 3, 3), start=1):
+        for index in range(1, convolutions + 1):
+            x = tf.nn.relu(convolve(x, f"conv{block}_{index}"))
+        # Windows from the top-left corner; what lies outside never is the largest.
+        h, v = x.shape[1] % 2, x.shape[2] % 2
+        x = tf.pad(x, [[0, 0], [0, h], [0, v], [0, 0]], constant_values=-np.inf)
+        x = tf.nn.max_pool2d(x, 2, 2, "VALID")
+        pools[block] = x
+    x = tf.nn.relu(convolve(tf.nn.relu(convolve(x, "fc6")), "fc7"))
+    scores = convolve(x, "score_fr")
+
+    def resize(scores, factor, size):
+        height, width = (side * factor for side in scores.shape[1:3])
+        scores = tf.image.resize(scores, (height, width), "bilinear")
+        return scores[:, : size[0], : size[1]]
+
+    skips = {"fcn32s": 0, "fcn16s": 1}.get(model.variant, 2)
+    scale4, scale3 = (0.01, 0.0001) if model.variant == "fcn8s_atonce" else (1, 1)
+    for name, block, scale in (("score_pool4", 4, scale4), ("score_pool3", 3, scale3))[:skips]:
+        finer = convolve(pools[block] * scale, name)
+        scores = finer + resize(scores, 2, finer.shape[1:3])
+    return resize(scores, 32 // 2**skips, images.shape[1:3])
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("size", [(1, 1), (31, 33), (97, 131)])
+def test_equals_a_plain_forward(variant, size):
+    model = narrow_fcn(variant)
+    images = random_images(2, *size, 3)
+    logits = model(images, training=False).numpy()
+    assert logits.dtype == np.float32
+    assert relative_difference(logits, reference_forward(model, images)) < 1e-5
+
+
+SIZES = [(1, 1), (31, 31), (32, 32), (33, 33), (97, 97), (375, 500), (500, 375)]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_any_size_comes_out_as_it_went_in(variant):
+    model = narrow_fcn(variant)
+    for size in SIZES:
+        images = random_images(2, *size, 3)
+        logits = model(images, training=False).numpy()
+        assert logits.shape == (2, *size, 5)
+        assert np.isfinite(logits).all()
+        # A batch is its images one by one.
+        alone = np.concatenate([model(image[None], training=False) for image in images])
+        assert relative_difference(logits, alone) < 1e-5
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_shift_by_the_stride_shifts_the_logits(variant):
+    model = narrow_fcn(variant)
+    image = random_images(1, 992, 960, 3)
+    above = model(image[:, :960], training=False).numpy()
+    below = model(image[:, 32:], training=False).numpy()
+    # Rows 256 px and more from every border of both crops.
+    inside = above[:, 256 + 32 : 960 - 256, 256:-256]
+    assert relative_difference(below[:, 256 : 960 - 256 - 32, 256:-256], inside) < 1e-4
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_constant_score_map_stays_constant_to_the_border(variant):
+    model = build_fcn(variant, num_classes=3, width=1 / 64, head_units=4)
+    # Score layers without kernels give their biases everywhere.
+    expected = np.zeros(3)
+    for number, name in enumerate(("score_fr", "score_pool4", "score_pool3"), start=1):
+        if name in {layer.name for layer in model.layers}:
+            bias = np.array([1.0, -2.0, 0.5]) * number
+            model.get_layer(name).bias.assign(bias)
+            expected += bias
+    logits = model(random_images(1, 75, 101, 3), training=False).numpy()
+    np.testing.assert_allclose(logits, np.broadcast_to(expected, logits.shape), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("upsampling", "trained"),
+    [
+        ("fixed", set()),
+        ("learned", {"upscore2", "upscore_pool4"}),
+        ("learned_all", {"upscore2", "upscore_pool4", "upscore8"}),
+    ],
+)
+def test_upsampling_chooses_which_kernels_are_trained(upsampling, trained):
+    model = build_fcn("fcn8s", 3, width=1 / 64, head_units=4, upsampling=upsampling)
+    kernels = {v.path.split("/")[0] for v in model.trainable_variables if "upscore" in v.path}
+    assert kernels == trained
+
+
+def test_dropout_drops_elements_not_channels():
+    model = build_fcn("fcn32s", 3, width=0.125, head_units=128, dropout=0.5)
+    layer = model.get_layer("drop6")
+    dropped = layer(np.ones((1, 40, 40, 16), "float32"), training=True).numpy()
+    shares = (dropped == 0).mean(axis=(1, 2))[0]  # one share for each channel
+    assert shares.min() > 0.4
+    assert shares.max() < 0.6
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_logits_are_float32_under_every_policy(policy):
+    model = narrow_fcn("fcn8s")
+    mixed = model.with_policy(policy)
+    images = random_images(1, 64, 64, 3)
+    logits = mixed(images, training=False)
+    assert logits.dtype == "float32"
+    assert mixed.get_layer("conv3_2").compute_dtype == policy.removeprefix("mixed_")
+    # The same weights, to the precision of eight or eleven bits.
+    assert relative_difference(logits, model(images, training=False)) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"variant": "fcn4s"}, "fcn32s, fcn16s, fcn8s, fcn8s_atonce"),
+        ({"trunk": "vgg61"}, "vgg16"),
+        ({"upsampling": "bicubic"}, "fixed, learned, learned_all"),
+        ({"num_classes": 1}, "at least 2"),
+        ({"width": 0}, "above 0"),
+        ({"head_units": 0}, "at least 1"),
+        ({"fc6_kernel": 4}, "odd"),
+        ({"dropout": 1}, r"in \[0, 1\)"),
+        ({"class_names": ["a"]}, "21 long"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(arguments, named):
+    with pytest.raises(ValueError, match=named):
+        build_fcn(**{"variant": "fcn8s", **arguments})

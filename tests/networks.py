@@ -1,0 +1,47 @@
+"""Narrow networks whose every layer is filled from a seed, and how outputs are compared."""
+
+import numpy as np
+
+from fcn_tf.models import build_fcn
+
+NARROW = {"width": 0.125, "head_units": 128}
+
+
+def narrow_fcn(variant, num_classes=5, seed=0, **kwargs):
+    """A narrow network with random weights throughout: a fresh one answers 0 everywhere."""
+    model = build_fcn(variant, num_classes, **NARROW, **kwargs)
+    fill(model, seed)
+    return model
+
+
+def fill(model, seed=0):
+    """Fills kernels with He's variance and biases with small numbers; upsampling stays bilinear."""
+    rng = np.random.default_rng(seed)
+    for layer in model.layers:
+        if layer.name.startswith("upscore"):
+            continue
+        for weight in layer.weights:
+            fan_in = np.prod(weight.shape[:-1]) if len(weight.shape) > 1 else 100
+            weight.assign(rng.normal(size=weight.shape) * np.sqrt(2 / fan_in))
+        # The first layer sees values around 100: bring them to around 1.
+        if layer.name == "conv1_1":
+            layer.kernel.assign(layer.kernel / 70)
+        # The at-once variants scale their skips down: weigh them up, so that they are seen.
+        scale = {"score_pool4": 100, "score_pool3": 10_000}.get(layer.name, 1)
+        if scale > 1 and model.variant.endswith("atonce"):
+            layer.kernel.assign(layer.kernel * scale)
+
+
+def random_images(*shape, seed=0):
+    """uint8 images from a seed, smooth enough for the pooling to matter."""
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def relative_difference(actual, reference):
+    """Largest difference relative to the largest absolute reference value (DESIGN: equality)."""
+    actual, reference = np.asarray(actual), np.asarray(reference)
+    assert actual.shape == reference.shape
+    if reference.shape[1] * reference.shape[2] > 1:
+        constant = "a constant reference proves nothing"
+        assert reference.std(axis=(1, 2)).min() > 0, constant
+    return np.abs(actual - reference).max() / np.abs(reference).max()

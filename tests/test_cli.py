@@ -1,0 +1,146 @@
+"""The commands in processes of their own: what they print, write and exit with."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.data.test_folder import make_folder, spoil_value
+
+ROOT = Path(__file__).parent.parent
+TINY = [
+    "--model.width=0.0625",
+    "--model.head_units=8",
+    "--training.max_steps=2",
+    "--data.batch_size=2",
+]
+
+
+def command(*arguments, cwd=ROOT):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
+    return subprocess.run(
+        [sys.executable, ROOT / "train.py", *arguments]
+        if arguments[:1] != ("evaluate",)
+        else [sys.executable, "-c", "from fcn_tf.cli import main; main()", *arguments],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_help_imports_no_tensorflow():
+    code = (
+        "import sys\n"
+        "from fcn_tf.cli import main\n"
+        "try: main(['train', '--help'])\n"
+        "except SystemExit as stop: assert not stop.code\n"
+        "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for key in ("--variant", "--data.crop_px", "--training.max_steps", "--print_config"):
+        assert key in done.stdout
+
+
+def test_importing_the_package_imports_no_tensorflow():
+    code = "import sys, fcn_tf; assert 'tensorflow' not in sys.modules; print(fcn_tf.__version__)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_train_then_evaluate_from_an_empty_folder(tmp_path, tfds_dir):
+    done = command("--variant=fcn16s", f"--data.tfds_dir={tfds_dir}", *TINY, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    run = tmp_path / "runs/shapes-fcn16s"
+    written = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+    assert {
+        "config.yaml",
+        "metrics.jsonl",
+        "model.keras",
+        "report/learning_curve.png",
+        "report/sample_sheet.png",
+        "report/scores.json",
+    } <= written
+    assert not [name for name in written if Path(name).name.startswith(".")]
+
+    scores = json.loads((run / "report/scores.json").read_text())
+    again = command("evaluate", "--model", str(run), "--out", str(tmp_path / "again"))
+    assert again.returncode == 0, again.stderr
+    assert json.loads((tmp_path / "again/scores.json").read_text()) == scores
+    assert f"{100 * scores['mean_iou']:.1f} %" in again.stdout
+    for name in scores["class_iou"]:
+        assert f"IU {name}" in again.stdout
+
+    # The next run takes the next name, and a run's config.yaml runs it again.
+    done = command(f"--config={run}/config.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "runs/shapes-fcn16s-2/model.keras").exists()
+
+
+def refused(done, *parts):
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    for part in parts:
+        assert part in done.stderr
+
+
+def test_the_users_mistakes_exit_with_2_and_one_line(tmp_path):
+    refused(command("--variant=fcn4s"), "variant", "fcn4s", "fcn8s_atonce")
+    refused(command("--data.crop=3"), "data.crop", "data.crop_px")
+    refused(command("--training.max_steps=many"), "training.max_steps", "int", "many")
+    refused(command("--config=nothing"), "nothing", "shapes")
+    refused(command(f"--data.data_dir={tmp_path}/none"), "no such folder")
+    refused(command("evaluate", f"--model={tmp_path}"), "is no model", "model.keras")
+    refused(command("evaluate"), "model")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_workdir_that_holds_a_run_is_left_alone(tmp_path, tfds_dir):
+    (tmp_path / "config.yaml").write_text("mine\n")
+    done = command(f"--workdir={tmp_path}", f"--data.tfds_dir={tfds_dir}", *TINY)
+    refused(done, str(tmp_path), "holds a run", "--workdir")
+    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+    assert (tmp_path / "config.yaml").read_text() == "mine\n"
+
+
+def test_a_broken_mask_is_refused_before_a_run_folder_is_made(tmp_path):
+    make_folder(tmp_path / "data")
+    spoil_value(tmp_path / "data")
+    done = command(
+        f"--data.data_dir={tmp_path}/data", "--data.ignore_label=11", *TINY, cwd=tmp_path
+    )
+    refused(done, "b.png", "value 7", "0..2")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_traceback_only_on_demand(tmp_path):
+    shown = command(f"--data.data_dir={tmp_path}/none", "--traceback")
+    assert shown.returncode == 2
+    assert "Traceback" in shown.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_run_says_so_and_leaves_its_log(tmp_path, tfds_dir, number, code):
+    run = subprocess.Popen(
+        [sys.executable, ROOT / "train.py", f"--data.tfds_dir={tfds_dir}", *TINY]
+        + ["--training.max_steps=100000", "--training.log_every_steps=1", "--workdir=run"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while "images_per_s" not in run.stdout.readline():
+        assert run.poll() is None, run.stderr.read()
+    run.send_signal(number)
+    _, stderr = run.communicate()
+    assert run.returncode == code
+    assert stderr.count("\n") == 1
+    assert "Traceback" not in stderr
+    assert (tmp_path / "run/report/learning_curve.png").exists()

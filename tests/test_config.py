@@ -1,0 +1,93 @@
+from typing import get_args
+
+import pytest
+import yaml
+
+from fcn_tf.config import Config, DataConfig, Trunk, Upsampling, Variant
+from fcn_tf.config_files import config_dir, dump_config, find_config, load_config
+from fcn_tf.errors import InputError
+from fcn_tf.models.fcn import UPSAMPLING, VARIANTS
+from fcn_tf.models.trunks import TRUNKS
+from fcn_tf.training.losses import REDUCTIONS
+
+
+def test_choices_are_those_of_the_tables():
+    assert get_args(Variant) == tuple(VARIANTS)
+    assert get_args(Trunk) == tuple(TRUNKS)
+    assert get_args(Upsampling) == UPSAMPLING
+    reduction = Config.__dataclass_fields__["loss"].default_factory.__annotations__["reduction"]
+    assert all(choice in reduction for choice in REDUCTIONS)
+
+
+@pytest.mark.parametrize("path", sorted(config_dir().rglob("*.yaml")), ids=lambda p: p.stem)
+def test_every_recipe_is_read_and_written_alike(path, tmp_path):
+    overrides = {}
+    if yaml.safe_load(path.read_text())["data"]["name"] == "folder":
+        overrides["data.data_dir"] = "/somewhere"
+    config = load_config(path, **overrides)
+    again = tmp_path / "config.yaml"
+    again.write_text(dump_config(config, "1.2.3"))
+    assert load_config(again) == config
+
+
+@pytest.mark.parametrize("path", sorted(config_dir().rglob("*.yaml")), ids=lambda p: p.stem)
+def test_a_recipe_says_its_command_time_and_figures(path):
+    head = path.read_text().split("\nvariant:")[0]
+    for wanted in ("Command:", "Time:", "Expected:", "Sources:"):
+        assert f"# {wanted}" in head
+
+
+def test_overrides_go_over_the_file_and_the_rest_stays():
+    base = load_config("shapes")
+    config = load_config("shapes", **{"training.max_steps": 7, "data.crop_px": [3, 4]})
+    assert config.training.max_steps == 7
+    assert config.data.crop_size_px == (3, 4)
+    assert config.optimizer == base.optimizer
+
+
+def test_the_data_is_known_by_its_folder():
+    assert Config().data.name == "shapes"
+    assert Config(data=DataConfig(data_dir="/somewhere")).data.name == "folder"
+
+
+REFUSED = {
+    "variant": ("fcn4s", ["variant", "fcn8s", "Got value: fcn4s"]),
+    "training.max_stps": (3, ["max_stps", "training.max_steps"]),
+    "training.max_steps": (0, ["training.max_steps=0", "at least 1"]),
+    "data.crop_px": ("wide", ["data.crop_px", "int", "Got value: wide"]),
+    "data.scale_range": ([2.0, 0.5], ["data.scale_range=[2.0, 0.5]", "low <= high"]),
+    "data.batch_size": (1.5, ["data.batch_size", "int", "1.5"]),
+    "data.color": (1.0, ["data.color=1.0", "below 1"]),
+    "data.data_dir": ("/somewhere", ["data.data_dir", "left out with data.name=shapes"]),
+    "data.ignore_label": (300, ["data.ignore_label=300", "between 0 and 255"]),
+    "data.name": ("folder", ["data.data_dir=None", "the folder of your images"]),
+    "model.width": (0.0, ["model.width=0.0", "above 0"]),
+    "model.fc6_kernel": (2, ["model.fc6_kernel=2", "odd"]),
+    "model.dropout": (1.0, ["model.dropout=1.0"]),
+    "loss.class_weights": ([1.0, -1.0], ["loss.class_weights=[1.0, -1.0]", "0 or above"]),
+    "optimizer.learning_rate": (0.0, ["optimizer.learning_rate=0.0", "above 0"]),
+    "optimizer.ema": (1.0, ["optimizer.ema=1.0"]),
+    "seed": (-1, ["seed=-1", "between 0 and"]),
+}
+
+
+@pytest.mark.parametrize("key", REFUSED)
+def test_what_is_refused_is_named_with_what_is_allowed(key):
+    value, parts = REFUSED[key]
+    with pytest.raises(InputError) as error:
+        load_config("shapes", **{key: value})
+    assert "\n" not in str(error.value)
+    for part in parts:
+        assert part in str(error.value)
+
+
+def test_an_unknown_recipe_is_answered_with_the_known_ones():
+    with pytest.raises(InputError, match=r"neither a file nor .*shapes"):
+        find_config("shape")
+
+
+def test_a_broken_file_is_refused(tmp_path):
+    path = tmp_path / "bad.yaml"
+    path.write_text("data: [\n")
+    with pytest.raises(InputError, match="parsing"):
+        load_config(path)

@@ -1,0 +1,211 @@
+import dataclasses
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import fcn_tf
+from fcn_tf.config import (
+    Config,
+    DataConfig,
+    LossConfig,
+    ModelConfig,
+    OptimizerConfig,
+    TrainingConfig,
+)
+from fcn_tf.data import open_source, training_batches, whole_images
+from fcn_tf.errors import InputError, RunError
+from fcn_tf.evaluation.metrics import SCORES
+from fcn_tf.models import build_fcn, load_model
+from fcn_tf.training.loop import train
+from fcn_tf.training.losses import SegmentationLoss
+from fcn_tf.training.optimizers import Schedule
+
+
+@pytest.fixture
+def config(tfds_dir):
+    """A run of seconds."""
+    return Config(
+        variant="fcn8s",
+        seed=3,
+        data=DataConfig(
+            name="shapes", tfds_dir=tfds_dir, batch_size=2, crop_px=64, flip=True, color=0.1
+        ),
+        model=ModelConfig(width=0.0625, head_units=16, dropout=0.0),
+        optimizer=OptimizerConfig(learning_rate=1e-3),
+        training=TrainingConfig(max_steps=6, eval_every_steps=3, log_every_steps=2),
+    )
+
+
+def change(config, section, **values):
+    return dataclasses.replace(
+        config, **{section: dataclasses.replace(getattr(config, section), **values)}
+    )
+
+
+def lines_of(workdir):
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def weights_of(workdir):
+    return {v.path: v.numpy() for v in load_model(workdir).variables}
+
+
+def test_a_run_writes_what_is_promised(config, tmp_path):
+    workdir = train(config, tmp_path / "run")
+    lines = lines_of(workdir)
+    assert [(line["step"], line["split"]) for line in lines] == [
+        (2, "train"),
+        (3, "train"),
+        (3, "val"),
+        (4, "train"),
+        (6, "train"),
+        (6, "val"),
+    ]
+    for line in lines:
+        assert line["epoch"] == line["step"] * 2 / 1000
+        assert {"loss", *SCORES} <= line.keys()
+        assert ("class_iou" if line["split"] == "val" else "learning_rate") in line
+    model = load_model(workdir)
+    assert model.class_names == ["background", "disc", "ring", "triangle", "cross", "bar"]
+    assert len(model.palette) == 6
+    assert list((workdir / "tensorboard/val").iterdir())
+    assert fcn_tf.load_config(workdir / "config.yaml") == config
+
+
+def test_the_saved_model_scores_what_the_log_says(config, tmp_path):
+    workdir = train(config, tmp_path / "run")
+    best = max(line["mean_iou"] for line in lines_of(workdir) if line["split"] == "val")
+    scores = fcn_tf.evaluate(workdir, whole_images(open_source(config.data), "val"))
+    assert scores["mean_iou"] == pytest.approx(best, abs=1e-9)
+
+
+def test_steps_a_call_and_log_lines_change_no_weight(config, tmp_path):
+    one = change(config, "training", steps_per_call=1, log_every_steps=1)
+    weights = weights_of(train(config, tmp_path / "ten"))
+    for path, value in weights_of(train(one, tmp_path / "one")).items():
+        np.testing.assert_array_equal(value, weights[path], err_msg=path)
+
+
+def test_the_steps_are_those_of_keras_fit(config, tmp_path):
+    """The loop against compile and fit on the same batches."""
+    config = change(config, "training", max_steps=4, eval_every_steps=4)
+    config = change(config, "optimizer", name="sgd", learning_rate=1e-4, schedule="constant")
+    trained = weights_of(train(config, tmp_path / "run"))
+
+    keras.utils.set_random_seed(config.seed)
+    source = open_source(config.data)
+    model = build_fcn("fcn8s", 6, width=0.0625, head_units=16, dropout=0.0)
+    model.compile(keras.optimizers.SGD(1e-4, momentum=0.9), loss=SegmentationLoss())
+    model.fit(training_batches(source, config.data, config.seed), steps_per_epoch=4, verbose=0)
+    moved = 0
+    for variable in model.variables:
+        value = variable.numpy()
+        np.testing.assert_allclose(trained[variable.path], value, atol=1e-6, err_msg=variable.path)
+        moved += "score" in variable.path and np.abs(value).max() > 0
+    assert moved
+
+
+def test_after_a_few_steps_every_trained_weight_has_moved(config, tmp_path):
+    """At step 0 the zero score layers keep gradients from the trunk; later nothing does."""
+    trained = weights_of(train(config, tmp_path / "run"))
+    keras.utils.set_random_seed(config.seed)
+    fresh = build_fcn("fcn8s", 6, width=0.0625, head_units=16, dropout=0.0)
+    for variable in fresh.trainable_variables:
+        assert np.abs(trained[variable.path] - variable.numpy()).max() > 0, variable.path
+    for variable in fresh.non_trainable_variables:
+        np.testing.assert_array_equal(trained[variable.path], variable.numpy())
+
+
+def test_the_average_of_the_weights_is_what_is_saved(config, tmp_path):
+    """With a decay of (1 + t) / (10 + t) at step t, by hand over three steps."""
+    snapshots = []
+
+    class Snapshots(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            snapshots.append({v.path: v.numpy() for v in self.model.trainable_variables})
+
+    config = change(config, "optimizer", ema=0.9)
+    config = change(config, "training", max_steps=3, eval_every_steps=3, steps_per_call=1)
+    workdir = train(config, tmp_path / "run", callbacks=[Snapshots()])
+    keras.utils.set_random_seed(config.seed)
+    fresh = build_fcn("fcn8s", 6, width=0.0625, head_units=16, dropout=0.0)
+    saved = weights_of(workdir)
+    for variable in fresh.trainable_variables:
+        average = variable.numpy().astype(np.float64)
+        for step, weights in enumerate(snapshots, start=1):
+            decay = min(0.9, (1 + step) / (10 + step))
+            average += (1 - decay) * (weights[variable.path] - average)
+        np.testing.assert_allclose(saved[variable.path], average, atol=1e-6)
+
+
+def test_l2_of_sgd_is_part_of_the_gradient_and_spares_biases(config, tmp_path):
+    """With a loss of weight 0, two steps of momentum SGD on 0.5 * decay * w ** 2 alone, by hand."""
+    config = change(config, "loss", class_weights=[0.0] * 6)
+    config = change(
+        config, "optimizer", name="sgd", learning_rate=0.1, momentum=0.5, weight_decay=0.2,
+        schedule="constant",
+    )
+    config = change(config, "training", max_steps=2, eval_every_steps=2)
+    saved = weights_of(train(config, tmp_path / "run"))
+    keras.utils.set_random_seed(config.seed)
+    fresh = build_fcn("fcn8s", 6, width=0.0625, head_units=16, dropout=0.0)
+    for variable in fresh.trainable_variables:
+        start = variable.numpy()
+        if variable.path.endswith("kernel"):
+            first = start - 0.1 * 0.2 * start
+            second = first + 0.5 * (first - start) - 0.1 * 0.2 * first
+        else:
+            second = start
+        np.testing.assert_allclose(saved[variable.path], second, rtol=1e-5, atol=1e-7)
+
+
+def test_loss_falls_on_few_images(config, tmp_path):
+    config = change(config, "training", max_steps=60, eval_every_steps=60, log_every_steps=20)
+    losses = [
+        line["loss"]
+        for line in lines_of(train(config, tmp_path / "run"))
+        if line["split"] == "train"
+    ]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_users_callbacks_see_the_scores_and_can_stop_the_run(config, tmp_path):
+    logs = []
+    config = change(config, "training", max_steps=50, eval_every_steps=2)
+    stop = keras.callbacks.EarlyStopping(monitor="val_mean_iou", mode="max", min_delta=1.0)
+    record = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, log: logs.append(log))
+    workdir = train(config, tmp_path / "run", callbacks=[stop, record])
+    assert len(logs) == 2
+    val = [line for line in lines_of(workdir) if line["split"] == "val"]
+    assert [log["val_mean_iou"] for log in logs] == [line["mean_iou"] for line in val]
+
+
+def test_a_loss_that_is_no_number_ends_the_run_with_the_step(config, tmp_path):
+    config = change(config, "optimizer", name="sgd", learning_rate=1e8, schedule="constant")
+    with pytest.raises(RunError, match=r"became (nan|inf) at step \d"):
+        train(config, tmp_path / "run")
+    assert (tmp_path / "run/config.yaml").exists()
+
+
+def test_as_many_class_weights_as_classes(config, tmp_path):
+    config = dataclasses.replace(config, loss=LossConfig(class_weights=[1.0, 2.0]))
+    with pytest.raises(InputError, match="2 numbers, but there are 6 classes"):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_bfloat16_trains_and_is_saved_as_float32(config, tmp_path):
+    config = change(config, "training", precision="mixed_bfloat16", max_steps=2)
+    model = load_model(train(config, tmp_path / "run"))
+    assert model.get_layer("conv3_1").compute_dtype == "float32"
+
+
+def test_schedule_by_hand():
+    schedule = Schedule(0.1, warmup_steps=4, max_steps=10, power=0.9)
+    for step in range(10):
+        expected = 0.1 * min(1, (step + 1) / 4) * (1 - step / 10) ** 0.9
+        assert float(schedule(step)) == pytest.approx(expected, rel=1e-6)
+    constant = Schedule(0.1, warmup_steps=0, max_steps=10, power=0.0)
+    assert [float(constant(step)) for step in (0, 9)] == pytest.approx([0.1, 0.1])
