@@ -19,16 +19,16 @@ STEP_AT_LEAST = 0.03
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/coarse_to_fine"))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("overrides", nargs="*", help="passed on to train, after --")
     arguments = parser.parse_args()
 
     mean_iou = {
-        variant: np.array(
-            [run(variant, seed, arguments) for seed in range(arguments.seeds)]
-        )
+        variant: np.array([run(variant, seed, arguments) for seed in range(arguments.seeds)])
         for variant in VARIANTS
     }
     print("| variant | mean IU of each seed, % | mean | spread | gain |")

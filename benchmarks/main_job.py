@@ -1,6 +1,6 @@
 """The newcomer's first command, timed whole: scenes prepared, trained, scored, drawn.
 
-    python benchmarks/main_job.py
+python benchmarks/main_job.py
 """
 
 import json
@@ -18,8 +18,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         subprocess.run(
-            ["fcn-tf", "train", "--variant", "fcn8s", f"--data.tfds_dir={folder}/tfds"]
-            + [f"--workdir={folder}/run"],
+            f"fcn-tf train --variant fcn8s --data.tfds_dir {folder}/tfds --workdir {folder}/run",
+            shell=True,
             check=True,
         )
         seconds = time.perf_counter() - started

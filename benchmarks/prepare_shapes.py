@@ -1,6 +1,6 @@
 """How long `shapes` takes to prepare, in a process that has already imported TFDS.
 
-    python benchmarks/prepare_shapes.py
+python benchmarks/prepare_shapes.py
 """
 
 import sys

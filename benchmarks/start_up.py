@@ -1,6 +1,6 @@
 """How fast the commands answer `--help`: the median of several starts.
 
-    python benchmarks/start_up.py
+python benchmarks/start_up.py
 """
 
 import statistics

@@ -73,7 +73,7 @@ def load_config(name=None, **overrides):
         changes = Namespace()
         for key, value in overrides.items():
             changes[key] = value
-        return to_config(parser, parser.parse_object(changes.as_dict(), cfg_base=base))
+        return to_config(parser, parser.parse_object(changes.as_dict(), namespace=base))
     except InputError:
         raise
     except Exception as error:  # jsonargparse raises several kinds for a value that it refuses

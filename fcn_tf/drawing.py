@@ -1,5 +1,7 @@
 """Label maps in colour, legends, sheets of samples."""
 
+import math
+
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -26,7 +28,7 @@ def colorize(labels, palette):
 
 
 def sample_sheet(samples, class_names, palette):
-    """A sheet with a row a sample: image, truth and prediction, and the legend below.
+    """A sheet of image, truth and prediction, two samples a row, and the legend below.
 
     Args:
         samples: dicts of `image` uint8 (H, W, 3), `truth` and `prediction`
@@ -37,23 +39,27 @@ def sample_sheet(samples, class_names, palette):
     Returns:
         A matplotlib Figure.
     """
-    columns = ("image", "truth", "prediction")
-    cell_in = 2.6
-    aspect = np.mean([s["image"].shape[0] / s["image"].shape[1] for s in samples])
-    legend_columns = 4
-    legend_in = 0.26 * (-(-(len(class_names) + 1) // legend_columns)) + 0.2
-    height_in = len(samples) * (cell_in * aspect + 0.25) + legend_in
-    figure = Figure(figsize=(cell_in * len(columns), height_in), layout="constrained")
-    axes = figure.subplots(len(samples), len(columns), squeeze=False)
-    for row, sample in zip(axes, samples, strict=True):
-        for axis, column in zip(row, columns, strict=True):
-            picture = sample[column]
-            axis.imshow(picture if column == "image" else colorize(picture, palette))
-            axis.set_axis_off()
-        row[0].set_title(sample["title"], fontsize=7, loc="left")
-    for axis, column in zip(axes[0, 1:], columns[1:], strict=True):
-        axis.set_title(column, fontsize=9)
+    parts = ("image", "truth", "prediction")
+    samples_per_row = min(2, len(samples))
+    columns = samples_per_row * len(parts)
+    rows = math.ceil(len(samples) / samples_per_row)
     entries = [*zip(class_names, palette, strict=True), ("void", VOID_COLOR)]
+    legend_columns = min(len(entries), 2 * columns)
+
+    cell_in = 1.9
+    aspect = np.mean([s["image"].shape[0] / s["image"].shape[1] for s in samples])
+    legend_in = 0.3 * math.ceil(len(entries) / legend_columns)
+    height_in = rows * (cell_in * aspect + 0.25) + legend_in
+    figure = Figure(figsize=(cell_in * columns, height_in), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for number, sample in enumerate(samples):
+        row, left = divmod(number, samples_per_row)
+        for axis, part in zip(axes[row, left * len(parts) :], parts, strict=False):
+            picture = sample[part]
+            axis.imshow(picture if part == "image" else colorize(picture, palette))
+            axis.set_title(sample["title"] if part == "image" else part, fontsize=7)
     handles = [
         Patch(facecolor=np.asarray(color) / 255, edgecolor="gray", label=name)
         for name, color in entries

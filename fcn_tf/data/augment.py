@@ -29,7 +29,8 @@ def augment(image, mask, seed, *, crop_px=None, scale_range=(1.0, 1.0), flip=Fal
     Returns:
         image uint8 (h, w, 3) and mask uint8 (h, w, 1).
     """
-    seeds = tf.unstack(tf.random.split(seed, 4))
+    image, mask = tf.convert_to_tensor(image), tf.convert_to_tensor(mask)
+    seeds = tf.unstack(tf.random.split(seed, 3))
     image, mask = scale_and_crop(image, mask, seeds[0], crop_px, scale_range)
     if flip:
         mirrored = tf.random.stateless_uniform((), seeds[1]) < 0.5

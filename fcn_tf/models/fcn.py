@@ -19,17 +19,26 @@ Skip = namedtuple("Skip", "endpoint score upscore scale")
 # The skips from coarse to fine, then the name and the factor of the last upsampling.
 Variant = namedtuple("Variant", "skips upscore factor")
 
-POOL4 = Skip("pool4", "score_pool4", "upscore2", 1.0)
-POOL3 = Skip("pool3", "score_pool3", "upscore_pool4", 1.0)
-
 VARIANTS = {
     "fcn32s": Variant((), "upscore", 32),
-    "fcn16s": Variant((POOL4,), "upscore16", 16),
-    "fcn8s": Variant((POOL4, POOL3), "upscore8", 8),
+    "fcn16s": Variant((Skip("pool4", "score_pool4", "upscore2", 1),), "upscore16", 16),
+    "fcn8s": Variant(
+        (
+            Skip("pool4", "score_pool4", "upscore2", 1),
+            Skip("pool3", "score_pool3", "upscore_pool4", 1),
+        ),
+        "upscore8",
+        8,
+    ),
     # Scaled so that the finer scores start as small as in the staged training; the
     # constants are those of the authors' voc-fcn8s-atonce.
     "fcn8s_atonce": Variant(
-        (POOL4._replace(scale=0.01), POOL3._replace(scale=0.0001)), "upscore8", 8
+        (
+            Skip("pool4", "score_pool4", "upscore2", 0.01),
+            Skip("pool3", "score_pool3", "upscore_pool4", 0.0001),
+        ),
+        "upscore8",
+        8,
     ),
 }
 

@@ -123,7 +123,7 @@ SPOILED = {
     spoil_image_alone: ["image", "images/train/b.png", "no partner", "masks/train"],
     spoil_sizes: ["masks/train/b.png", "8×6 px", "9×6 px"],
     spoil_value: ["masks/train/b.png", "value 7 in 4 pixels", "0..2", "255, 11"],
-    spoil_color_mask: ["masks/train/b.png", "mode RGB", "index"],
+    spoil_color_mask: ["masks/train/b.png", "mode RGB", "indices"],
     spoil_empty_split: ["images/val", "holds no image"],
     spoil_unreadable: ["images/train/b.png", "cannot be read"],
     spoil_classes: ["classes.txt", "--data.class_names"],

@@ -19,8 +19,7 @@ def first_batches(source, config, seed, threads, count=4):
     options = tf.data.Options()
     options.threading.private_threadpool_size = threads
     return [
-        (images.numpy(), masks.numpy())
-        for images, masks in data.with_options(options).take(count)
+        (images.numpy(), masks.numpy()) for images, masks in data.with_options(options).take(count)
     ]
 
 

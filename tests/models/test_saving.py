@@ -81,7 +81,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
     path.write_bytes(b"old")
     model = narrow_fcn("fcn32s")
     (tmp_path / f".model.{os.getpid()}.keras").mkdir()  # in the way of the new file
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match="model"):
         save_model(model, path)
     assert path.read_bytes() == b"old"
 

@@ -144,7 +144,12 @@ def test_l2_of_sgd_is_part_of_the_gradient_and_spares_biases(config, tmp_path):
     """With a loss of weight 0, two steps of momentum SGD on 0.5 * decay * w ** 2 alone, by hand."""
     config = change(config, "loss", class_weights=[0.0] * 6)
     config = change(
-        config, "optimizer", name="sgd", learning_rate=0.1, momentum=0.5, weight_decay=0.2,
+        config,
+        "optimizer",
+        name="sgd",
+        learning_rate=0.1,
+        momentum=0.5,
+        weight_decay=0.2,
         schedule="constant",
     )
     config = change(config, "training", max_steps=2, eval_every_steps=2)
