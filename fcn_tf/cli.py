@@ -17,7 +17,7 @@ from typing import Literal
 
 from jsonargparse import ArgumentParser
 
-from fcn_tf.config import DataConfig
+from fcn_tf.config import Config, DataConfig
 from fcn_tf.config_files import (
     config_parser,
     explain,
@@ -120,7 +120,7 @@ def train(values, parser):
 
 def evaluate(values, parser):
     """Score a model: the paper's four scores and the IU of each class."""
-    data = parser.instantiate(values).data
+    data = Config(data=parser.instantiate(values).data).data
     _import_quietly("tensorflow")
     from fcn_tf.scoring import report_model
 

@@ -219,9 +219,9 @@ class Config:
         if name == "folder":
             allowed = "the folder of your images and masks"
             _check(data.data_dir is not None, "data.data_dir", data.data_dir, allowed)
-        else:
-            allowed = f"left out with data.name={name}"
-            _check(data.data_dir is None, "data.data_dir", data.data_dir, allowed)
+        for key in {"folder": ("tfds_dir",)}.get(name, ("data_dir", "class_names", "ignore_label")):
+            value = getattr(data, key)
+            _check(value is None, f"data.{key}", value, f"left out with data.name={name}")
         every_steps = training.eval_every_steps or math.ceil(training.max_steps / 10)
         object.__setattr__(self, "data", replace(data, name=name))
         object.__setattr__(self, "training", replace(training, eval_every_steps=every_steps))

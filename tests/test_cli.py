@@ -100,6 +100,11 @@ def test_the_users_mistakes_exit_with_2_and_one_line(tmp_path):
     refused(command(f"--data.data_dir={tmp_path}/none"), "no such folder")
     refused(command("evaluate", f"--model={tmp_path}"), "is no model", "model.keras")
     refused(command("evaluate"), "model")
+    refused(
+        command("evaluate", f"--model={tmp_path}", "--data.name=shapes", "--data.data_dir=x"),
+        "data.data_dir",
+        "data.name=shapes",
+    )
     assert not list(tmp_path.iterdir())
 
 
@@ -128,7 +133,7 @@ def test_a_traceback_only_on_demand(tmp_path):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_stopped_run_says_so_and_leaves_its_log(tmp_path, tfds_dir, number, code):
+def test_a_stopped_run_says_so_and_leaves_its_model(tmp_path, tfds_dir, number, code):
     arguments = [f"--data.tfds_dir={tfds_dir}", *TINY, "--training.max_steps=100000"]
     arguments += ["--training.log_every_steps=1", "--workdir=run"]
     run = subprocess.Popen(
@@ -148,3 +153,5 @@ def test_a_stopped_run_says_so_and_leaves_its_log(tmp_path, tfds_dir, number, co
     assert stderr.count("\n") == 1
     assert "Traceback" not in stderr
     assert (tmp_path / "run/report/learning_curve.png").exists()
+    again = command("evaluate", "--model=run", f"--data.tfds_dir={tfds_dir}", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr

@@ -59,6 +59,7 @@ REFUSED = {
     "data.batch_size": (1.5, ["data.batch_size", "int", "1.5"]),
     "data.color": (1.0, ["data.color=1.0", "below 1"]),
     "data.data_dir": ("/somewhere", ["data.data_dir", "left out with data.name=shapes"]),
+    "data.class_names": (["a", "b"], ["data.class_names", "left out with data.name=shapes"]),
     "data.ignore_label": (300, ["data.ignore_label=300", "between 0 and 255"]),
     "data.name": ("folder", ["data.data_dir=None", "the folder of your images"]),
     "model.width": (0.0, ["model.width=0.0", "above 0"]),

@@ -9,26 +9,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from fcn_tf.classes import VOID, voc_palette
-from fcn_tf.data import open_source, training_batches, whole_images
-from fcn_tf.drawing import colorize
+from fcn_tf.data import open_source
 from fcn_tf.errors import InputError, RunError
-from fcn_tf.evaluation.evaluate import evaluate_predictions
-from fcn_tf.evaluation.metrics import SCORES, SegmentationMetrics
-from fcn_tf.evaluation.report import learning_curve, scores_json, write_figure
-from fcn_tf.models import build_fcn, save_model
+from fcn_tf.evaluation.metrics import SCORES
+from fcn_tf.evaluation.report import learning_curve, write_figure
+from fcn_tf.models import save_model
 from fcn_tf.models.saving import MODEL_FILE
-from fcn_tf.training.averaging import WeightAverage
-from fcn_tf.training.losses import SegmentationLoss
-from fcn_tf.training.optimizers import l2_gradient, make_optimizer
-from fcn_tf.training.state import (
-    RunLog,
-    check_workdir,
-    create_run_dir,
-    default_workdir,
-)
-
-TENSORBOARD_SAMPLES = 4
+from fcn_tf.training.run import Run
+from fcn_tf.training.state import RunLog, check_workdir, create_run_dir, default_workdir
 
 
 def train(config, workdir=None, callbacks=()):
@@ -40,7 +28,7 @@ def train(config, workdir=None, callbacks=()):
             runs/own-VARIANT.
         callbacks: `keras.callbacks`. An epoch is the time between two evaluations;
             its logs are loss and the four scores, and the same of val as val_loss,
-            val_mean_iou, …
+            val_mean_iou, …; a batch is a call of `training.steps_per_call` steps.
 
     Returns:
         Path of the run's folder.
@@ -57,131 +45,23 @@ def train(config, workdir=None, callbacks=()):
     workdir = Path(workdir or config.workdir or default_workdir(None, config.variant))
     check_workdir(workdir)
     keras.utils.set_random_seed(config.seed)
-    run = _Run(config, open_source(config.data))
+    run = Run(config, open_source(config.data))
     create_run_dir(workdir, config)
     print(f"Run folder: {workdir}", flush=True)
     log = RunLog(workdir)
     try:
         _fit(run, workdir, log, callbacks)
+    except Exception:
+        raise
+    except BaseException:  # stopped from outside, between two calls
+        if not (workdir / MODEL_FILE).exists():
+            _save(run, workdir)
+        raise
     finally:
         log.close()
         if log.lines:
             write_figure(workdir / "report" / "learning_curve.png", learning_curve(log.lines))
     return workdir
-
-
-class _Run:
-    """What a run computes with: the model, its loss, the compiled calls."""
-
-    def __init__(self, config, source):
-        num_classes = len(source.class_names)
-        class_weights = config.loss.class_weights
-        if class_weights is not None and len(class_weights) != num_classes:
-            raise InputError(
-                f"loss.class_weights has {len(class_weights)} numbers, but there are "
-                f"{num_classes} classes: {', '.join(source.class_names)}."
-            )
-        self.config = config
-        self.source = source
-        self.model = build_fcn(
-            config.variant,
-            num_classes,
-            trunk=config.model.trunk,
-            width=config.model.width,
-            head_units=config.model.head_units,
-            fc6_kernel=config.model.fc6_kernel,
-            dropout=config.model.dropout,
-            upsampling=config.model.upsampling,
-            class_names=source.class_names,
-            palette=voc_palette(num_classes).tolist(),
-            dtype=config.training.precision,
-        )
-        self.loss = SegmentationLoss(config.loss.reduction, class_weights)
-        self.optimizer = make_optimizer(config.optimizer, config.training.max_steps)
-        variables = self.model.trainable_variables
-        self.optimizer.build(variables)
-        self.average = WeightAverage(
-            variables if config.optimizer.ema else [], config.optimizer.ema
-        )
-        self.metrics = SegmentationMetrics(num_classes)
-        self.val_loss = keras.metrics.Mean()
-        batches = training_batches(source, config.data, config.seed)
-        self.train_call = _compile_train_call(self, iter(batches))
-        self.predict_call = _compile_predict_call(self)
-
-    def evaluate(self):
-        """What metrics.jsonl says of val, and a few predictions as pictures.
-
-        It is the averaged weights that are evaluated, where there are any.
-        """
-        self.val_loss.reset_state()
-        images = whole_images(self.source, "val")
-        with self.average.in_place():
-            scores = evaluate_predictions(self.predict, images, self.model.num_classes)
-            val_loss = float(self.val_loss.result())
-            samples = images.take(TENSORBOARD_SAMPLES).as_numpy_iterator()
-            pictures = {s["file_name"].decode(): self.picture(s) for s in samples}
-        plain = scores_json(scores, self.model.class_names)
-        del plain["confusion_matrix"]
-        return {"loss": val_loss, **plain}, pictures
-
-    def predict(self, example):
-        """Labels (H, W) of an image; adds to the loss on val."""
-        return self.predict_call(example["image"], example["segmentation_mask"][..., 0]).numpy()
-
-    def picture(self, example):
-        """Image, truth and prediction side by side, uint8 (H, 3 W, 3)."""
-        masks = [example["segmentation_mask"][..., 0], self.predict(example)]
-        colored = [colorize(mask, self.model.palette) for mask in masks]
-        return np.concatenate([example["image"], *colored], axis=1)
-
-
-def _compile_train_call(run, batches):
-    """A function of a number of steps that takes them and returns the loss of each."""
-    model, optimizer, weight_decay = run.model, run.optimizer, run.config.optimizer.weight_decay
-    variables = model.trainable_variables
-    l2 = weight_decay if run.config.optimizer.name == "sgd" else 0.0
-
-    def step():
-        images, masks = next(batches)  # (N, h, w, 3), (N, h, w)
-        with tf.GradientTape() as tape:
-            logits = model(images, training=True)  # (N, h, w, C)
-            loss = run.loss(masks, logits)
-        gradients = tape.gradient(loss, [v.value for v in variables])
-        if l2:
-            gradients = l2_gradient(gradients, variables, l2)
-        optimizer.apply(gradients, variables)
-        run.average.update(optimizer.iterations)
-        run.metrics.update_state(masks, logits)
-        return loss
-
-    @tf.function
-    def train_call(steps):
-        losses = tf.TensorArray(tf.float32, steps)
-        for index in tf.range(steps):
-            losses = losses.write(index, step())
-        return losses.stack()
-
-    return train_call
-
-
-def _compile_predict_call(run):
-    """A function of an image (H, W, 3) and its mask (H, W) to labels; adds up the loss."""
-
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec((None, None, 3), tf.uint8),
-            tf.TensorSpec((None, None), tf.uint8),
-        ]
-    )
-    def predict_call(image, mask):
-        logits = run.model(image[None], training=False)  # (1, H, W, C)
-        # An image without a label has no loss.
-        labelled = tf.cast(tf.reduce_any(mask != VOID), tf.float32)
-        run.val_loss.update_state(run.loss(mask[None], logits), sample_weight=labelled)
-        return tf.cast(tf.argmax(logits[0], axis=-1), tf.uint8)
-
-    return predict_call
 
 
 def _fit(run, workdir, log, callbacks):
@@ -207,8 +87,7 @@ def _fit(run, workdir, log, callbacks):
         progress.show(step, val_mean_iou=val_iou)
         if val_iou > best_iou:
             best_iou = val_iou
-            with run.average.in_place():
-                save_model(run.model, workdir / MODEL_FILE)
+            _save(run, workdir)
         logs = {name: train_line[name] for name in ("loss", *SCORES)}
         logs |= {f"val_{name}": val_line[name] for name in ("loss", *SCORES)}
         callbacks.on_epoch_end(epoch, logs)
@@ -217,6 +96,11 @@ def _fit(run, workdir, log, callbacks):
         epoch += 1
         callbacks.on_epoch_begin(epoch)
     callbacks.on_train_end()
+
+
+def _save(run, workdir):
+    with run.average.in_place():
+        save_model(run.model, workdir / MODEL_FILE)
 
 
 def _train_until(stop, step, run, progress, callbacks):

@@ -16,6 +16,7 @@ PUBLISHED_PARAMETERS = {
 LIGHT_HEAD_PARAMETERS = 33_826_463
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_full_width_has_the_published_number_of_parameters(variant):
     model = build_fcn(variant)

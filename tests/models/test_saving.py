@@ -30,25 +30,22 @@ if keras.backend.backend() != "tensorflow":
     assert "tensorflow" not in sys.modules
 """
 
-needs = {
-    backend: pytest.mark.skipif(
-        importlib.util.find_spec(backend) is None,
-        reason=f"needs {backend}: pip install 'fcn_tf[backends]'",
-    )
-    for backend in ("jax", "torch")
-}
+TOLERANCES = {"tensorflow": 1e-6, "jax": 1e-4, "torch": 1e-4}
 
 
-@pytest.mark.parametrize(
-    ("backend", "tolerance"),
-    [
-        ("tensorflow", 1e-6),
-        pytest.param("jax", 1e-4, marks=needs["jax"]),
-        pytest.param("torch", 1e-4, marks=needs["torch"]),
-    ],
-)
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_equal_outputs_in_a_new_process(variant, backend, tolerance, tmp_path):
+def cases():
+    """Every variant on every backend; fcn8s, which has all layers, in the quick suite."""
+    for backend in TOLERANCES:
+        missing = importlib.util.find_spec(backend) is None
+        reason = f"needs {backend}: pip install 'fcn_tf[backends]'"
+        for variant in VARIANTS:
+            marks = [pytest.mark.skipif(missing, reason=reason)]
+            marks += [] if variant == "fcn8s" else [pytest.mark.slow]
+            yield pytest.param(variant, backend, marks=marks)
+
+
+@pytest.mark.parametrize(("variant", "backend"), cases())
+def test_equal_outputs_in_a_new_process(variant, backend, tmp_path):
     model = narrow_fcn(
         variant, class_names=list("abcde"), palette=[(0, 0, 0), (1, 2, 3)] + [(9, 9, 9)] * 3
     )
@@ -65,7 +62,7 @@ def test_equal_outputs_in_a_new_process(variant, backend, tolerance, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     logits = np.load(paths[2])
-    assert relative_difference(logits, model(images, training=False)) < tolerance
+    assert relative_difference(logits, model(images, training=False)) < TOLERANCES[backend]
 
 
 def test_upsampling_that_was_learned_is_kept(tmp_path):
