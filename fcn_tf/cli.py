@@ -4,7 +4,6 @@
 130 Ctrl-C; 143 SIGTERM. TensorFlow is imported only once a command works.
 """
 
-import dataclasses
 import importlib
 import itertools
 import os
@@ -22,14 +21,15 @@ from fcn_tf.config_files import (
     config_parser,
     explain,
     find_config,
-    load_config,
     one_line,
+    parse_recipe,
     to_config,
 )
 from fcn_tf.errors import InputError, RunError
 from fcn_tf.version import __version__
 
 DEFAULT_RECIPE = "shapes"
+RUN_CONFIG = "config.yaml"
 
 
 def main(arguments=None):
@@ -39,11 +39,14 @@ def main(arguments=None):
         arguments: list of strings; default those of the process.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    # Taken out before parsing, so that it is no key of a recipe.
+    show_traceback = "--traceback" in arguments
+    arguments = [argument for argument in arguments if argument != "--traceback"]
     signal.signal(signal.SIGTERM, _raise_terminated)
     try:
         _run(arguments)
     except (Exception, KeyboardInterrupt, _Terminated) as error:
-        if "--traceback" in arguments:
+        if show_traceback:
             traceback.print_exc()
         message, code = _describe(error)
         print(f"fcn-tf: {one_line(message)}", file=sys.stderr)
@@ -84,10 +87,7 @@ def _run(arguments):
     parsers = {}
     for name, (run, make_parser) in COMMANDS.items():
         parsers[name] = make_parser(arguments[1:] if arguments[:1] == [name] else [])
-        parsers[name].description = run.__doc__
-        parsers[name].add_argument(
-            "--traceback", action="store_true", help="show where an error arose."
-        )
+        parsers[name].description = f"{run.__doc__} --traceback shows where an error arose."
         subcommands.add_subcommand(name, parsers[name], help=run.__doc__)
     arguments = _recipe_first(arguments) if arguments[:1] == ["train"] else arguments
     try:
@@ -109,13 +109,11 @@ def train(values, parser):
             flush=True,
         )
     _import_quietly("tensorflow")
-    from fcn_tf.scoring import report_model
     from fcn_tf.training.loop import train
     from fcn_tf.training.state import default_workdir
 
     recipe = values.config[-1].absolute if values.config else None
-    workdir = train(config, config.workdir or default_workdir(recipe, config.variant))
-    report_model(workdir, config.data)
+    train(config, config.workdir or default_workdir(recipe, config.variant))
 
 
 def evaluate(values, parser):
@@ -145,10 +143,12 @@ def _evaluate_parser(arguments):
     )
     parser.add_argument("--data", type=DataConfig)
     recipe = _value_of("--config", arguments)
-    run_config = Path(_value_of("--model", arguments) or "") / "config.yaml"
+    model = Path(_value_of("--model", arguments) or "")
+    run_config = (model if model.is_dir() else model.parent) / RUN_CONFIG
     if recipe or run_config.is_file():
-        data = load_config(recipe or run_config).data
-        parser.set_defaults({"data": dataclasses.asdict(data)})
+        # The file's values as they stand: whether they fit is judged with the command line's.
+        data = parse_recipe(recipe or run_config).data
+        parser.set_defaults({"data": data.as_dict()})
     return parser
 
 
@@ -163,7 +163,8 @@ def _recipe_first(arguments):
     """
     recipe = _value_of("--config", arguments)
     if recipe is None:
-        if any(argument.startswith(("--data.data_dir", "--data.name")) for argument in arguments):
+        own_images = _value_of("--data.data_dir", arguments)
+        if own_images or _value_of("--data.name", arguments) == "folder":
             return arguments
         recipe = DEFAULT_RECIPE
     others = []

@@ -93,9 +93,12 @@ class ModelConfig:
     upsampling: Upsampling = "learned"
 
     def __post_init__(self):
-        _check(self.width > 0, "model.width", self.width, "above 0")
+        _check(
+            self.width >= 1 / 64, "model.width", self.width, "at least 1/64: one filter in conv1"
+        )
         _check_positive("model.head_units", self.head_units)
-        _check(self.fc6_kernel % 2 == 1, "model.fc6_kernel", self.fc6_kernel, "odd: 7 or 1")
+        odd = self.fc6_kernel >= 1 and self.fc6_kernel % 2 == 1
+        _check(odd, "model.fc6_kernel", self.fc6_kernel, "odd: 7 or 1")
         _check(0 <= self.dropout < 1, "model.dropout", self.dropout, "at least 0 and below 1")
 
 

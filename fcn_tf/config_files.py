@@ -68,15 +68,30 @@ def load_config(name=None, **overrides):
         InputError: no such file, an unknown key, a wrong type, a value out of range.
     """
     parser = config_parser()
+    base = parse_recipe(name) if name else parser.get_defaults()
+    changes = Namespace()
+    for key, value in overrides.items():
+        changes[key] = value
     try:
-        base = parser.parse_path(find_config(name)) if name else parser.get_defaults()
-        changes = Namespace()
-        for key, value in overrides.items():
-            changes[key] = value
         return to_config(parser, parser.parse_object(changes.as_dict(), namespace=base))
     except InputError:
         raise
     except Exception as error:  # jsonargparse raises several kinds for a value that it refuses
+        raise InputError(explain(error, parser)) from error
+
+
+def parse_recipe(name):
+    """The values of a recipe, types checked, as a jsonargparse Namespace.
+
+    Raises:
+        InputError: no such file, an unknown key, a wrong type.
+    """
+    parser = config_parser()
+    try:
+        return parser.parse_path(find_config(name))
+    except InputError:
+        raise
+    except Exception as error:  # as above
         raise InputError(explain(error, parser)) from error
 
 

@@ -43,43 +43,55 @@ def evaluate(model_or_path, dataset):
 
 
 def report_model(path, data_config, split="val", out=None):
-    """Scores a model on a split, prints the table, and writes scores.json and a sample sheet.
+    """Scores a model on a split of a data set and writes the report; see `write_report`.
 
     Args:
         path: a run folder or a `.keras` file.
         data_config: a `DataConfig`.
         split: "train", "val" or "test".
         out: folder for the files; default `report/` in the run folder or
-            beside the file.
-
-    Returns:
-        The scores, as in scores.json.
+            beside the file, and `report/SPLIT/` for another split than val.
 
     Raises:
         InputError: no such model or split, or classes that are not the model's.
     """
     model = load_model(path)
     source = open_source(data_config)
-    size = source.split_sizes.get(split, 0)
-    if not size:
+    if not source.split_sizes.get(split):
         there = ", ".join(source.split_sizes)
         raise InputError(f"The data set has no split {split}: there are {there}.")
-    if model.class_names is not None and tuple(model.class_names) != source.class_names:
+    known = model.class_names or [f"class {index}" for index in range(model.num_classes)]
+    same = model.class_names is None or tuple(known) == source.class_names
+    if not same or len(known) != len(source.class_names):
         raise InputError(
-            f"{path} knows the classes {', '.join(model.class_names)}, but the data set has "
+            f"{path} knows the classes {', '.join(known)}, but the data set has "
             f"{', '.join(source.class_names)}."
         )
+    folder = Path(path) if Path(path).is_dir() else Path(path).parent
+    default = folder / REPORT_DIR / ("" if split == "val" else split)
+    write_report(model, source, split, Path(out) if out else default)
+
+
+def write_report(model, source, split, out):
+    """Prints the scores; writes scores.json and sample_sheet.png.
+
+    Args:
+        model: an `FCN`.
+        source: a `Source` with the model's classes.
+        split: one of its splits.
+        out: folder for the files.
+    """
+    size = source.split_sizes[split]
     predict = labels_fn(model)
     scores = evaluate_predictions(
         lambda example: predict(example["image"][None])[0],
         _with_progress(whole_images(source, split), size),
         model.num_classes,
     )
-    plain = scores_json(scores, source.class_names)
-    print(scores_table(plain))
-
-    out = Path(out) if out else _model_dir(path) / REPORT_DIR
+    plain = {"split": split, "images": size, **scores_json(scores, source.class_names)}
+    print(f"Scores on {split}, {size} images:\n{scores_table(plain)}")
     write_scores(out / "scores.json", plain)
+
     # Evenly spread over the split, since neighbours are often alike.
     samples = whole_images(source, split).shard(-(-size // SHEET_SAMPLES), 0)
     rows = [
@@ -93,12 +105,7 @@ def report_model(path, data_config, split="val", out=None):
     ]
     palette = model.palette or voc_palette(model.num_classes)
     write_figure(out / "sample_sheet.png", sample_sheet(rows, source.class_names, palette))
-    print(f"Written: {out / 'scores.json'}, {out / 'sample_sheet.png'}")
-    return plain
-
-
-def _model_dir(path):
-    return Path(path) if Path(path).is_dir() else Path(path).parent
+    print(f"Written: {out / 'scores.json'}, {out / 'sample_sheet.png'}", flush=True)
 
 
 def _with_progress(images, size):

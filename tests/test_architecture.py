@@ -29,6 +29,7 @@ ALLOWED = {
         "evaluation",
         "files",
         "models",
+        "scoring",
         "version",
     },
     "scoring": {"classes", "data", "drawing", "errors", "evaluation", "models", "predictor"},

@@ -79,6 +79,12 @@ def test_train_then_evaluate_from_an_empty_folder(tmp_path, tfds_dir):
     for name in scores["class_iou"]:
         assert f"IU {name}" in again.stdout
 
+    # A model's file finds its run's data; another split goes beside val's report.
+    test = command("evaluate", "--model", str(run / "model.keras"), "--split", "test")
+    assert test.returncode == 0, test.stderr
+    assert json.loads((run / "report/test/scores.json").read_text())["split"] == "test"
+    assert json.loads((run / "report/scores.json").read_text()) == scores
+
     # The next run takes the next name, and a run's config.yaml runs it again.
     done = command(f"--config={run}/config.yaml", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -100,6 +106,9 @@ def test_the_users_mistakes_exit_with_2_and_one_line(tmp_path):
     refused(command(f"--data.data_dir={tmp_path}/none"), "no such folder")
     refused(command("evaluate", f"--model={tmp_path}"), "is no model", "model.keras")
     refused(command("evaluate"), "model")
+    # Data that a recipe leaves to the command line: it is the model that is missing.
+    data = ("--config=camvid", f"--data.data_dir={tmp_path}")
+    refused(command("evaluate", f"--model={tmp_path}/m.keras", *data), "m.keras is no model")
     refused(
         command("evaluate", f"--model={tmp_path}", "--data.name=shapes", "--data.data_dir=x"),
         "data.data_dir",

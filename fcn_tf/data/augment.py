@@ -31,13 +31,13 @@ def augment(image, mask, seed, *, crop_px=None, scale_range=(1.0, 1.0), flip=Fal
     """
     image, mask = tf.convert_to_tensor(image), tf.convert_to_tensor(mask)
     seeds = tf.unstack(tf.random.split(seed, 3))
+    if color:
+        image = change_color(image, seeds[2], color)
     image, mask = scale_and_crop(image, mask, seeds[0], crop_px, scale_range)
     if flip:
         mirrored = tf.random.stateless_uniform((), seeds[1]) < 0.5
         image = tf.where(mirrored, tf.reverse(image, [1]), image)
         mask = tf.where(mirrored, tf.reverse(mask, [1]), mask)
-    if color:
-        image = change_color(image, seeds[2], color)
     return image, mask
 
 
@@ -53,7 +53,8 @@ def scale_and_crop(image, mask, seed, crop_px, scale_range):
     size = tf.shape(image)[:2]
     scaled = tf.maximum(1, to_int(to_float(size) * scale))
     target = scaled if crop_px is None else tf.constant(crop_px)
-    window = tf.clip_by_value(to_int(to_float(target) / scale), 1, size)
+    # Rounded up, so that a window within the image always fills the crop.
+    window = tf.minimum(size, tf.cast(tf.math.ceil(to_float(target) / scale), tf.int32))
     result = tf.minimum(target, tf.maximum(1, to_int(to_float(window) * scale)))
     start = random_offset(size - window, seeds[1])
     before = random_offset(target - result, seeds[2])

@@ -86,22 +86,26 @@ def folder_source(data_dir, class_names=None, ignore_label=None):
 def read_class_names(data_dir, given):
     """The names in classes.txt, one a line, or those given; both must agree."""
     path = data_dir / "classes.txt"
-    if not path.is_file():
-        if given is None:
+    names = None if given is None else tuple(given)
+    if path.is_file():
+        lines = path.read_text(encoding="utf-8").splitlines()
+        read = tuple(line.strip() for line in lines if line.strip())
+        if names not in (None, read):
             raise InputError(
-                f"{data_dir} has no classes.txt: write one with a class a line, in the order of "
-                "the masks' values, or name them with --data.class_names."
+                f"{path} names {', '.join(read)}, but data.class_names is {', '.join(names)}: "
+                "leave data.class_names out (null), or correct one of them."
             )
-        return tuple(given)
-    lines = path.read_text(encoding="utf-8").splitlines()
-    names = tuple(line.strip() for line in lines if line.strip())
-    if given is not None and tuple(given) != names:
+        names = read
+    if names is None:
         raise InputError(
-            f"{path} names {', '.join(names)}, but data.class_names is {', '.join(given)}: "
-            "leave data.class_names out (null), or correct one of them."
+            f"{data_dir} has no classes.txt: write one with a class a line, in the order of "
+            "the masks' values, or name them with --data.class_names."
         )
-    if not 2 <= len(names) <= VOID:
-        raise InputError(f"{path} names {len(names)} classes: between 2 and {VOID} are possible.")
+    if not 2 <= len(names) <= VOID or len(set(names)) < len(names):
+        raise InputError(
+            f"{data_dir} has the classes {', '.join(names)}: there must be between 2 and {VOID}, "
+            "each with a name of its own."
+        )
     return names
 
 

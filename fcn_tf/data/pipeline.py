@@ -85,7 +85,7 @@ def training_batches(source, config, seed):
             color=config.color,
         )
 
-    data = source.records("train").shuffle(SHUFFLE_RECORDS, seed).repeat().enumerate()
+    data = training_order(source, seed).enumerate()
     data = data.map(sample, tf.data.AUTOTUNE, deterministic=True)
     if config.crop_size_px:
         data = data.batch(config.batch_size, drop_remainder=True)
@@ -93,6 +93,11 @@ def training_batches(source, config, seed):
         data = pad_batch(data, config.batch_size)
     data = data.map(lambda images, masks: (images, masks[..., 0]))
     return data.prefetch(tf.data.AUTOTUNE)
+
+
+def training_order(source, seed):
+    """The records of train, shuffled anew every epoch, without end."""
+    return source.records("train").shuffle(SHUFFLE_RECORDS, seed).repeat()
 
 
 def pad_batch(data, batch_size):

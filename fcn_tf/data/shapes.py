@@ -1,7 +1,7 @@
 """`shapes`: generated scenes with masks, a TFDS data set that needs no download.
 
-Objects are told apart by their form alone: colour, texture and light are drawn
-from the same distributions for every class and for the background.
+Objects are told apart by their form alone: their colours and textures are drawn
+from the same distributions for every class.
 """
 
 from typing import ClassVar

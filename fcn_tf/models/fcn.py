@@ -70,9 +70,9 @@ def build_fcn(
         variant: a key of `VARIANTS`: fcn32s, fcn16s, fcn8s or fcn8s_atonce.
         num_classes: int >= 2, channels of the logits.
         trunk: a key of `TRUNKS`.
-        width: float > 0, multiplies the filters of the trunk's convolutions.
+        width: float >= 1/64, multiplies the filters of the trunk's convolutions.
         head_units: int > 0, filters of fc6 and fc7.
-        fc6_kernel: odd int, 7 as published, or 1 for a light head.
+        fc6_kernel: odd int >= 1, 7 as published, or 1 for a light head.
         dropout: float in [0, 1), after fc6 and fc7, element by element.
         upsampling: "fixed" (all bilinear for good), "learned" (all but the
             last are trained) or "learned_all".
@@ -136,9 +136,10 @@ class FCN(keras.Model):
         _check_choice("trunk", trunk, TRUNKS)
         _check_choice("upsampling", upsampling, UPSAMPLING)
         _check(num_classes >= 2, "num_classes", num_classes, "at least 2")
-        _check(width > 0, "width", width, "above 0")
+        _check(width >= 1 / 64, "width", width, "at least 1/64: one filter in conv1")
         _check(head_units >= 1, "head_units", head_units, "at least 1")
-        _check(fc6_kernel % 2 == 1, "fc6_kernel", fc6_kernel, "odd, 7 as published or 1")
+        odd = fc6_kernel >= 1 and fc6_kernel % 2 == 1
+        _check(odd, "fc6_kernel", fc6_kernel, "odd, 7 as published or 1")
         _check(0 <= dropout < 1, "dropout", dropout, "in [0, 1)")
         for key, value in (("class_names", class_names), ("palette", palette)):
             if value is not None:

@@ -18,8 +18,8 @@ def save_model(model, path):
         model: an `FCN` under any policy.
         path: where to, ending in .keras; replaced only once the new file is whole.
     """
-    if model.dtype_policy_name != "float32":
-        model = model.with_policy("float32")
+    # A copy, which has the weights alone and not what a training left on the model.
+    model = model.with_policy("float32")
     with written_whole(path) as beside:
         model.save(beside)
 

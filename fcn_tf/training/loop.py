@@ -13,22 +13,24 @@ from fcn_tf.data import open_source
 from fcn_tf.errors import InputError, RunError
 from fcn_tf.evaluation.metrics import SCORES
 from fcn_tf.evaluation.report import learning_curve, write_figure
-from fcn_tf.models import save_model
+from fcn_tf.models import load_model, save_model
 from fcn_tf.models.saving import MODEL_FILE
+from fcn_tf.scoring import REPORT_DIR, write_report
 from fcn_tf.training.run import Run
 from fcn_tf.training.state import RunLog, check_workdir, create_run_dir, default_workdir
 
 
 def train(config, workdir=None, callbacks=()):
-    """Trains a network and keeps the best one by the mean IU on val.
+    """Trains a network, keeps the best one by the mean IU on val, and reports its scores.
 
     Args:
         config: a `Config`.
         workdir: the run's folder; default config.workdir, or the first free
             runs/own-VARIANT.
         callbacks: `keras.callbacks`. An epoch is the time between two evaluations;
-            its logs are loss and the four scores, and the same of val as val_loss,
-            val_mean_iou, …; a batch is a call of `training.steps_per_call` steps.
+            its logs are loss and the four scores of the last `log_every_steps`, and
+            those of val as val_loss, val_mean_iou, …; what is undefined is left out.
+            A batch is a call of `steps_per_call` steps.
 
     Returns:
         Path of the run's folder.
@@ -45,7 +47,8 @@ def train(config, workdir=None, callbacks=()):
     workdir = Path(workdir or config.workdir or default_workdir(None, config.variant))
     check_workdir(workdir)
     keras.utils.set_random_seed(config.seed)
-    run = Run(config, open_source(config.data))
+    source = open_source(config.data)
+    run = Run(config, source)
     create_run_dir(workdir, config)
     print(f"Run folder: {workdir}", flush=True)
     log = RunLog(workdir)
@@ -60,7 +63,8 @@ def train(config, workdir=None, callbacks=()):
     finally:
         log.close()
         if log.lines:
-            write_figure(workdir / "report" / "learning_curve.png", learning_curve(log.lines))
+            write_figure(workdir / REPORT_DIR / "learning_curve.png", learning_curve(log.lines))
+    write_report(load_model(workdir), source, "val", workdir / REPORT_DIR)
     return workdir
 
 
@@ -81,6 +85,7 @@ def _fit(run, workdir, log, callbacks):
         if step % training.eval_every_steps and step != training.max_steps:
             continue
         val_line, pictures = run.evaluate()
+        _check_finite([val_line["loss"]], step - 1)
         log.write({**_place(step, run), "split": "val", **val_line})
         log.write_pictures(step, pictures)
         val_iou = val_line["mean_iou"] or 0.0
@@ -88,14 +93,19 @@ def _fit(run, workdir, log, callbacks):
         if val_iou > best_iou:
             best_iou = val_iou
             _save(run, workdir)
-        logs = {name: train_line[name] for name in ("loss", *SCORES)}
-        logs |= {f"val_{name}": val_line[name] for name in ("loss", *SCORES)}
-        callbacks.on_epoch_end(epoch, logs)
+        callbacks.on_epoch_end(epoch, _epoch_logs(train_line, val_line))
         if run.model.stop_training or step == training.max_steps:
             break
         epoch += 1
         callbacks.on_epoch_begin(epoch)
     callbacks.on_train_end()
+
+
+def _epoch_logs(train_line, val_line):
+    """Keras' logs: numbers by name, those of val with the prefix val_."""
+    logs = {name: train_line[name] for name in ("loss", *SCORES)}
+    logs |= {f"val_{name}": val_line[name] for name in ("loss", *SCORES)}
+    return {name: value for name, value in logs.items() if value is not None}
 
 
 def _save(run, workdir):
@@ -123,7 +133,7 @@ def _train_until(stop, step, run, progress, callbacks):
         callbacks.on_train_batch_end(step - 1, {"loss": float(call_losses[-1])})
     return {
         "loss": loss,
-        "learning_rate": float(run.optimizer.learning_rate),
+        "learning_rate": run.learning_rate(step - 1),
         "images_per_second": round(images_per_second, 3),
         **{name: None if math.isnan(value) else value for name, value in scores.items()},
     }
@@ -167,6 +177,5 @@ def _check_finite(losses, steps_before):
     if bad.size:
         raise RunError(
             f"The loss became {losses[bad[0]]} at step {steps_before + bad[0] + 1}: lower "
-            "--optimizer.learning_rate, add --optimizer.warmup_steps or --optimizer.clip_norm. "
-            "The best model so far is kept."
+            "--optimizer.learning_rate, add --optimizer.warmup_steps or --optimizer.clip_norm."
         )

@@ -7,7 +7,13 @@ from keras import ops
 POLY_POWER = 0.9
 
 
-def make_optimizer(config, max_steps):
+def make_schedule(config, max_steps):
+    """The learning rate over the steps that an `OptimizerConfig` describes."""
+    power = POLY_POWER if config.schedule == "poly" else 0.0
+    return Schedule(config.learning_rate, config.warmup_steps, max_steps, power)
+
+
+def make_optimizer(config, schedule):
     """The Keras optimizer that an `OptimizerConfig` describes.
 
     AdamW decays kernels, decoupled. SGD leaves weight decay to `l2_gradient`:
@@ -15,14 +21,8 @@ def make_optimizer(config, max_steps):
 
     Args:
         config: an `OptimizerConfig`.
-        max_steps: int, steps of the run.
+        schedule: a `Schedule`.
     """
-    schedule = Schedule(
-        config.learning_rate,
-        config.warmup_steps,
-        max_steps,
-        POLY_POWER if config.schedule == "poly" else 0.0,
-    )
     if config.name == "sgd":
         return keras.optimizers.SGD(
             schedule, momentum=config.momentum, global_clipnorm=config.clip_norm

@@ -14,7 +14,7 @@ from fcn_tf.evaluation.report import scores_json
 from fcn_tf.models import build_fcn
 from fcn_tf.training.averaging import WeightAverage
 from fcn_tf.training.losses import SegmentationLoss
-from fcn_tf.training.optimizers import l2_gradient, make_optimizer
+from fcn_tf.training.optimizers import l2_gradient, make_optimizer, make_schedule
 
 PICTURES = 4  # of val, for TensorBoard
 
@@ -30,6 +30,7 @@ class Run:
         model: the `FCN`, with the weights of the last step.
         average: their running average, empty where none is wanted.
         metrics: `SegmentationMetrics` of the training batches since its last reset.
+        learning_rate: maps a step, from 0, to the rate that it takes.
         train_call: takes a number of steps and returns the loss of each.
 
     Raises:
@@ -60,7 +61,11 @@ class Run:
             dtype=config.training.precision,
         )
         self.loss = SegmentationLoss(config.loss.reduction, class_weights)
-        self.optimizer = make_optimizer(config.optimizer, config.training.max_steps)
+        schedule = make_schedule(config.optimizer, config.training.max_steps)
+        self.learning_rate = lambda step: float(schedule(step))
+        self.optimizer = make_optimizer(config.optimizer, schedule)
+        # Where Keras' callbacks look for it.
+        self.model.optimizer = self.optimizer
         variables = self.model.trainable_variables
         self.optimizer.build(variables)
         self.average = WeightAverage(

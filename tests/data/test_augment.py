@@ -95,14 +95,27 @@ def test_every_crop_can_be_drawn():
     assert corners == {0, 1, 2, 12, 13, 14}
 
 
+def test_a_crop_within_the_scaled_image_is_never_filled_up():
+    image = np.zeros((120, 130, 3), np.uint8)
+    mask = np.zeros((120, 130, 1), np.uint8)
+    for seed in range(100):
+        settings = {"crop_px": (60, 65), "scale_range": (0.6, 2.0)}
+        _, cropped = augment(image, mask, (0, seed), **settings)
+        assert not np.any(cropped)
+
+
 def test_color_changes_by_hand():
-    gray = np.full((4, 4, 3), 100, np.uint8)
-    # On flat grey, contrast and saturation change nothing: what is seen is the brightness.
-    values = [change_color(gray, (0, seed), 0.3).numpy() for seed in range(100)]
-    assert all(np.ptp(value) <= 1 for value in values)
-    levels = [value.mean() for value in values]
-    assert 70 <= min(levels) < 80
-    assert 120 < max(levels) <= 130
+    """Brightness b, contrast c and saturation s, drawn as the code draws them."""
+    image = np.array([[[100, 50, 20], [60, 60, 60]]], np.uint8)
+    luma = np.array([0.2989, 0.587, 0.114])  # of tf.image.rgb_to_grayscale
+    for seed in range(20):
+        b, c, s = tf.random.stateless_uniform((3,), (0, seed), 0.6, 1.4).numpy()
+        x = image * b
+        mean = (x @ luma).mean()
+        x = (x - mean) * c + mean
+        gray = (x @ luma)[..., None]
+        expected = np.clip(np.round((x - gray) * s + gray), 0, 255)
+        np.testing.assert_allclose(change_color(image, (0, seed), 0.4), expected, atol=1)
 
 
 def test_without_options_nothing_changes():

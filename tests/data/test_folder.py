@@ -148,6 +148,13 @@ def test_names_that_contradict_classes_txt_are_refused(tmp_path):
         open_folder(tmp_path, class_names=["car", "road", "tree"])
 
 
+@pytest.mark.parametrize("classes", [("road",), ("road", "car", "car")])
+def test_too_few_or_double_names_are_refused(tmp_path, classes):
+    make_folder(tmp_path, classes=None)
+    with pytest.raises(InputError, match="between 2 and 255, each with a name of its own"):
+        open_folder(tmp_path, class_names=list(classes))
+
+
 def test_several_broken_pairs_are_counted(tmp_path):
     make_folder(tmp_path)
     spoil_value(tmp_path)

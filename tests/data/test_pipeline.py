@@ -5,7 +5,7 @@ import tensorflow as tf
 from fcn_tf.classes import MEAN_RGB, VOID
 from fcn_tf.config import DataConfig
 from fcn_tf.data import open_source, training_batches, whole_images
-from fcn_tf.data.pipeline import pad_batch
+from fcn_tf.data.pipeline import pad_batch, training_order
 from fcn_tf.data.shapes import SPLIT_SIZES
 
 
@@ -41,11 +41,20 @@ def test_the_same_seed_gives_the_same_batches_whatever_the_threads(source):
 
 
 def test_an_epoch_sees_every_image_once_and_the_next_in_another_order(source):
-    records = source.records("train").shuffle(20_000, 0).repeat(2)
-    names = [name.decode() for name in records.map(lambda r: r["file_name"]).as_numpy_iterator()]
+    records = training_order(source, seed=0).take(2000).map(lambda record: record["file_name"])
+    names = [name.decode() for name in records.as_numpy_iterator()]
     first, second = names[:1000], names[1000:]
     assert sorted(first) == sorted(second) == sorted(set(names))
     assert first != second
+    # Spread over the whole set, and not over a small buffer.
+    stored = [
+        name.decode()
+        for name in source.records("train")
+        .map(lambda record: record["file_name"])
+        .as_numpy_iterator()
+    ]
+    moved = [abs(stored.index(name) - place) for place, name in enumerate(first)]
+    assert np.mean(moved) > 250
 
 
 def test_evaluation_reads_every_image_whole_and_in_one_order(source):

@@ -20,7 +20,6 @@ from fcn_tf.evaluation.metrics import SCORES
 from fcn_tf.models import build_fcn, load_model
 from fcn_tf.training.loop import train
 from fcn_tf.training.losses import SegmentationLoss
-from fcn_tf.training.optimizers import Schedule
 
 
 @pytest.fixture
@@ -66,6 +65,9 @@ def test_a_run_writes_what_is_promised(config, tmp_path):
     for line in lines:
         assert line["epoch"] == line["step"] * 2 / 1000
         assert {"loss", *SCORES} <= line.keys()
+        if line["split"] == "train":
+            expected = 1e-3 * (1 - (line["step"] - 1) / 6) ** 0.9
+            assert line["learning_rate"] == pytest.approx(expected)
         assert ("class_iou" if line["split"] == "val" else "learning_rate") in line
     model = load_model(workdir)
     assert model.class_names == ["background", "disc", "ring", "triangle", "cross", "bar"]
@@ -166,7 +168,7 @@ def test_l2_of_sgd_is_part_of_the_gradient_and_spares_biases(config, tmp_path):
         np.testing.assert_allclose(saved[variable.path], second, rtol=1e-5, atol=1e-7)
 
 
-def test_loss_falls_on_few_images(config, tmp_path):
+def test_loss_falls(config, tmp_path):
     config = change(config, "training", max_steps=60, eval_every_steps=60, log_every_steps=20)
     losses = [
         line["loss"]
@@ -194,6 +196,28 @@ def test_a_loss_that_is_no_number_ends_the_run_with_the_step(config, tmp_path):
     assert (tmp_path / "run/config.yaml").exists()
 
 
+def test_weights_that_are_no_numbers_are_not_saved(config, tmp_path):
+    """The loss of the one step is taken before the update that ruins the weights."""
+    config = change(config, "optimizer", name="sgd", learning_rate=1e30, schedule="constant")
+    config = change(config, "training", max_steps=1)
+    with pytest.raises(RunError, match=r"became (nan|inf) at step 1"):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run/model.keras").exists()
+
+
+def test_keras_own_tensorboard_callback_works(config, tmp_path):
+    callback = keras.callbacks.TensorBoard(tmp_path / "board", write_graph=False)
+    config = change(config, "training", max_steps=2)
+    workdir = train(config, tmp_path / "run", callbacks=[callback])
+    assert list((tmp_path / "board").rglob("events*"))
+    # What the training left on the model is not in the file.
+    assert not any("optimizer" in path for path in weights_of(workdir))
+    size = (workdir / "model.keras").stat().st_size
+    fresh = build_fcn("fcn8s", 6, width=0.0625, head_units=16)
+    fresh.save(tmp_path / "fresh.keras")
+    assert size < 1.1 * (tmp_path / "fresh.keras").stat().st_size
+
+
 def test_as_many_class_weights_as_classes(config, tmp_path):
     config = dataclasses.replace(config, loss=LossConfig(class_weights=[1.0, 2.0]))
     with pytest.raises(InputError, match="2 numbers, but there are 6 classes"):
@@ -205,12 +229,3 @@ def test_bfloat16_trains_and_is_saved_as_float32(config, tmp_path):
     config = change(config, "training", precision="mixed_bfloat16", max_steps=2)
     model = load_model(train(config, tmp_path / "run"))
     assert model.get_layer("conv3_1").compute_dtype == "float32"
-
-
-def test_schedule_by_hand():
-    schedule = Schedule(0.1, warmup_steps=4, max_steps=10, power=0.9)
-    for step in range(10):
-        expected = 0.1 * min(1, (step + 1) / 4) * (1 - step / 10) ** 0.9
-        assert float(schedule(step)) == pytest.approx(expected, rel=1e-6)
-    constant = Schedule(0.1, warmup_steps=0, max_steps=10, power=0.0)
-    assert [float(constant(step)) for step in (0, 9)] == pytest.approx([0.1, 0.1])

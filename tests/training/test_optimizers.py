@@ -1,0 +1,49 @@
+import keras
+import numpy as np
+import pytest
+
+from fcn_tf.config import OptimizerConfig
+from fcn_tf.training.optimizers import Schedule, make_optimizer, make_schedule
+
+KERNEL = np.array([[2.0, -1.0]])
+BIAS = np.array([0.5, -3.0])
+KERNEL_GRADIENT = np.array([[3.0, 0.0]])
+BIAS_GRADIENT = np.array([0.0, -4.0])
+
+
+def one_step(**settings):
+    """Kernel and bias of a layer after one step with the gradients above."""
+    layer = keras.layers.Dense(2)
+    layer.build((None, 1))
+    layer.kernel.assign(KERNEL)
+    layer.bias.assign(BIAS)
+    config = OptimizerConfig(schedule="constant", **settings)
+    optimizer = make_optimizer(config, make_schedule(config, max_steps=10))
+    gradients = [keras.ops.array(g, "float32") for g in (KERNEL_GRADIENT, BIAS_GRADIENT)]
+    optimizer.apply(gradients, [layer.kernel, layer.bias])
+    return layer.kernel.numpy(), layer.bias.numpy()
+
+
+def test_adamw_decays_kernels_and_not_biases():
+    """The first step of Adam moves by the learning rate against the gradient's sign."""
+    kernel, bias = one_step(name="adamw", learning_rate=0.1, weight_decay=0.3)
+    decayed = KERNEL * (1 - 0.1 * 0.3)
+    np.testing.assert_allclose(kernel, decayed - 0.1 * np.sign(KERNEL_GRADIENT), rtol=1e-5)
+    np.testing.assert_allclose(bias, BIAS - 0.1 * np.sign(BIAS_GRADIENT), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("clip_norm", "factor"), [(None, 1), (10.0, 1), (1.0, 1 / 5)])
+def test_the_norm_of_the_whole_gradient_is_clipped(clip_norm, factor):
+    """Kernel and bias together have the norm 5."""
+    kernel, bias = one_step(name="sgd", learning_rate=0.1, clip_norm=clip_norm)
+    np.testing.assert_allclose(kernel, KERNEL - 0.1 * factor * KERNEL_GRADIENT, rtol=1e-5)
+    np.testing.assert_allclose(bias, BIAS - 0.1 * factor * BIAS_GRADIENT, rtol=1e-5)
+
+
+def test_schedule_by_hand():
+    schedule = Schedule(0.1, warmup_steps=4, max_steps=10, power=0.9)
+    for step in range(10):
+        expected = 0.1 * min(1, (step + 1) / 4) * (1 - step / 10) ** 0.9
+        assert float(schedule(step)) == pytest.approx(expected, rel=1e-6)
+    constant = Schedule(0.1, warmup_steps=0, max_steps=10, power=0.0)
+    assert [float(constant(step)) for step in (0, 9)] == pytest.approx([0.1, 0.1])
