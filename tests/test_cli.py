@@ -21,15 +21,20 @@ TINY = [
 ]
 
 
+def environment():
+    """That of a user, who has not quieted TensorFlow."""
+    variables = {**os.environ, "PYTHONPATH": str(ROOT)}
+    variables.pop("TF_CPP_MIN_LOG_LEVEL", None)
+    return variables
+
+
 def command(*arguments, cwd=ROOT):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
     return subprocess.run(
         [sys.executable, ROOT / "train.py", *arguments]
         if arguments[:1] != ("evaluate",)
         else [sys.executable, "-c", "from fcn_tf.cli import main; main()", *arguments],
         cwd=cwd,
-        env=environment,
+        env=environment(),
         capture_output=True,
         text=True,
     )
@@ -148,6 +153,7 @@ def test_a_stopped_run_says_so_and_leaves_its_model(tmp_path, tfds_dir, number, 
     run = subprocess.Popen(
         [sys.executable, ROOT / "train.py", *arguments],
         cwd=tmp_path,
+        env=environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
