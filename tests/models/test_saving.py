@@ -44,7 +44,7 @@ def cases():
             yield pytest.param(variant, backend, marks=marks)
 
 
-@pytest.mark.parametrize(("variant", "backend"), cases())
+@pytest.mark.parametrize(("variant", "backend"), list(cases()))
 def test_equal_outputs_in_a_new_process(variant, backend, tmp_path):
     model = narrow_fcn(
         variant, class_names=list("abcde"), palette=[(0, 0, 0), (1, 2, 3)] + [(9, 9, 9)] * 3
