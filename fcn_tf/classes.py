@@ -9,30 +9,6 @@ VOID = 255
 # which the network's preprocessing turns to nearly 0.
 MEAN_RGB = (124, 117, 104)
 
-VOC_CLASSES = (
-    "background",
-    "aeroplane",
-    "bicycle",
-    "bird",
-    "boat",
-    "bottle",
-    "bus",
-    "car",
-    "cat",
-    "chair",
-    "cow",
-    "diningtable",
-    "dog",
-    "horse",
-    "motorbike",
-    "person",
-    "pottedplant",
-    "sheep",
-    "sofa",
-    "train",
-    "tvmonitor",
-)
-
 
 def voc_palette(num_classes=256):
     """PASCAL VOC's colours: bit j of a label, three at a time, becomes bit 7 - j // 3 of a channel.

@@ -18,6 +18,7 @@ from jsonargparse import ArgumentParser
 
 from fcn_tf.config import Config, DataConfig
 from fcn_tf.config_files import (
+    RUN_CONFIG_FILE,
     config_parser,
     explain,
     find_config,
@@ -29,7 +30,6 @@ from fcn_tf.errors import InputError, RunError
 from fcn_tf.version import __version__
 
 DEFAULT_RECIPE = "shapes"
-RUN_CONFIG = "config.yaml"
 
 
 def main(arguments=None):
@@ -144,7 +144,7 @@ def _evaluate_parser(arguments):
     parser.add_argument("--data", type=DataConfig)
     recipe = _value_of("--config", arguments)
     model = Path(_value_of("--model", arguments) or "")
-    run_config = (model if model.is_dir() else model.parent) / RUN_CONFIG
+    run_config = (model if model.is_dir() else model.parent) / RUN_CONFIG_FILE
     if recipe or run_config.is_file():
         # The file's values as they stand: whether they fit is judged with the command line's.
         data = parse_recipe(recipe or run_config).data

@@ -13,6 +13,7 @@ from fcn_tf.config import Config
 from fcn_tf.errors import InputError
 
 PACKAGE_DIR = Path(__file__).parent
+RUN_CONFIG_FILE = "config.yaml"  # in a run folder
 
 
 def config_dir():
@@ -36,12 +37,6 @@ def find_config(name):
             return path
     known = sorted(str(p.relative_to(config_dir()))[:-5] for p in config_dir().rglob("*.yaml"))
     raise InputError(f"--config {name}: neither a file nor one of the recipes: {', '.join(known)}.")
-
-
-def add_config_arguments(parser):
-    """Adds every key of `Config` to a jsonargparse parser, with --config and --print_config."""
-    parser.add_argument("--config", action="config", help="a recipe's name or a YAML file.")
-    parser.add_class_arguments(Config, as_group=False)
 
 
 def to_config(parser, namespace):
@@ -96,9 +91,10 @@ def parse_recipe(name):
 
 
 def config_parser():
-    """A parser of `Config` alone."""
+    """A parser of every key of `Config`, with --config and --print_config."""
     parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
-    add_config_arguments(parser)
+    parser.add_argument("--config", action="config", help="a recipe's name or a YAML file.")
+    parser.add_class_arguments(Config, as_group=False)
     return parser
 
 

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from fcn_tf.config_files import dump_config
+from fcn_tf.config_files import RUN_CONFIG_FILE, dump_config
 from fcn_tf.errors import InputError
 from fcn_tf.files import write_text
 from fcn_tf.version import __version__
 
-CONFIG_FILE = "config.yaml"
 METRICS_FILE = "metrics.jsonl"
 
 
@@ -26,7 +25,7 @@ def default_workdir(config_path, variant):
     """
     if config_path is None:
         name = f"own-{variant}"
-    elif Path(config_path).name == CONFIG_FILE:
+    elif Path(config_path).name == RUN_CONFIG_FILE:
         name = Path(config_path).absolute().parent.name
     else:
         name = f"{Path(config_path).stem}-{variant}"
@@ -44,7 +43,7 @@ def check_workdir(workdir):
     """
     workdir = Path(workdir)
     if workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
-        what = "holds a run" if (workdir / CONFIG_FILE).exists() else "is not an empty folder"
+        what = "holds a run" if (workdir / RUN_CONFIG_FILE).exists() else "is not an empty folder"
         raise InputError(
             f"workdir={workdir} {what} and is left alone: choose another --workdir, or remove it."
         )
@@ -59,7 +58,7 @@ def create_run_dir(workdir, config):
     check_workdir(workdir)
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        write_text(workdir / CONFIG_FILE, dump_config(config, __version__))
+        write_text(workdir / RUN_CONFIG_FILE, dump_config(config, __version__))
     except OSError as error:
         raise InputError(f"workdir={workdir} cannot be made: {error.strerror}.") from error
 
