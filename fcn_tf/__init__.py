@@ -11,6 +11,10 @@ from fcn_tf.version import __version__
 _PUBLIC = {
     "build_fcn": "fcn_tf.models",
     "load_model": "fcn_tf.models",
+    "load_vgg16": "fcn_tf.models",
+    "load_published": "fcn_tf.models",
+    "warm_start": "fcn_tf.models",
+    "convolutionalize": "fcn_tf.models",
     "SegmentationLoss": "fcn_tf.training.losses",
     "SegmentationMetrics": "fcn_tf.evaluation.metrics",
     "load_config": "fcn_tf.config_files",

@@ -16,7 +16,7 @@ from typing import Literal
 
 from jsonargparse import ArgumentParser
 
-from fcn_tf.config import Config, DataConfig
+from fcn_tf.config import Config, DataConfig, Geometry, Variant
 from fcn_tf.config_files import (
     RUN_CONFIG_FILE,
     config_parser,
@@ -30,6 +30,10 @@ from fcn_tf.errors import InputError, RunError
 from fcn_tf.version import __version__
 
 DEFAULT_RECIPE = "shapes"
+CLASS_NAMES_HELP = (
+    "a file with a name a line; default PASCAL VOC's where there are 21 classes, ImageNet's "
+    "where there are 1000."
+)
 
 
 def main(arguments=None):
@@ -125,6 +129,25 @@ def evaluate(values, parser):
     report_model(values.model, data, values.split, values.out)
 
 
+def import_weights(values, parser):
+    """Turn published weights (.pth, .npz, .safetensors) into a model."""
+    _import_quietly("tensorflow")
+    from fcn_tf.importing import import_weights
+
+    import_weights(values.file, values.variant, values.out, values.geometry, values.class_names)
+
+
+def heatmap(values, parser):
+    """Draw where a classifier sees a class: dense layers turned into convolutions."""
+    _import_quietly("tensorflow")
+    from fcn_tf.classes import read_class_names
+    from fcn_tf.heatmap import heatmap
+
+    names = read_class_names(values.class_names) if values.class_names else None
+    classes = [name.strip() for name in values.classes.split(",") if name.strip()]
+    heatmap(values.model, classes, values.image, values.out, values.preprocessing, names)
+
+
 def _train_parser(arguments):
     return config_parser()
 
@@ -152,8 +175,50 @@ def _evaluate_parser(arguments):
     return parser
 
 
+def _import_weights_parser(arguments):
+    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
+    parser.add_argument("file", type=str, help="a .pth, .npz or .safetensors file.")
+    parser.add_argument("--variant", type=Variant, required=True, help="what the file holds.")
+    parser.add_argument("--out", type=str, required=True, help="the .keras file to write.")
+    parser.add_argument(
+        "--geometry",
+        type=Geometry,
+        default="caffe",
+        help="caffe answers what the published network does; same is cheaper and near it.",
+    )
+    parser.add_argument("--class_names", type=str | None, help=CLASS_NAMES_HELP)
+    return parser
+
+
+def _heatmap_parser(arguments):
+    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
+    parser.add_argument("image", type=str, help="an image, larger than the classifier's.")
+    parser.add_argument(
+        "--model",
+        type=str,
+        default="vgg16",
+        help="vgg16, with ImageNet's weights, or the .keras file of a classifier.",
+    )
+    parser.add_argument(
+        "--classes", type=str, required=True, help='names or numbers: "tabby,tiger cat".'
+    )
+    parser.add_argument("--out", type=str, required=True, help="the PNG to write.")
+    parser.add_argument(
+        "--preprocessing",
+        type=Literal["caffe", "tf", "torch", "none"] | None,
+        help="what the classifier wants, by keras.applications' names; caffe for vgg16.",
+    )
+    parser.add_argument("--class_names", type=str | None, help=CLASS_NAMES_HELP)
+    return parser
+
+
 # By name: what runs it, and what makes its parser from the arguments that follow the name.
-COMMANDS = {"train": (train, _train_parser), "evaluate": (evaluate, _evaluate_parser)}
+COMMANDS = {
+    "train": (train, _train_parser),
+    "evaluate": (evaluate, _evaluate_parser),
+    "import-weights": (import_weights, _import_weights_parser),
+    "heatmap": (heatmap, _heatmap_parser),
+}
 
 
 def _recipe_first(arguments):

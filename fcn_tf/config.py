@@ -15,7 +15,9 @@ from fcn_tf.errors import InputError
 # The names that the tables of `models` and `data` use too; a test holds them equal.
 Variant = Literal["fcn32s", "fcn16s", "fcn8s", "fcn8s_atonce"]
 Trunk = Literal["vgg16"]
+Geometry = Literal["same", "caffe"]
 Upsampling = Literal["fixed", "learned", "learned_all"]
+VGG16Layers = Literal["all", "convolutions"]
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,15 @@ class ModelConfig:
         head_units: filters of fc6 and fc7; 4096 as published.
         fc6_kernel: side of fc6's kernel, 7 as published or 1 for a light head.
         dropout: rate after fc6 and fc7.
+        geometry: "same", aligned and exact to the border, or "caffe", the
+            published padding and crops, for published weights.
         upsampling: which of the upsampling layers, bilinear at first, are
             trained: none (fixed), all but the last (learned) or all (learned_all).
+        weights: what the trunk starts from: "imagenet" (VGG16, downloaded once),
+            the file of a Keras VGG16 (.keras, .weights.h5, .h5), or "none": random.
+        weights_layers: which of the trunk's layers take them: all, or the 13
+            convolutions alone, for a light head or a file without the top.
+        trainable: "all" layers, or "score" layers alone, on a frozen trunk.
     """
 
     trunk: Trunk = "vgg16"
@@ -90,7 +99,11 @@ class ModelConfig:
     head_units: int = 4096
     fc6_kernel: int = 7
     dropout: float = 0.5
+    geometry: Geometry = "same"
     upsampling: Upsampling = "learned"
+    weights: str = "none"
+    weights_layers: VGG16Layers = "all"
+    trainable: Literal["all", "score"] = "all"
 
     def __post_init__(self):
         _check(
@@ -99,6 +112,9 @@ class ModelConfig:
         _check_positive("model.head_units", self.head_units)
         odd = self.fc6_kernel >= 1 and self.fc6_kernel % 2 == 1
         _check(odd, "model.fc6_kernel", self.fc6_kernel, "odd: 7 or 1")
+        allowed = "7 with geometry caffe, whose crops need it"
+        fits = self.geometry != "caffe" or self.fc6_kernel == 7
+        _check(fits, "model.fc6_kernel", self.fc6_kernel, allowed)
         _check(0 <= self.dropout < 1, "model.dropout", self.dropout, "at least 0 and below 1")
 
 
@@ -129,6 +145,8 @@ class OptimizerConfig:
         learning_rate: its largest value.
         momentum: of sgd.
         weight_decay: of kernels; biases are left alone.
+        bias_multiplier: of sgd: the learning rate of biases over that of
+            kernels; the authors used 2.
         clip_norm: largest norm of the whole gradient; not clipped by default.
         schedule: "constant", or "poly": (1 - step / max_steps) ** 0.9.
         warmup_steps: steps over which the learning rate first rises from 0.
@@ -140,6 +158,7 @@ class OptimizerConfig:
     learning_rate: float = 1e-3
     momentum: float = 0.9
     weight_decay: float = 0.0
+    bias_multiplier: float = 1.0
     clip_norm: float | None = None
     schedule: Literal["constant", "poly"] = "poly"
     warmup_steps: int = 0
@@ -150,7 +169,9 @@ class OptimizerConfig:
         for key in ("momentum", "ema"):
             value = getattr(self, key)
             _check(0 <= value < 1, f"optimizer.{key}", value, "at least 0 and below 1")
-        for key in ("weight_decay", "warmup_steps"):
+        plain = self.name == "sgd" or self.bias_multiplier == 1
+        _check(plain, "optimizer.bias_multiplier", self.bias_multiplier, "1 with adamw")
+        for key in ("weight_decay", "bias_multiplier", "warmup_steps"):
             value = getattr(self, key)
             _check(value >= 0, f"optimizer.{key}", value, "0 or above")
         _check(
@@ -197,6 +218,8 @@ class Config:
         variant: fcn32s, fcn16s, fcn8s (coarse to fine) or fcn8s_atonce.
         seed: of weights, shuffling, augmentation and dropout.
         workdir: the run's folder; default runs/<config>-<variant>.
+        init_from: a run folder or .keras file to start the weights from, often
+            of a coarser variant: 32s, then 16s, then 8s.
         data: the labelled images.
         model: the network.
         loss: the loss.
@@ -207,6 +230,7 @@ class Config:
     variant: Variant = "fcn8s"
     seed: int = 0
     workdir: str | None = None
+    init_from: str | None = None
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
@@ -226,6 +250,18 @@ class Config:
             value = getattr(data, key)
             _check(value is None, f"data.{key}", value, f"left out with data.name={name}")
         every_steps = training.eval_every_steps or math.ceil(training.max_steps / 10)
+        weights = self.model.weights
+        both = self.init_from is not None and weights != "none"
+        _check(
+            not both, "model.weights", weights, "none with init_from: weights come from one place"
+        )
+        frozen = self.model.trainable == "score" and self.init_from is None and weights == "none"
+        _check(
+            not frozen,
+            "model.trainable",
+            "score",
+            "all, or give model.weights or init_from a trunk",
+        )
         object.__setattr__(self, "data", replace(data, name=name))
         object.__setattr__(self, "training", replace(training, eval_every_steps=every_steps))
 

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from fcn_tf.classes import VOID
+from fcn_tf.files import written_whole
 
 VOID_COLOR = (224, 224, 192)  # PASCAL VOC's
 
@@ -68,3 +69,34 @@ def sample_sheet(samples, class_names, palette):
         handles=handles, loc="outside lower center", ncols=legend_columns, fontsize=8, frameon=False
     )
     return figure
+
+
+def heatmap_figure(image, heat, extent_px, title):
+    """An image, and beside it a map of scores laid over it.
+
+    Args:
+        image: uint8 (H, W, 3).
+        heat: float (h, w), in 0..1.
+        extent_px: (left, right, bottom, top) of the map on the image.
+        title: what the scores are of.
+
+    Returns:
+        A matplotlib Figure.
+    """
+    height_px, width_px = image.shape[:2]
+    figure = Figure(figsize=(10, 0.6 + 4.6 * height_px / width_px), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.imshow(image)
+    right.imshow(image.mean(axis=-1), cmap="gray", vmin=-100)
+    shown = right.imshow(heat, extent=extent_px, cmap="inferno", vmin=0, vmax=1, alpha=0.6)
+    right.set(xlim=(0, width_px), ylim=(height_px, 0), title=title)
+    for axis in (left, right):
+        axis.set_axis_off()
+    figure.colorbar(shown, ax=right, shrink=0.8, label="probability")
+    return figure
+
+
+def write_figure(path, figure):
+    """Writes a matplotlib Figure as a PNG."""
+    with written_whole(path) as beside:
+        figure.savefig(beside, dpi=120)

@@ -7,10 +7,10 @@ import keras
 
 from fcn_tf.classes import voc_palette
 from fcn_tf.data import open_source, whole_images
-from fcn_tf.drawing import sample_sheet
+from fcn_tf.drawing import sample_sheet, write_figure
 from fcn_tf.errors import InputError
 from fcn_tf.evaluation.evaluate import evaluate_predictions
-from fcn_tf.evaluation.report import scores_json, scores_table, write_figure, write_scores
+from fcn_tf.evaluation.report import scores_json, scores_table, write_scores
 from fcn_tf.models import load_model
 from fcn_tf.predictor import labels_fn
 

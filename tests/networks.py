@@ -1,5 +1,6 @@
 """Narrow networks whose every layer is filled from a seed, and how outputs are compared."""
 
+import keras
 import numpy as np
 
 from fcn_tf.models import build_fcn
@@ -21,15 +22,42 @@ def fill(model, seed=0):
         if layer.name.startswith("upscore"):
             continue
         for weight in layer.weights:
-            fan_in = np.prod(weight.shape[:-1]) if len(weight.shape) > 1 else 100
-            weight.assign(rng.normal(size=weight.shape) * np.sqrt(2 / fan_in))
+            if weight.name in ("gamma", "moving_variance"):
+                weight.assign(rng.uniform(0.5, 1.5, weight.shape))
+                continue
+            depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
+            fan_in = np.prod(weight.shape[: 2 if depthwise else -1])
+            deviation = np.sqrt(2 / fan_in) if len(weight.shape) > 1 else 0.15
+            weight.assign(rng.standard_normal(weight.shape, "float32") * np.float32(deviation))
         # The first layer sees values around 100: bring them to around 1.
-        if layer.name == "conv1_1":
+        if layer.name in ("conv1_1", "block1_conv1"):
             layer.kernel.assign(layer.kernel / 70)
         # The at-once variants scale their skips down: weigh them up, so that they are seen.
         scale = {"score_pool4": 100, "score_pool3": 10_000}.get(layer.name, 1)
         if scale > 1 and model.variant.endswith("atonce"):
             layer.kernel.assign(layer.kernel * scale)
+
+
+def keras_vgg16(width, head_units, cells=7, classes=10):
+    """keras.applications' VGG16 with its layers' names, narrower and filled from a seed.
+
+    Its images are (32 * cells) px wide and high.
+    """
+    shape = (32 * cells, 32 * cells, 3)
+    trunk = keras.applications.VGG16(include_top=False, weights=None, input_shape=shape)
+    config = trunk.get_config()
+    for layer in config["layers"]:
+        layer.pop("build_config", None)
+        if "filters" in layer["config"]:
+            layer["config"]["filters"] = round(layer["config"]["filters"] * width)
+    trunk = keras.Model.from_config(config)
+    x = keras.layers.Flatten(name="flatten")(trunk.output)
+    for name in ("fc1", "fc2"):
+        x = keras.layers.Dense(head_units, activation="relu", name=name)(x)
+    x = keras.layers.Dense(classes, name="predictions")(x)
+    classifier = keras.Model(trunk.inputs[0], x, name="vgg16")
+    fill(classifier)
+    return classifier
 
 
 def random_images(*shape, seed=0):

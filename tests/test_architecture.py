@@ -12,13 +12,15 @@ ALLOWED = {
     "version": set(),
     "errors": set(),
     "files": set(),
-    "classes": set(),
+    "classes": {"errors"},
     "config": {"errors"},
     "config_files": {"config", "errors"},
-    "drawing": {"classes"},
+    "drawing": {"classes", "files"},
     "models": {"errors", "files"},
     "data": {"classes", "config", "errors"},
     "evaluation": {"classes", "drawing", "files"},
+    "heatmap": {"drawing", "errors", "models"},
+    "importing": {"classes", "errors", "models"},
     "predictor": set(),
     "training": {
         "classes",
@@ -33,27 +35,41 @@ ALLOWED = {
         "version",
     },
     "scoring": {"classes", "data", "drawing", "errors", "evaluation", "models", "predictor"},
-    "cli": {"config", "config_files", "errors", "scoring", "training", "version"},
+    "cli": {
+        "classes",
+        "config",
+        "config_files",
+        "errors",
+        "heatmap",
+        "importing",
+        "scoring",
+        "training",
+        "version",
+    },
     "__init__": {"version"},
 }
 # Rooms in which nothing but these and the standard library is imported.
 ONLY = {
     "config": {"fcn_tf"},
-    "classes": {"numpy"},
-    "models": {"fcn_tf", "keras", "numpy"},
+    "classes": {"fcn_tf", "numpy"},
+    # h5py comes with keras; torch and safetensors read published files, if they are there
+    "models": {"fcn_tf", "h5py", "keras", "numpy", "safetensors", "torch"},
     "drawing": {"fcn_tf", "matplotlib", "numpy"},
 }
 PRIVATE = ("keras.src", "tensorflow.python", "tensorflow_datasets.core.")
 THIRD_PARTY = {
     "PIL",
     "fcn_tf",
+    "h5py",
     "jsonargparse",
     "keras",
     "matplotlib",
     "numpy",
+    "safetensors",
     "scipy",
     "tensorflow",
     "tensorflow_datasets",
+    "torch",
     "yaml",
 }
 

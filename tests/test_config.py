@@ -3,11 +3,12 @@ from typing import get_args
 import pytest
 import yaml
 
-from fcn_tf.config import Config, DataConfig, Trunk, Upsampling, Variant
+from fcn_tf.config import Config, DataConfig, Geometry, Trunk, Upsampling, Variant, VGG16Layers
 from fcn_tf.config_files import config_dir, dump_config, find_config, load_config
 from fcn_tf.errors import InputError
-from fcn_tf.models.fcn import UPSAMPLING, VARIANTS
+from fcn_tf.models.fcn import GEOMETRIES, UPSAMPLING, VARIANTS
 from fcn_tf.models.trunks import TRUNKS
+from fcn_tf.models.weights import VGG16_LAYERS
 from fcn_tf.training.losses import REDUCTIONS
 
 
@@ -15,6 +16,8 @@ def test_choices_are_those_of_the_tables():
     assert get_args(Variant) == tuple(VARIANTS)
     assert get_args(Trunk) == tuple(TRUNKS)
     assert get_args(Upsampling) == UPSAMPLING
+    assert get_args(Geometry) == tuple(GEOMETRIES)
+    assert get_args(VGG16Layers) == tuple(VGG16_LAYERS)
     reduction = Config.__dataclass_fields__["loss"].default_factory.__annotations__["reduction"]
     assert all(choice in reduction for choice in REDUCTIONS)
 
@@ -64,9 +67,12 @@ REFUSED = {
     "data.name": ("folder", ["data.data_dir=None", "the folder of your images"]),
     "model.width": (0.01, ["model.width=0.01", "at least 1/64"]),
     "model.fc6_kernel": (2, ["model.fc6_kernel=2", "odd"]),
+    "model.geometry": ("valid", ["model.geometry", "'same'", "'caffe'"]),
+    "model.trainable": ("score", ["model.trainable='score'", "model.weights or init_from"]),
     "model.dropout": (1.0, ["model.dropout=1.0"]),
     "loss.class_weights": ([1.0, -1.0], ["loss.class_weights=[1.0, -1.0]", "0 or above"]),
     "optimizer.learning_rate": (0.0, ["optimizer.learning_rate=0.0", "above 0"]),
+    "optimizer.bias_multiplier": (2.0, ["optimizer.bias_multiplier=2.0", "1 with adamw"]),
     "optimizer.ema": (1.0, ["optimizer.ema=1.0"]),
     "seed": (-1, ["seed=-1", "between 0 and"]),
 }
@@ -80,6 +86,13 @@ def test_what_is_refused_is_named_with_what_is_allowed(key):
     assert "\n" not in str(error.value)
     for part in parts:
         assert part in str(error.value)
+
+
+def test_what_does_not_go_together_is_refused():
+    with pytest.raises(InputError, match=r"model.weights='imagenet': .*init_from"):
+        load_config("shapes", **{"model.weights": "imagenet", "init_from": "runs/coarse"})
+    with pytest.raises(InputError, match=r"model.fc6_kernel=1: it must be 7 with geometry caffe"):
+        load_config("shapes", **{"model.geometry": "caffe", "model.fc6_kernel": 1})
 
 
 def test_an_unknown_recipe_is_answered_with_the_known_ones():

@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from fcn_tf.classes import VOID
+from fcn_tf.classes import VOID, read_class_names
 from fcn_tf.data.source import Source
 from fcn_tf.errors import InputError
 
@@ -53,7 +53,7 @@ def folder_source(data_dir, class_names=None, ignore_label=None):
     data_dir = Path(data_dir).expanduser()
     if not data_dir.is_dir():
         raise InputError(f"data.data_dir={data_dir}: no such folder.")
-    class_names = read_class_names(data_dir, class_names)
+    class_names = find_class_names(data_dir, class_names)
     pairs = {split: list_pairs(*folders) for split, folders in split_folders(data_dir).items()}
     read = partial(read_pair, num_classes=len(class_names), ignore_label=ignore_label)
     check_pairs([pair for split in pairs.values() for pair in split], read)
@@ -83,13 +83,12 @@ def folder_source(data_dir, class_names=None, ignore_label=None):
     return Source(class_names, sizes, records, decode)
 
 
-def read_class_names(data_dir, given):
+def find_class_names(data_dir, given):
     """The names in classes.txt, one a line, or those given; both must agree."""
     path = data_dir / "classes.txt"
     names = None if given is None else tuple(given)
     if path.is_file():
-        lines = path.read_text(encoding="utf-8").splitlines()
-        read = tuple(line.strip() for line in lines if line.strip())
+        read = read_class_names(path)
         if names not in (None, read):
             raise InputError(
                 f"{path} names {', '.join(read)}, but data.class_names is {', '.join(names)}: "

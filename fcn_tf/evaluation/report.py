@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from fcn_tf.evaluation.metrics import SCORES
-from fcn_tf.files import write_text, written_whole
+from fcn_tf.files import write_text
 
 
 def scores_json(scores, class_names):
@@ -50,12 +50,6 @@ def scores_table(plain):
 def write_scores(path, plain):
     """Writes scores.json."""
     write_text(path, json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
-
-
-def write_figure(path, figure):
-    """Writes a matplotlib Figure as a PNG."""
-    with written_whole(path) as beside:
-        figure.savefig(beside, dpi=120)
 
 
 def learning_curve(lines):

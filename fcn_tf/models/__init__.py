@@ -3,7 +3,20 @@
 Importing this module registers every class that a `.keras` file of ours names.
 """
 
-from fcn_tf.models.fcn import FCN, VARIANTS, build_fcn
+from fcn_tf.models.convolutionalize import convolutionalize
+from fcn_tf.models.fcn import FCN, VARIANTS, build_fcn, train_scores_only
 from fcn_tf.models.saving import load_model, save_model
+from fcn_tf.models.weights import load_published, load_vgg16, warm_start
 
-__all__ = ["FCN", "VARIANTS", "build_fcn", "load_model", "save_model"]
+__all__ = [
+    "FCN",
+    "VARIANTS",
+    "build_fcn",
+    "convolutionalize",
+    "load_model",
+    "load_published",
+    "load_vgg16",
+    "save_model",
+    "train_scores_only",
+    "warm_start",
+]

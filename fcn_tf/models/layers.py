@@ -10,6 +10,8 @@ from keras import ops
 
 # Mean of ImageNet in BGR order, as keras.applications.vgg16 subtracts it.
 VGG_MEAN_BGR = (103.939, 116.779, 123.68)
+# The mean that the authors' networks subtract (voc_layers.py of their release), in BGR order.
+CAFFE_MEAN_BGR = (104.00698793, 116.66876762, 122.67891434)
 
 
 @keras.saving.register_keras_serializable("fcn_tf")

@@ -10,9 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from fcn_tf.data import open_source
+from fcn_tf.drawing import write_figure
 from fcn_tf.errors import InputError, RunError
 from fcn_tf.evaluation.metrics import SCORES
-from fcn_tf.evaluation.report import learning_curve, write_figure
+from fcn_tf.evaluation.report import learning_curve
 from fcn_tf.models import load_model, save_model
 from fcn_tf.models.saving import MODEL_FILE
 from fcn_tf.scoring import REPORT_DIR, write_report

@@ -16,8 +16,9 @@ def make_schedule(config, max_steps):
 def make_optimizer(config, schedule):
     """The Keras optimizer that an `OptimizerConfig` describes.
 
-    AdamW decays kernels, decoupled. SGD leaves weight decay to `l2_gradient`:
-    Keras' own is decoupled, Caffe's is part of the gradient.
+    AdamW decays kernels, decoupled. SGD leaves weight decay and the rate of
+    biases to `caffe_gradients`: Keras' own decay is decoupled, Caffe's is part of
+    the gradient, and Keras has no rate for single weights.
 
     Args:
         config: an `OptimizerConfig`.
@@ -34,10 +35,22 @@ def make_optimizer(config, schedule):
     return optimizer
 
 
-def l2_gradient(gradients, variables, weight_decay):
-    """Adds weight_decay * w to the gradient of every kernel; biases are left alone."""
+def caffe_gradients(gradients, variables, weight_decay, bias_multiplier):
+    """What SGD is given in place of the gradients, so that it updates as Caffe does.
+
+    Caffe's SGDSolver: v = momentum * v + rate * lr_mult * (gradient + decay * w). The
+    rate is a factor of the gradient, so that of biases can stand here.
+
+    Args:
+        gradients: a tensor for each variable.
+        variables: Keras variables; those named "bias" are not decayed.
+        weight_decay: float, L2 of the others.
+        bias_multiplier: float, learning rate of biases over that of the others.
+    """
     return [
-        gradient if variable.name == "bias" else gradient + weight_decay * variable
+        bias_multiplier * gradient
+        if variable.name == "bias"
+        else gradient + weight_decay * variable
         for gradient, variable in zip(gradients, variables, strict=True)
     ]
 

@@ -27,6 +27,8 @@ def default_workdir(config_path, variant):
         name = f"own-{variant}"
     elif Path(config_path).name == RUN_CONFIG_FILE:
         name = Path(config_path).absolute().parent.name
+    elif Path(config_path).stem == variant:  # paper/fcn8s
+        name = f"{Path(config_path).absolute().parent.name}-{variant}"
     else:
         name = f"{Path(config_path).stem}-{variant}"
     number = 1

@@ -1,54 +1,18 @@
 import dataclasses
-import json
 
 import keras
 import numpy as np
 import pytest
 
 import fcn_tf
-from fcn_tf.config import (
-    Config,
-    DataConfig,
-    LossConfig,
-    ModelConfig,
-    OptimizerConfig,
-    TrainingConfig,
-)
+from fcn_tf.config import LossConfig
 from fcn_tf.data import open_source, training_batches, whole_images
 from fcn_tf.errors import InputError, RunError
 from fcn_tf.evaluation.metrics import SCORES
 from fcn_tf.models import build_fcn, load_model
 from fcn_tf.training.loop import train
 from fcn_tf.training.losses import SegmentationLoss
-
-
-@pytest.fixture
-def config(tfds_dir):
-    """A run of seconds."""
-    return Config(
-        variant="fcn8s",
-        seed=3,
-        data=DataConfig(
-            name="shapes", tfds_dir=tfds_dir, batch_size=2, crop_px=64, flip=True, color=0.1
-        ),
-        model=ModelConfig(width=0.0625, head_units=16, dropout=0.0),
-        optimizer=OptimizerConfig(learning_rate=1e-3),
-        training=TrainingConfig(max_steps=6, eval_every_steps=3, log_every_steps=2),
-    )
-
-
-def change(config, section, **values):
-    return dataclasses.replace(
-        config, **{section: dataclasses.replace(getattr(config, section), **values)}
-    )
-
-
-def lines_of(workdir):
-    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-
-
-def weights_of(workdir):
-    return {v.path: v.numpy() for v in load_model(workdir).variables}
+from tests.training.runs import change, lines_of, weights_of
 
 
 def test_a_run_writes_what_is_promised(config, tmp_path):

@@ -3,7 +3,12 @@ import numpy as np
 import pytest
 
 from fcn_tf.config import OptimizerConfig
-from fcn_tf.training.optimizers import Schedule, make_optimizer, make_schedule
+from fcn_tf.training.optimizers import (
+    Schedule,
+    caffe_gradients,
+    make_optimizer,
+    make_schedule,
+)
 
 KERNEL = np.array([[2.0, -1.0]])
 BIAS = np.array([0.5, -3.0])
@@ -30,6 +35,33 @@ def test_adamw_decays_kernels_and_not_biases():
     decayed = KERNEL * (1 - 0.1 * 0.3)
     np.testing.assert_allclose(kernel, decayed - 0.1 * np.sign(KERNEL_GRADIENT), rtol=1e-5)
     np.testing.assert_allclose(bias, BIAS - 0.1 * np.sign(BIAS_GRADIENT), rtol=1e-5)
+
+
+def test_three_steps_of_sgd_are_those_of_caffe():
+    """v = m v + rate (gradient + decay w); w -= v; biases at twice the rate without decay.
+
+    By hand: kernel 2, gradient 3, decay 0.5, rate 0.1, momentum 0.9:
+    v = 0.1 (3 + 1) = 0.4, w = 1.6; v = 0.36 + 0.1 (3 + 0.8) = 0.74, w = 0.86;
+    v = 0.666 + 0.1 (3 + 0.43) = 1.009, w = -0.149. Bias -3, gradient -4:
+    v = -0.8, w = -2.2; v = -1.52, w = -0.68; v = -2.168, w = 1.488.
+    """
+    layer = keras.layers.Dense(2)
+    layer.build((None, 1))
+    layer.kernel.assign(KERNEL)
+    layer.bias.assign(BIAS)
+    config = OptimizerConfig(name="sgd", learning_rate=0.1, momentum=0.9, schedule="constant")
+    optimizer = make_optimizer(config, make_schedule(config, max_steps=10))
+    variables = [layer.kernel, layer.bias]
+    seen = []
+    for _ in range(3):
+        gradients = [keras.ops.array(g, "float32") for g in (KERNEL_GRADIENT, BIAS_GRADIENT)]
+        gradients = caffe_gradients(gradients, variables, weight_decay=0.5, bias_multiplier=2.0)
+        optimizer.apply(gradients, variables)
+        seen.append((layer.kernel.numpy()[0, 0], layer.bias.numpy()[1]))
+    np.testing.assert_allclose(seen, [(1.6, -2.2), (0.86, -0.68), (-0.149, 1.488)], rtol=1e-5)
+    # What has no gradient shrinks if it is a kernel and stays if it is a bias.
+    assert abs(layer.kernel.numpy()[0, 1]) < 1
+    assert layer.bias.numpy()[0] == 0.5
 
 
 @pytest.mark.parametrize(("clip_norm", "factor"), [(None, 1), (10.0, 1), (1.0, 1 / 5)])

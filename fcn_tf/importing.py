@@ -1,0 +1,46 @@
+"""Published weights into a `.keras` file."""
+
+from pathlib import Path
+
+from fcn_tf.classes import VOC_CLASSES, read_class_names, voc_palette
+from fcn_tf.errors import InputError
+from fcn_tf.models import build_fcn, save_model
+from fcn_tf.models.weight_files import read_published
+from fcn_tf.models.weights import move_published, published_sizes
+
+
+def import_weights(file, variant, out, geometry="caffe", class_names=None):
+    """Writes the model that a published file of weights holds.
+
+    Args:
+        file: a .pth, .npz or .safetensors file with the published names.
+        variant: fcn32s, fcn16s, fcn8s or fcn8s_atonce.
+        out: the .keras file to write.
+        geometry: "caffe" answers what the published network does; "same" is the
+            cheaper geometry, for which the weights were not trained.
+        class_names: path of a file with a name a line; default PASCAL VOC's
+            where there are 21 classes.
+
+    Raises:
+        InputError: `out` is taken or no .keras file, the file is not that variant's,
+            or the names are not one for each class. Nothing is written.
+    """
+    out = Path(out)
+    if out.suffix != ".keras":
+        raise InputError(f"--out {out}: it must end in .keras.")
+    if out.exists():
+        raise InputError(f"--out {out} is there already and is left alone: choose another name.")
+    tensors = read_published(file)
+    sizes = published_sizes(tensors, file)
+    names = read_class_names(class_names) if class_names else None
+    if names is None and sizes["num_classes"] == len(VOC_CLASSES):
+        names = VOC_CLASSES
+    palette = voc_palette(sizes["num_classes"]).tolist()
+    try:
+        model = build_fcn(variant, **sizes, geometry=geometry, class_names=names, palette=palette)
+    except ValueError as error:
+        raise InputError(f"{file} as {variant}: {error}") from error
+    transfer = move_published(model, tensors, file)
+    save_model(model, out)
+    classes = "unnamed" if names is None else f"{names[0]} to {names[-1]}"
+    print(f"{file}: {transfer}; {model.num_classes} classes, {classes}.\nWritten: {out}")

@@ -1,0 +1,159 @@
+"""Files of weights, read as arrays by name; nothing in a file is run.
+
+Keras' classifiers (.keras, .weights.h5, .h5) and published FCNs (.pth, .npz,
+.safetensors). A file that is not what its suffix says is refused with an `InputError`.
+"""
+
+import io
+import pickle
+import zipfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from fcn_tf.errors import InputError
+
+
+def read_keras_weights(path):
+    """Reads the weights of a Keras model, layer by layer.
+
+    Args:
+        path: a model saved as .keras or .h5, or its weights as .weights.h5 or .h5.
+
+    Returns:
+        dict of layer name to its arrays in Keras' order, kernel and bias of a
+        convolution, for the layers that have any.
+
+    Raises:
+        InputError: no such file, or not one of these.
+    """
+    path = _existing(path, (".keras", ".h5"))
+    try:
+        if path.suffix == ".keras":
+            with zipfile.ZipFile(path) as archive:
+                content = io.BytesIO(archive.read("model.weights.h5"))
+        else:
+            content = path
+        with h5py.File(content) as file:
+            arrays = _legacy_layers(file) or _named_layers(file)
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} cannot be read as weights saved by Keras: {error}") from error
+    if not arrays:
+        raise InputError(
+            f"{path} names no layers: save the model again with the installed Keras, as .keras."
+        )
+    return arrays
+
+
+def read_published(path):
+    """Reads the tensors of a published FCN.
+
+    Args:
+        path: a PyTorch state_dict or checkpoint (.pth, .pt, .tar), an .npz or a
+            .safetensors, whose tensors are named conv1_1.weight, conv1_1.bias, …
+            (in an .npz of the Chainer port conv1_1/W and conv1_1/b) and
+            are laid out as in PyTorch and Caffe, (out, in, height, width).
+
+    Returns:
+        dict of name to float32 array.
+
+    Raises:
+        InputError: no such file, not one of these, or code in it, which is not run.
+    """
+    readers = {
+        ".pth": _read_torch,
+        ".pt": _read_torch,
+        ".tar": _read_torch,
+        ".npz": _read_npz,
+        ".safetensors": _read_safetensors,
+    }
+    path = _existing(path, readers)
+    tensors = {}
+    for name, tensor in readers[path.suffix](path).items():
+        name = name.removeprefix("module.")  # of torch's DataParallel
+        for other, published in (("/W", ".weight"), ("/b", ".bias")):
+            if name.endswith(other):
+                name = name.removesuffix(other) + published
+        tensors[name] = np.asarray(tensor, "float32")
+    return tensors
+
+
+def _existing(path, suffixes):
+    path = Path(path)
+    if path.suffix not in suffixes:
+        raise InputError(f"{path}: weights are read from {', '.join(suffixes)} files.")
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file.")
+    return path
+
+
+def _named_layers(file):
+    """The layers of Keras 3's format, which notes a layer's name beside its variables."""
+    arrays = {}
+
+    def visit(_, group):
+        if isinstance(group, h5py.Group) and "name" in group.attrs and len(group):
+            arrays[group.attrs["name"]] = [group[key][()] for key in sorted(group, key=int)]
+
+    file.visititems(visit)
+    return arrays
+
+
+def _legacy_layers(file):
+    """The layers of Keras' older .h5 format, in which keras.applications is published."""
+    root = file.get("model_weights", file)
+    arrays = {}
+    for name in root.attrs.get("layer_names", ()):
+        group = root[_text(name)]
+        if len(group.attrs["weight_names"]):
+            arrays[_text(name)] = [group[_text(n)][()] for n in group.attrs["weight_names"]]
+    return arrays
+
+
+def _text(name):
+    return name.decode() if isinstance(name, bytes) else name
+
+
+def _read_torch(path):
+    try:
+        import torch
+    except ImportError as error:
+        raise InputError(
+            f"{path}: PyTorch's files are read by torch: pip install 'fcn_tf[import]'."
+        ) from error
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"{path} holds more than tensors, and code from a file is not run: save its "
+            "state_dict alone."
+        ) from error
+    except (RuntimeError, EOFError, OSError) as error:
+        raise InputError(f"{path} cannot be read as a file of PyTorch: {error}") from error
+    for key in ("model_state_dict", "state_dict"):  # a checkpoint of a training
+        content = content.get(key, content) if isinstance(content, dict) else content
+    named = isinstance(content, dict) and all(torch.is_tensor(v) for v in content.values())
+    if not named:
+        raise InputError(f"{path} holds a {type(content).__name__}, not tensors by name.")
+    return {name: tensor.float().numpy() for name, tensor in content.items()}
+
+
+def _read_npz(path):
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} cannot be read as .npz with plain arrays: {error}") from error
+
+
+def _read_safetensors(path):
+    try:
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+    except ImportError as error:
+        raise InputError(f"{path}: pip install 'fcn_tf[import]' reads it.") from error
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} cannot be read as .safetensors: {error}") from error

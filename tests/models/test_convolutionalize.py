@@ -1,0 +1,121 @@
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from fcn_tf.models import convolutionalize
+from tests.networks import fill, keras_vgg16
+
+STRIDE_PX = 32
+# The side of a classifier's images and how far its last map sees, in px: half of the
+# receptive field, counted from the kernels and the strides.
+APPLICATIONS = {
+    "MobileNetV2": (224, 491 // 2),
+    "ResNet50": (224, 483 // 2),
+    "InceptionV3": (299, 1311 // 2),
+    "VGG16": (224, 212 // 2),
+    "VGG19": (224, 268 // 2),
+}
+slow_ones = [
+    pytest.param(name, marks=pytest.mark.slow) if name != "MobileNetV2" else name
+    for name in APPLICATIONS
+]
+
+
+def compare_at_native_size(classifier):
+    network = convolutionalize(classifier)
+    side_px = classifier.inputs[0].shape[1]
+    images = np.random.default_rng(0).normal(size=(2, side_px, side_px, 3)).astype("float32")
+    scores = network(images, training=False).numpy()
+    expected = classifier(images, training=False).numpy()
+    assert scores.shape == (2, 1, 1, expected.shape[-1])
+    assert expected.std(axis=-1).min() > 0
+    assert np.abs(scores[:, 0, 0] - expected).max() < 1e-4 * np.abs(expected).max()
+    return network
+
+
+def compare_shifted(network, side_px, reach_px):
+    """A band that is high and as wide as the classifier's images, and the same a stride lower."""
+    # A cell is inside when nothing that it sees touches the top or the bottom.
+    margin = -(-reach_px // STRIDE_PX)
+    rows = 2 * margin + 4
+    band = np.random.default_rng(1).normal(size=(1, side_px + STRIDE_PX * rows, side_px, 3))
+    band = band.astype("float32")
+    above = network(band[:, :-STRIDE_PX], training=False).numpy()
+    below = network(band[:, STRIDE_PX:], training=False).numpy()
+    assert above.shape[1:3] == (rows, 1)
+    inside = above[:, 1 + margin : rows - margin]
+    assert inside.shape[1] >= 3
+    assert inside.std(axis=1).max() > 0
+    shifted = below[:, margin : rows - margin - 1]
+    assert np.abs(shifted - inside).max() < 1e-4 * np.abs(inside).max()
+
+
+@pytest.mark.parametrize("name", slow_ones)
+def test_applications_of_keras(name):
+    classifier = getattr(keras.applications, name)(weights=None, classifier_activation=None)
+    fill(classifier)
+    side_px, reach_px = APPLICATIONS[name]
+    compare_shifted(compare_at_native_size(classifier), side_px, reach_px)
+
+
+def test_a_narrow_vgg16():
+    network = compare_at_native_size(keras_vgg16(width=1 / 32, head_units=16))
+    compare_shifted(network, *APPLICATIONS["VGG16"])
+
+
+HEADS = {
+    "flatten, batch normalization, softmax": lambda: [
+        layers.Flatten(),
+        layers.Dense(8, use_bias=False),
+        layers.BatchNormalization(),
+        layers.ReLU(),
+        layers.Dropout(0.5),
+        layers.Dense(5, activation="softmax"),
+    ],
+    "1 x 1 convolutions as in MobileNet": lambda: [
+        layers.GlobalAveragePooling2D(keepdims=True),
+        layers.Dropout(0.1),
+        layers.Conv2D(5, 1),
+        layers.Reshape((5,)),
+        layers.Activation("softmax"),
+    ],
+    "global maximum": lambda: [layers.GlobalMaxPooling2D(), layers.Dense(5)],
+}
+
+
+def classifier_with(head, size=(32, 48, 3)):
+    stem = [
+        keras.Input(size),
+        layers.Conv2D(6, 3, strides=4, activation="relu"),
+        layers.Conv2D(6, 3, activation="relu"),
+    ]
+    classifier = keras.Sequential([*stem, *head])
+    fill(classifier)
+    return classifier
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_each_window_of_a_larger_image_is_classified(name):
+    """Without padding inside the network every cell is exactly the classifier on its window."""
+    classifier = classifier_with(HEADS[name]())
+    network = convolutionalize(classifier)
+    images = np.random.default_rng(0).normal(size=(2, 32 + 8, 48 + 4, 3)).astype("float32")
+    scores = network(images, training=False).numpy()
+    assert scores.shape == (2, 3, 2, 5)
+    for row in range(3):
+        for column in range(2):
+            window = images[:, 4 * row : 4 * row + 32, 4 * column : 4 * column + 48]
+            expected = classifier(window, training=False).numpy()
+            np.testing.assert_allclose(scores[:, row, column], expected, rtol=1e-4, atol=1e-6)
+    assert np.ptp(scores, axis=(1, 2)).min() > 0
+
+
+def test_what_cannot_be_moved_over_an_image_is_refused():
+    with pytest.raises(ValueError, match=r"\(None, None, None, 3\).*fixed size"):
+        convolutionalize(classifier_with(HEADS["global maximum"](), (None, None, 3)))
+    with pytest.raises(ValueError, match="before any Flatten or global pooling"):
+        convolutionalize(classifier_with([layers.Conv2D(5, 3)]))
+    head = [layers.Flatten(), layers.BatchNormalization(name="normal"), layers.Dense(5)]
+    with pytest.raises(ValueError, match="normal has a weight for each of 6 x 10 places"):
+        convolutionalize(classifier_with(head))
