@@ -77,7 +77,8 @@ def heatmap(model, classes, image, out, preprocessing=None, class_names=None):
 
 def _read(path):
     try:
-        return Image.open(path).convert("RGB")
+        with Image.open(path) as image:
+            return image.convert("RGB")
     except (OSError, UnidentifiedImageError) as error:
         raise InputError(f"{path} cannot be read as an image: {error}") from error
 

@@ -8,9 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.data.test_folder import make_folder, spoil_value
+from tests.models.test_published import published_tensors
+from tests.networks import keras_vgg16, random_images
 
 ROOT = Path(__file__).parent.parent
 TINY = [
@@ -28,13 +32,13 @@ def environment():
     return variables
 
 
-def command(*arguments, cwd=ROOT):
+def command(*arguments, cwd=ROOT, extra=None):
     return subprocess.run(
         [sys.executable, ROOT / "train.py", *arguments]
-        if arguments[:1] != ("evaluate",)
+        if arguments[0].startswith("--")
         else [sys.executable, "-c", "from fcn_tf.cli import main; main()", *arguments],
         cwd=cwd,
-        env=environment(),
+        env={**environment(), **(extra or {})},
         capture_output=True,
         text=True,
     )
@@ -120,6 +124,53 @@ def test_the_users_mistakes_exit_with_2_and_one_line(tmp_path):
         "data.name=shapes",
     )
     assert not list(tmp_path.iterdir())
+
+
+def test_published_weights_become_a_model_that_is_scored(tmp_path, tfds_dir):
+    tensors = published_tensors("fcn16s", num_classes=6, width=0.0625, head_units=8)
+    np.savez(tmp_path / "fcn16s.npz", **tensors)
+    names = ["background", "disc", "ring", "triangle", "cross", "bar"]
+    (tmp_path / "classes.txt").write_text("\n".join(names))
+    arguments = ["import-weights", "fcn16s.npz", "--out=imported.keras"]
+    named = "--class_names=classes.txt"
+    done = command(*arguments, "--variant=fcn16s", named, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert f"{len(tensors)} tensors moved; 6 classes, background to bar" in done.stdout
+    data = ("--data.name=shapes", f"--data.tfds_dir={tfds_dir}")
+    done = command("evaluate", "--model=imported.keras", *data, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "report/scores.json").exists()
+
+    taken = command(*arguments, "--variant=fcn16s", cwd=tmp_path)
+    refused(taken, "imported.keras is there already")
+    arguments[2] = "--out=other.keras"
+    refused(command(*arguments, "--variant=fcn8s", cwd=tmp_path), "is not fcn8s", "fcn16s")
+    refused(command(*arguments, cwd=tmp_path), "variant")
+    refused(command(*arguments[:2], "--out=m.h5", "--variant=fcn16s", cwd=tmp_path), ".keras")
+    assert not (tmp_path / "other.keras").exists()
+
+
+def test_a_heat_map_from_the_command_line(tmp_path):
+    classifier = keras_vgg16(width=1 / 64, head_units=4, cells=2, classes=3)
+    classifier.save(tmp_path / "classifier.keras")
+    Image.fromarray(random_images(100, 140, 3)).save(tmp_path / "image.png")
+    arguments = ["heatmap", "image.png", "--model=classifier.keras", "--out=heat.png"]
+    done = command(*arguments, "--preprocessing=caffe", "--classes=0, 2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "2 x 3 cells" in done.stdout
+    assert (tmp_path / "heat.png").exists()
+    refused(command(*arguments, "--classes=0", cwd=tmp_path), "--preprocessing", "caffe, tf")
+
+
+def test_imagenet_off_line_is_one_line_with_the_way_out(tmp_path):
+    make_folder(tmp_path / "data")
+    offline = {"https_proxy": "http://127.0.0.1:9", "KERAS_HOME": str(tmp_path / "keras")}
+    arguments = [f"--data.data_dir={tmp_path}/data", "--data.ignore_label=11"]
+    arguments += ["--model.weights=imagenet", *TINY]
+    done = command(*arguments, cwd=tmp_path, extra=offline)
+    refused(done, "cannot be downloaded", "vgg16_weights_tf_dim_ordering_tf_kernels.h5")
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_workdir_that_holds_a_run_is_left_alone(tmp_path, tfds_dir):

@@ -56,13 +56,17 @@ def convolutionalize(classifier):
             f"{classifier.name} takes {shapes}: a classifier with one input of a fixed size, "
             "(None, height, width, channels), can be made convolutional."
         )
+    if isinstance(classifier, keras.Sequential):
+        # Loading builds one twice, so that its layers no longer know their neighbours.
+        twin = keras.models.clone_model(classifier)
+        twin.set_weights(classifier.get_weights())
+        classifier = twin
     head = _head(classifier)
     features = keras.Model(classifier.inputs[0], head[0].input)
-    images = keras.Input((None, None, shapes[0][-1]), name="image")
-    larger = keras.models.clone_model(features, input_tensors=images)
+    larger = _of_any_size(features)
     larger.set_weights(features.get_weights())
 
-    x = larger.output  # (N, h, w, C)
+    images, x = larger.inputs[0], larger.outputs[0]  # (N, H, W, channels), (N, h, w, C)
     size = head[0].input.shape[1:3]  # of the map that the head sees at the native size
     replaced = []
     for layer in head:
@@ -80,6 +84,22 @@ def convolutionalize(classifier):
         # Flatten reads a map row by row, so a dense kernel is a convolution's, reshaped.
         replacement.set_weights([a.reshape(s) for a, s in zip(arrays, shapes, strict=True)])
     return model
+
+
+def _of_any_size(model):
+    """A clone for images of any size, with the models inside it alike."""
+    channels = model.inputs[0].shape[-1]
+
+    def clone(layer):
+        if isinstance(layer, keras.Model):
+            return _of_any_size(layer)
+        return type(layer).from_config(layer.get_config())
+
+    return keras.models.clone_model(
+        model,
+        input_tensors=keras.Input((None, None, channels), name="image"),
+        clone_function=clone,
+    )
 
 
 def _head(classifier):

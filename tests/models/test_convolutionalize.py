@@ -111,6 +111,30 @@ def test_each_window_of_a_larger_image_is_classified(name):
     assert np.ptp(scores, axis=(1, 2)).min() > 0
 
 
+def test_a_model_inside_a_model_loaded_from_a_file(tmp_path):
+    """What keras.io's guide to transfer learning builds."""
+    base = keras.Sequential(
+        [
+            keras.Input((32, 32, 3)),
+            layers.Conv2D(6, 3, strides=4, activation="relu"),
+            layers.BatchNormalization(),
+        ],
+        name="base",
+    )
+    images = keras.Input((32, 32, 3))
+    x = layers.GlobalAveragePooling2D()(base(layers.Rescaling(1 / 2)(images), training=False))
+    built = keras.Model(images, layers.Dense(5)(layers.Dropout(0.2)(x)))
+    fill(base)
+    fill(built)
+    built.save(tmp_path / "classifier.keras")
+    classifier = keras.saving.load_model(tmp_path / "classifier.keras")
+    network = compare_at_native_size(classifier)
+    images = np.random.default_rng(0).normal(size=(1, 36, 32, 3)).astype("float32")
+    scores = network(images, training=False).numpy()
+    expected = classifier(images[:, 4:], training=False).numpy()
+    np.testing.assert_allclose(scores[:, 1, 0], expected, rtol=1e-4, atol=1e-6)
+
+
 def test_what_cannot_be_moved_over_an_image_is_refused():
     with pytest.raises(ValueError, match=r"\(None, None, None, 3\).*fixed size"):
         convolutionalize(classifier_with(HEADS["global maximum"](), (None, None, 3)))
