@@ -262,6 +262,10 @@ class Config:
             "score",
             "all, or give model.weights or init_from a trunk",
         )
+        rate = self.optimizer.learning_rate
+        allowed = "1e-8 or more with loss.reduction=mean: rates below that are for a sum"
+        moves = self.loss.reduction == "sum" or rate >= 1e-8
+        _check(moves, "optimizer.learning_rate", rate, allowed)
         object.__setattr__(self, "data", replace(data, name=name))
         object.__setattr__(self, "training", replace(training, eval_every_steps=every_steps))
 

@@ -91,6 +91,8 @@ def test_what_is_refused_is_named_with_what_is_allowed(key):
 def test_what_does_not_go_together_is_refused():
     with pytest.raises(InputError, match=r"model.weights='imagenet': .*init_from"):
         load_config("shapes", **{"model.weights": "imagenet", "init_from": "runs/coarse"})
+    with pytest.raises(InputError, match=r"learning_rate=1e-10: .* loss.reduction=mean"):
+        load_config("shapes", **{"optimizer.learning_rate": 1e-10})
     with pytest.raises(InputError, match=r"model.fc6_kernel=1: it must be 7 with geometry caffe"):
         load_config("shapes", **{"model.geometry": "caffe", "model.fc6_kernel": 1})
 

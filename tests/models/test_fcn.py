@@ -82,6 +82,26 @@ def test_equals_a_plain_forward(variant, size):
     assert relative_difference(logits, reference_forward(model, images)) < 1e-5
 
 
+def test_the_published_crops_follow_from_the_layers():
+    """Where a cell lies on the image, as (stride, pixel of cell 0), by docs/geometry.md."""
+    endpoints, stride, first = {}, 1, -99.0  # conv1_1: kernel 3, padding 100
+    for block in range(1, 6):
+        stride, first = 2 * stride, first + stride / 2
+        endpoints[f"pool{block}"] = (stride, first)
+    for variant in VARIANTS.values():
+        stride, first = endpoints["pool5"]
+        first += 3 * stride  # fc6: kernel 7, no padding
+        for skip in variant.skips:
+            # Kernel 4, stride 2: index u lies at (u - 1.5) / 2 of its input.
+            stride, first = stride // 2, first - 1.5 * stride / 2
+            finer_stride, finer_first = endpoints[skip.endpoint]
+            assert finer_stride == stride
+            assert skip.caffe_crop_px == (first - finer_first) / stride
+        # Kernel 2 s, stride s: cell 0 lies at index s - 0.5, and pixel 0 at
+        assert variant.factor == stride
+        assert variant.caffe_crop_px == variant.factor - 0.5 - first
+
+
 SIZES = [(1, 1), (31, 31), (32, 32), (33, 33), (97, 97), (375, 500), (500, 375)]
 
 
@@ -169,6 +189,8 @@ def test_logits_are_float32_under_every_policy(policy):
         ({"head_units": 0}, "at least 1"),
         ({"fc6_kernel": 4}, "odd"),
         ({"fc6_kernel": -1}, "odd"),
+        ({"geometry": "valid"}, "same, caffe"),
+        ({"geometry": "caffe", "fc6_kernel": 1}, "7 with geometry='caffe'"),
         ({"dropout": 1}, r"in \[0, 1\)"),
         ({"class_names": ["a"]}, "21 long"),
     ],
