@@ -83,9 +83,9 @@ def train_classifier(path, steps):
     model.compile(
         keras.optimizers.AdamW(rate, global_clipnorm=1.0),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        ["accuracy"],
+        metrics=["accuracy"],
     )
-    model.fit(crops(source, "train").repeat(), steps_per_epoch=steps, verbose=2)
+    model.fit(crops(source, "train").repeat(), steps_per_epoch=steps, verbose=2, shuffle=False)
     _, accuracy = model.evaluate(crops(source, "val"), verbose=0)
     print(f"Classifier of {SIDE_PX} px crops: {100 * accuracy:.1f} % right on val", flush=True)
     path.parent.mkdir(parents=True, exist_ok=True)
