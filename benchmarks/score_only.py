@@ -19,14 +19,12 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from fcn_tf.config import DataConfig
+from fcn_tf.config_files import load_config
 from fcn_tf.data import open_source, whole_images
+from fcn_tf.models.trunks import VGG16_BLOCKS
 
 CELLS = 3  # of the last map of a crop, and so the side of fc6
 SIDE_PX = 32 * CELLS
-WIDTH = 0.1875  # those of configs/shapes.yaml
-HEAD_UNITS = 256
-BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 BATCH = 16
 
 
@@ -61,12 +59,13 @@ def train_classifier(path, steps):
     """Trains VGG16, narrow and with the names of keras.applications, on crops."""
     keras.utils.set_random_seed(0)
     keras.config.set_dtype_policy("mixed_bfloat16")
-    source = open_source(DataConfig(name="shapes"))
+    config = load_config("shapes")
+    source = open_source(config.data)
     x = images = keras.Input((SIDE_PX, SIDE_PX, 3))
-    for block, (convolutions, filters) in enumerate(BLOCKS, start=1):
+    for block, (convolutions, filters) in enumerate(VGG16_BLOCKS, start=1):
         for index in range(1, convolutions + 1):
             x = layers.Conv2D(
-                round(filters * WIDTH),
+                round(filters * config.model.width),
                 3,
                 padding="same",
                 activation="relu",
@@ -76,7 +75,8 @@ def train_classifier(path, steps):
         x = layers.MaxPooling2D(2, name=f"block{block}_pool")(x)
     x = layers.Flatten(name="flatten")(x)
     for name in ("fc1", "fc2"):
-        x = layers.Dense(HEAD_UNITS, "relu", kernel_initializer="he_normal", name=name)(x)
+        units = config.model.head_units
+        x = layers.Dense(units, "relu", kernel_initializer="he_normal", name=name)(x)
     logits = layers.Dense(len(source.class_names) - 1, dtype="float32", name="predictions")(x)
     model = keras.Model(images, logits)
     rate = keras.optimizers.schedules.PolynomialDecay(1e-3, steps, 0.0)

@@ -16,7 +16,7 @@ from typing import Literal
 
 from jsonargparse import ArgumentParser
 
-from fcn_tf.config import Config, DataConfig, Geometry, Variant
+from fcn_tf.config import Config, DataConfig, Geometry, Preprocessing, Variant
 from fcn_tf.config_files import (
     RUN_CONFIG_FILE,
     config_parser,
@@ -30,10 +30,6 @@ from fcn_tf.errors import InputError, RunError
 from fcn_tf.version import __version__
 
 DEFAULT_RECIPE = "shapes"
-CLASS_NAMES_HELP = (
-    "a file with a name a line; default PASCAL VOC's where there are 21 classes, ImageNet's "
-    "where there are 1000."
-)
 
 
 def main(arguments=None):
@@ -109,7 +105,7 @@ def train(values, parser):
     if config.data.name == "shapes":
         print(
             "Training on generated scenes. On your own images: --data.data_dir DIR (README, "
-            "'Your own images').",
+            "'Your own images'); on PASCAL VOC: --config voc --data.data_dir VOC.",
             flush=True,
         )
     _import_quietly("tensorflow")
@@ -145,7 +141,15 @@ def heatmap(values, parser):
 
     names = read_class_names(values.class_names) if values.class_names else None
     classes = [name.strip() for name in values.classes.split(",") if name.strip()]
-    heatmap(values.model, classes, values.image, values.out, values.preprocessing, names)
+    heatmap(
+        values.model,
+        classes,
+        values.image,
+        values.out,
+        values.preprocessing,
+        names,
+        values.weights,
+    )
 
 
 def _train_parser(arguments):
@@ -184,9 +188,14 @@ def _import_weights_parser(arguments):
         "--geometry",
         type=Geometry,
         default="caffe",
-        help="caffe answers what the published network does; same is cheaper and near it.",
+        help="caffe answers what the published network does; same, cheaper, is not what the "
+        "weights were trained for.",
     )
-    parser.add_argument("--class_names", type=str | None, help=CLASS_NAMES_HELP)
+    parser.add_argument(
+        "--class_names",
+        type=str | None,
+        help="a file with a name a line; default PASCAL VOC's where there are 21 classes.",
+    )
     return parser
 
 
@@ -197,7 +206,7 @@ def _heatmap_parser(arguments):
         "--model",
         type=str,
         default="vgg16",
-        help="vgg16, with ImageNet's weights, or the .keras file of a classifier.",
+        help="vgg16, or the .keras file of a classifier.",
     )
     parser.add_argument(
         "--classes", type=str, required=True, help='names or numbers: "tabby,tiger cat".'
@@ -205,10 +214,17 @@ def _heatmap_parser(arguments):
     parser.add_argument("--out", type=str, required=True, help="the PNG to write.")
     parser.add_argument(
         "--preprocessing",
-        type=Literal["caffe", "tf", "torch", "none"] | None,
+        type=Preprocessing | None,
         help="what the classifier wants, by keras.applications' names; caffe for vgg16.",
     )
-    parser.add_argument("--class_names", type=str | None, help=CLASS_NAMES_HELP)
+    parser.add_argument(
+        "--class_names",
+        type=str | None,
+        help="a file with a name a line; default ImageNet's where there are 1000 classes.",
+    )
+    parser.add_argument(
+        "--weights", type=str, default="imagenet", help="of vgg16: imagenet or a file of them."
+    )
     return parser
 
 

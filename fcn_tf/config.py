@@ -16,6 +16,8 @@ from fcn_tf.errors import InputError
 Variant = Literal["fcn32s", "fcn16s", "fcn8s", "fcn8s_atonce"]
 Trunk = Literal["vgg16"]
 Geometry = Literal["same", "caffe"]
+# keras.applications' names of what a classifier wants its pixels turned into.
+Preprocessing = Literal["caffe", "tf", "torch", "none"]
 Upsampling = Literal["fixed", "learned", "learned_all"]
 VGG16Layers = Literal["all", "convolutions"]
 
@@ -250,24 +252,35 @@ class Config:
             value = getattr(data, key)
             _check(value is None, f"data.{key}", value, f"left out with data.name={name}")
         every_steps = training.eval_every_steps or math.ceil(training.max_steps / 10)
-        weights = self.model.weights
-        both = self.init_from is not None and weights != "none"
-        _check(
-            not both, "model.weights", weights, "none with init_from: weights come from one place"
-        )
-        frozen = self.model.trainable == "score" and self.init_from is None and weights == "none"
-        _check(
-            not frozen,
-            "model.trainable",
-            "score",
-            "all, or give model.weights or init_from a trunk",
-        )
+        self._check_start()
         rate = self.optimizer.learning_rate
-        allowed = "1e-8 or more with loss.reduction=mean: rates below that are for a sum"
-        moves = self.loss.reduction == "sum" or rate >= 1e-8
+        allowed = "1e-9 or more with loss.reduction=mean: the authors' rates are for a sum"
+        moves = self.loss.reduction == "sum" or rate >= 1e-9
         _check(moves, "optimizer.learning_rate", rate, allowed)
         object.__setattr__(self, "data", replace(data, name=name))
         object.__setattr__(self, "training", replace(training, eval_every_steps=every_steps))
+
+    def _check_start(self):
+        """Whether the weights to start from go together with the network and with each other."""
+        model = self.model
+        given = model.weights != "none"
+        both = given and self.init_from is not None
+        allowed = "none with init_from: weights come from one place"
+        _check(not both, "model.weights", model.weights, allowed)
+        everything = model.weights_layers == "all"
+        allowed = "all without model.weights"
+        _check(everything or given, "model.weights_layers", model.weights_layers, allowed)
+        if model.trainable == "score":
+            whole = self.init_from is not None or (given and everything)
+            allowed = "all, or give all layers of model.weights, or init_from, to a trunk"
+            _check(whole, "model.trainable", "score", allowed)
+        if model.weights == "imagenet":
+            _check(model.width == 1, "model.width", model.width, "1 with model.weights=imagenet")
+            for key, value in (("fc6_kernel", 7), ("head_units", 4096)):
+                allowed = f"{value} with all of ImageNet's layers, or give "
+                allowed += "model.weights_layers=convolutions"
+                fits = getattr(model, key) == value or not everything
+                _check(fits, f"model.{key}", getattr(model, key), allowed)
 
 
 def _check_positive(key, value):

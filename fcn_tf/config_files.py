@@ -35,8 +35,15 @@ def find_config(name):
     for path in (Path(name), recipe):
         if path.is_file():
             return path
-    known = sorted(str(p.relative_to(config_dir()))[:-5] for p in config_dir().rglob("*.yaml"))
+    known = sorted(recipe_name(path) for path in config_dir().rglob("*.yaml"))
     raise InputError(f"--config {name}: neither a file nor one of the recipes: {', '.join(known)}.")
+
+
+def recipe_name(path):
+    """What a YAML file is called: its name, of the package's own with the folder in front."""
+    path = Path(path).absolute()
+    own = path.is_relative_to(config_dir())
+    return path.relative_to(config_dir()).with_suffix("").as_posix() if own else path.stem
 
 
 def to_config(parser, namespace):

@@ -2,27 +2,35 @@
 
 import math
 from pathlib import Path
+from typing import get_args
 
 import keras
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from fcn_tf.config import Preprocessing
 from fcn_tf.drawing import heatmap_figure, write_figure
 from fcn_tf.errors import InputError
 from fcn_tf.models import convolutionalize
+from fcn_tf.models.saving import load_keras_file
 from fcn_tf.models.weights import imagenet_vgg16
 
 IMAGENET_CLASSES = 1000
-# keras.applications' names of what a classifier wants its pixels turned into.
-PREPROCESSING = ("caffe", "tf", "torch", "none")
 
 
-def heatmap(model, classes, image, out, preprocessing=None, class_names=None):
+def heatmap(
+    model,
+    classes,
+    image,
+    out,
+    preprocessing=None,
+    class_names=None,
+    weights="imagenet",
+):
     """Draws where a classifier sees some classes, the sum of their probabilities.
 
     Args:
-        model: "vgg16", with ImageNet's weights, or the .keras or .h5 file of a
-            classifier.
+        model: "vgg16", or the .keras or .h5 file of a classifier.
         classes: names or numbers of classes.
         image: path of an image. One smaller than the classifier's is enlarged.
         out: path of the PNG.
@@ -31,46 +39,53 @@ def heatmap(model, classes, image, out, preprocessing=None, class_names=None):
             documents for the classifier. Default caffe for vgg16.
         class_names: names in the order of the classifier's outputs; default
             ImageNet's where there are 1000.
+        weights: of vgg16: "imagenet", or a file of such weights.
 
     Returns:
         float32 array (h, w), the map.
 
     Raises:
-        InputError: no such model, class or image.
+        InputError: no such model, class or image, or a place that cannot be written to.
     """
     if preprocessing is None and model != "vgg16":
         raise InputError(
-            f"--preprocessing is needed for {model}: {', '.join(PREPROCESSING)}, as "
+            f"--preprocessing is needed for {model}: {', '.join(get_args(Preprocessing))}, as "
             "keras.applications documents for the classifier."
         )
+    out = Path(out)
+    if out.suffix.lower() != ".png" or (out.exists() and out.samefile(image)):
+        raise InputError(f"--out {out}: it must end in .png and not be the image.")
     pixels = _read(image)
-    classifier = imagenet_vgg16() if model == "vgg16" else _load(model)
+    classifier = _classifier(model, weights)
     try:
         network = convolutionalize(classifier)
     except ValueError as error:
         raise InputError(f"{model}: {error}") from error
+    height_px, width_px, channels = classifier.inputs[0].shape[1:]
+    if channels != 3:
+        raise InputError(f"{model} takes images of {channels} channels, not RGB.")
     columns = _columns(classes, network.output.shape[-1], class_names)
 
-    side_px = classifier.inputs[0].shape[1:3]
-    scale = max(
-        1.0, *(side / length for side, length in zip(side_px, pixels.size[::-1], strict=True))
-    )
+    scale = max(1.0, height_px / pixels.height, width_px / pixels.width)
     if scale > 1:
-        print(f"The image is smaller than the classifier's {side_px}: enlarged {scale:.2f} times.")
+        size = f"{height_px} x {width_px} px"
+        print(f"The image is smaller than the classifier's {size}: enlarged {scale:.2f} times.")
         pixels = pixels.resize([math.ceil(length * scale) for length in pixels.size])
     fed = np.asarray(pixels, "float32")[None]
     if (mode := preprocessing or "caffe") != "none":
         fed = keras.applications.imagenet_utils.preprocess_input(fed, mode=mode)
-    scores = keras.ops.convert_to_numpy(network(fed, training=False))[0]  # (h, w, classes)
-    heat = scores[..., columns].sum(axis=-1)
+    scores = network(fed, training=False)[0]  # (h, w, classes)
+    if not _gives_probabilities(classifier):
+        print("The classifier gives logits: softmax makes them probabilities.")
+        scores = keras.ops.softmax(scores)
+    heat = keras.ops.convert_to_numpy(scores)[..., columns].sum(axis=-1)
 
     row, column = np.unravel_index(heat.argmax(), heat.shape)
-    print(
-        f"{heat.shape[0]} x {heat.shape[1]} cells, the highest {heat.max():.3f} at {row}, {column}"
-    )
-    extent_px = _extent(network, side_px, heat.shape)
-    title = ", ".join(map(str, classes))
-    write_figure(Path(out), heatmap_figure(np.asarray(pixels), heat, extent_px, title))
+    size = f"{heat.shape[0]} x {heat.shape[1]}"
+    print(f"{size} cells; the highest, row {row}, column {column}: {heat.max():.3f}")
+    extent_px = _extent(network, (height_px, width_px), heat.shape)
+    title = ", ".join(f"class {name}" if name.isdecimal() else name for name in classes)
+    write_figure(out, heatmap_figure(np.asarray(pixels), heat, extent_px, title))
     print(f"Written: {out}")
     return heat
 
@@ -83,31 +98,49 @@ def _read(path):
         raise InputError(f"{path} cannot be read as an image: {error}") from error
 
 
-def _load(path):
-    if not Path(path).is_file():
-        raise InputError(f"--model {path}: neither vgg16 nor a file.")
-    try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, OSError, KeyError) as error:
-        raise InputError(f"{path} cannot be loaded as a Keras model: {error}") from error
+def _classifier(model, weights):
+    if model == "vgg16":
+        return imagenet_vgg16("--weights FILE", weights)
+    if not Path(model).is_file():
+        raise InputError(f"--model {model}: neither vgg16 nor a file.")
+    return load_keras_file(model)
+
+
+def _gives_probabilities(classifier):
+    """Whether the last layer is a softmax or a sigmoid, inside it or of its own."""
+    last = classifier.layers[-1]
+    ends = (keras.activations.softmax, keras.activations.sigmoid)
+    return isinstance(last, keras.layers.Softmax) or getattr(last, "activation", None) in ends
 
 
 def _columns(classes, num_classes, class_names):
     """The numbers of the classes that are named."""
-    if all(str(name).isdigit() for name in classes):
-        columns = [int(name) for name in classes]
-        names = None
-    else:
-        names = class_names or _imagenet_names(num_classes)
-        known = {_plain(name): index for index, name in enumerate(names)}
-        columns = [known.get(_plain(name), num_classes) for name in classes]
-    wrong = [str(n) for n, column in zip(classes, columns, strict=True) if column >= num_classes]
-    if wrong:
-        shown = f": {', '.join(names[:5])}, …" if names else ""
-        raise InputError(
-            f"--classes {', '.join(wrong)}: the classifier has {num_classes} classes{shown}; give "
-            f"their names or their numbers, 0 to {num_classes - 1}."
-        )
+    if not classes:
+        raise InputError('--classes names none: give names or numbers, "tabby,tiger cat".')
+    names = None
+    if not all(name.isdecimal() for name in classes):
+        names = [_plain(name) for name in class_names or _imagenet_names(num_classes)]
+        if len(names) != num_classes:
+            raise InputError(
+                f"--class_names has {len(names)} names, the classifier {num_classes} classes."
+            )
+    columns = []
+    for name in classes:
+        if names is None:
+            found = [int(name)] if int(name) < num_classes else []
+        else:
+            found = [index for index, known in enumerate(names) if known == _plain(name)]
+        if len(found) > 1:
+            raise InputError(f"--classes {name}: {found} are called so; give numbers.")
+        if not found:
+            shown = f" ({', '.join(names[:5])}, …)" if names else ""
+            raise InputError(
+                f"--classes {name}: the classifier has {num_classes} classes{shown}; give all by "
+                f"name or all by number, 0 to {num_classes - 1}."
+            )
+        columns += found
+    if len(set(columns)) < len(columns):
+        raise InputError(f"--classes {', '.join(classes)}: each may be named once.")
     return columns
 
 
@@ -122,21 +155,20 @@ def _imagenet_names(num_classes):
         best = keras.applications.imagenet_utils.decode_predictions(np.eye(num_classes), top=1)
     except Exception as error:  # Keras raises a bare Exception
         raise InputError(
-            "The names of ImageNet's classes cannot be downloaded: give their numbers, or "
+            "The names of ImageNet's classes cannot be had: give their numbers, or "
             f"--class_names FILE, a name a line. {error}"
         ) from error
     return [name for ((_, name, _),) in best]
 
 
 def _plain(name):
-    return str(name).strip().lower().replace("_", " ")
+    return name.strip().lower().replace("_", " ")
 
 
 def _extent(network, side_px, cells):
     """(left, right, bottom, top) in pixels of a map whose cells stand at their windows' centres."""
-    many = 100
-    far = network.compute_output_shape((1, side_px[0] + 32 * many, side_px[1], 3))[1] - 1
-    stride_px = 32 * many / far
-    middles = [side / 2 - stride_px / 2 for side in side_px]
-    bottom, right = (m + stride_px * n for m, n in zip(middles, cells, strict=True))
-    return (middles[1], right, bottom, middles[0])
+    far_px = 3200  # far enough that the rounding of sizes inside the network does not show
+    steps = network.compute_output_shape((1, side_px[0] + far_px, side_px[1], 3))[1] - 1
+    stride_px = far_px / steps
+    top, left = (side / 2 - stride_px / 2 for side in side_px)
+    return (left, left + stride_px * cells[1], top + stride_px * cells[0], top)

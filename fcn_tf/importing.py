@@ -30,9 +30,13 @@ def import_weights(file, variant, out, geometry="caffe", class_names=None):
         raise InputError(f"--out {out}: it must end in .keras.")
     if out.exists():
         raise InputError(f"--out {out} is there already and is left alone: choose another name.")
+    if not out.absolute().parent.is_dir():
+        raise InputError(f"--out {out}: there is no folder {out.parent}.")
     tensors = read_published(file)
     sizes = published_sizes(tensors, file)
     names = read_class_names(class_names) if class_names else None
+    if names is not None and len(set(names)) < len(names):
+        raise InputError(f"{class_names} names a class twice: {', '.join(names)}.")
     if names is None and sizes["num_classes"] == len(VOC_CLASSES):
         names = VOC_CLASSES
     palette = voc_palette(sizes["num_classes"]).tolist()

@@ -19,7 +19,7 @@ ALLOWED = {
     "models": {"errors", "files"},
     "data": {"classes", "config", "errors"},
     "evaluation": {"classes", "drawing", "files"},
-    "heatmap": {"drawing", "errors", "models"},
+    "heatmap": {"config", "drawing", "errors", "models"},
     "importing": {"classes", "errors", "models"},
     "predictor": set(),
     "training": {

@@ -159,6 +159,7 @@ def test_a_heat_map_from_the_command_line(tmp_path):
     done = command(*arguments, "--preprocessing=caffe", "--classes=0, 2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "2 x 3 cells" in done.stdout
+    assert 0 < float(done.stdout.split("column ")[1].split(": ")[1].split()[0]) < 1
     assert (tmp_path / "heat.png").exists()
     refused(command(*arguments, "--classes=0", cwd=tmp_path), "--preprocessing", "caffe, tf")
 
@@ -167,9 +168,13 @@ def test_imagenet_off_line_is_one_line_with_the_way_out(tmp_path):
     make_folder(tmp_path / "data")
     offline = {"https_proxy": "http://127.0.0.1:9", "KERAS_HOME": str(tmp_path / "keras")}
     arguments = [f"--data.data_dir={tmp_path}/data", "--data.ignore_label=11"]
-    arguments += ["--model.weights=imagenet", *TINY]
+    # At full width; the data are read, and then no network of that size is kept for long.
+    arguments += ["--model.weights=imagenet", "--model.weights_layers=convolutions"]
+    arguments += ["--model.head_units=8", "--training.max_steps=2"]
     done = command(*arguments, cwd=tmp_path, extra=offline)
-    refused(done, "cannot be downloaded", "vgg16_weights_tf_dim_ordering_tf_kernels.h5")
+    refused(
+        done, "cannot be had", "--model.weights FILE", "vgg16_weights_tf_dim_ordering_tf_kernels.h5"
+    )
     assert not (tmp_path / "runs").exists()
 
 

@@ -3,7 +3,18 @@ from typing import get_args
 import pytest
 import yaml
 
-from fcn_tf.config import Config, DataConfig, Geometry, Trunk, Upsampling, Variant, VGG16Layers
+from fcn_tf.config import (
+    Config,
+    DataConfig,
+    Geometry,
+    LossConfig,
+    ModelConfig,
+    OptimizerConfig,
+    Trunk,
+    Upsampling,
+    Variant,
+    VGG16Layers,
+)
 from fcn_tf.config_files import config_dir, dump_config, find_config, load_config
 from fcn_tf.errors import InputError
 from fcn_tf.models.fcn import GEOMETRIES, UPSAMPLING, VARIANTS
@@ -68,7 +79,7 @@ REFUSED = {
     "model.width": (0.01, ["model.width=0.01", "at least 1/64"]),
     "model.fc6_kernel": (2, ["model.fc6_kernel=2", "odd"]),
     "model.geometry": ("valid", ["model.geometry", "'same'", "'caffe'"]),
-    "model.trainable": ("score", ["model.trainable='score'", "model.weights or init_from"]),
+    "model.trainable": ("score", ["model.trainable='score'", "or init_from"]),
     "model.dropout": (1.0, ["model.dropout=1.0"]),
     "loss.class_weights": ([1.0, -1.0], ["loss.class_weights=[1.0, -1.0]", "0 or above"]),
     "optimizer.learning_rate": (0.0, ["optimizer.learning_rate=0.0", "above 0"]),
@@ -93,8 +104,49 @@ def test_what_does_not_go_together_is_refused():
         load_config("shapes", **{"model.weights": "imagenet", "init_from": "runs/coarse"})
     with pytest.raises(InputError, match=r"learning_rate=1e-10: .* loss.reduction=mean"):
         load_config("shapes", **{"optimizer.learning_rate": 1e-10})
+    with pytest.raises(InputError, match=r"model.weights_layers='convolutions': .*model.weights"):
+        load_config("shapes", **{"model.weights_layers": "convolutions"})
+    frozen = {"model.trainable": "score", "model.weights": "a.keras"}
+    assert load_config("shapes", **frozen).model.trainable == "score"
+    with pytest.raises(InputError, match=r"model.trainable='score': .*all layers"):
+        load_config("shapes", **frozen, **{"model.weights_layers": "convolutions"})
+    light = {"model.fc6_kernel": 1, "data.data_dir": "VOC"}
+    with pytest.raises(InputError, match=r"fc6_kernel=1: it must be 7 with all of .*convolutions"):
+        load_config("voc", **light)
+    assert load_config("voc", **light, **{"model.weights_layers": "convolutions"})
+    with pytest.raises(InputError, match=r"model.width=0.5: it must be 1 with .*imagenet\.$"):
+        load_config("voc", **light, **{"model.width": 0.5})
     with pytest.raises(InputError, match=r"model.fc6_kernel=1: it must be 7 with geometry caffe"):
         load_config("shapes", **{"model.geometry": "caffe", "model.fc6_kernel": 1})
+
+
+@pytest.mark.parametrize(
+    ("variant", "rate", "steps", "init_from"),
+    [
+        ("fcn32s", 1e-10, 100_000, None),
+        ("fcn16s", 1e-12, 100_000, "runs/paper-fcn32s"),
+        ("fcn8s", 1e-14, 100_000, "runs/paper-fcn16s"),
+        ("fcn8s_atonce", 1e-10, 300_000, None),
+    ],
+)
+def test_the_recipes_of_the_paper_hold_the_authors_numbers(variant, rate, steps, init_from):
+    config = load_config(f"paper/{variant}", **{"data.data_dir": "VOC"})
+    assert config.variant == variant
+    assert config.init_from == init_from
+    assert config.model == ModelConfig(
+        geometry="caffe", upsampling="fixed", weights="none" if init_from else "imagenet"
+    )
+    assert config.data == DataConfig(name="folder", data_dir="VOC", batch_size=1, flip=False)
+    assert config.loss == LossConfig(reduction="sum")
+    assert config.optimizer == OptimizerConfig(
+        name="sgd",
+        learning_rate=rate,
+        momentum=0.99,
+        weight_decay=5e-4,
+        bias_multiplier=2.0,
+        schedule="constant",
+    )
+    assert config.training.max_steps == steps
 
 
 def test_an_unknown_recipe_is_answered_with_the_known_ones():

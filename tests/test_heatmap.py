@@ -1,3 +1,5 @@
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from PIL import Image
 import fcn_tf.heatmap as module
 from fcn_tf.errors import InputError
 from fcn_tf.heatmap import heatmap
+from tests.networks import keras_vgg16, random_images
 
 CELL_PX = 16
 
@@ -66,6 +69,30 @@ def test_names_and_sums_of_classes(red, image, tmp_path):
     assert one.max() < 1
 
 
+def test_logits_are_made_probabilities(red, image, tmp_path, capsys):
+    classifier = keras.saving.load_model(red)
+    classifier.layers[-1].activation = keras.activations.linear
+    classifier.save(tmp_path / "logits.keras")
+    heat = heatmap(tmp_path / "logits.keras", ["1"], image, tmp_path / "a.png", "none")
+    assert "softmax" in capsys.readouterr().out
+    np.testing.assert_allclose(
+        heat, heatmap(red, ["1"], image, tmp_path / "b.png", "none"), rtol=1e-5
+    )
+    assert "softmax" not in capsys.readouterr().out
+
+
+def test_vgg16_is_fed_as_it_was_trained(tmp_path, monkeypatch):
+    """With a narrow one in place of the one that would be downloaded."""
+    classifier = keras_vgg16(width=1 / 64, head_units=4, cells=2, classes=3)
+    monkeypatch.setattr(module, "imagenet_vgg16", lambda option, weights: classifier)
+    pixels = random_images(64, 64, 3)
+    Image.fromarray(pixels).save(tmp_path / "image.png")
+    heat = heatmap("vgg16", ["2"], tmp_path / "image.png", tmp_path / "out.png")
+    bgr = pixels[None, ..., ::-1] - np.array([103.939, 116.779, 123.68], "float32")
+    expected = keras.ops.softmax(classifier(bgr, training=False))[0, 2]
+    np.testing.assert_allclose(heat, [[expected]], rtol=1e-4)
+
+
 def test_a_small_image_is_enlarged(red, tmp_path):
     Image.new("RGB", (20, 32), (200, 0, 0)).save(tmp_path / "small.png")
     heat = heatmap(red, ["1"], tmp_path / "small.png", tmp_path / "out.png", "none")
@@ -77,9 +104,15 @@ def test_what_cannot_be_drawn_is_refused(red, image, tmp_path):
     out = tmp_path / "out.png"
     refusals = {
         "--preprocessing is needed": (red, ["1"], image, out),
-        "2 classes; give their names or their numbers, 0 to 1": (red, ["2"], image, out, "none"),
+        "2 classes; give all by name or all by number, 0 to 1": (red, ["2"], image, out, "none"),
+        "--classes names none": (red, [], image, out, "none"),
+        "each may be named once": (red, ["1", "1"], image, out, "none"),
+        "crane: [0, 1] are called so": (red, ["crane"], image, out, "none", ["Crane", "crane"]),
+        "3 names, the classifier 2 classes": (red, ["a"], image, out, "none", ["a", "b", "c"]),
+        "must end in .png": (red, ["1"], image, tmp_path / "out.txt", "none"),
+        "not be the image": (red, ["1"], image, image, "none"),
         "--class_names FILE": (red, ["tabby"], image, out, "none"),
-        "potato: the classifier has 2 classes: a, b": (
+        "potato: the classifier has 2 classes (a, b, …)": (
             *(red, ["potato"], image, out, "none", ["a", "b"]),
         ),
         "cannot be read as an image": (red, ["1"], red, out, "none"),
@@ -87,6 +120,6 @@ def test_what_cannot_be_drawn_is_refused(red, image, tmp_path):
         "cannot be loaded": (image, ["1"], image, out, "none"),
     }
     for message, arguments in refusals.items():
-        with pytest.raises(InputError, match=message.replace("(", r"\(")):
+        with pytest.raises(InputError, match=re.escape(message)):
             heatmap(*arguments)
     assert not out.exists()

@@ -7,13 +7,14 @@ kernel covers its whole input.
 import math
 
 import keras
+import numpy as np
 from keras import layers
 
 GLOBAL_POOLING = {
     layers.GlobalAveragePooling2D: layers.AveragePooling2D,
     layers.GlobalMaxPooling2D: layers.MaxPooling2D,
 }
-VECTORS = (layers.Flatten, layers.Reshape)  # from a map to a vector, or between the two
+OF_FIXED_SIZE = (layers.Resizing, layers.CenterCrop, layers.RandomCrop)
 # Layers that treat each cell alone and are taken as they are.
 CELLWISE = (
     layers.Activation,
@@ -56,6 +57,11 @@ def convolutionalize(classifier):
             f"{classifier.name} takes {shapes}: a classifier with one input of a fixed size, "
             "(None, height, width, channels), can be made convolutional."
         )
+    if len(classifier.outputs) != 1:
+        raise ValueError(
+            f"{classifier.name} has {len(classifier.outputs)} outputs: one, the scores of the "
+            "classes, is what can be made convolutional."
+        )
     if isinstance(classifier, keras.Sequential):
         # Loading builds one twice, so that its layers no longer know their neighbours.
         twin = keras.models.clone_model(classifier)
@@ -83,7 +89,25 @@ def convolutionalize(classifier):
         shapes = [variable.shape for variable in replacement.weights]
         # Flatten reads a map row by row, so a dense kernel is a convolution's, reshaped.
         replacement.set_weights([a.reshape(s) for a, s in zip(arrays, shapes, strict=True)])
+    _check_native(model, classifier)
     return model
+
+
+def _check_native(model, classifier):
+    """Holds the map's one cell to the classifier's output, on noise of the native size."""
+    shape = (1, *classifier.inputs[0].shape[1:])
+    noise = np.random.default_rng(0).normal(size=shape).astype("float32")
+    cell, scores = (
+        keras.ops.convert_to_numpy(keras.ops.cast(network(noise, training=False), "float32"))
+        for network in (model, classifier)
+    )
+    # Wide enough for bfloat16; a layer taken for what it is not differs by more.
+    same = cell.size == scores.size
+    if not (same and np.abs(cell.ravel() - scores.ravel()).max() <= 0.05 * np.abs(scores).max()):
+        raise ValueError(
+            f"{classifier.name} cannot be made convolutional: at its own image size the result "
+            "differs from it."
+        )
 
 
 def _of_any_size(model):
@@ -91,6 +115,11 @@ def _of_any_size(model):
     channels = model.inputs[0].shape[-1]
 
     def clone(layer):
+        if isinstance(layer, OF_FIXED_SIZE):
+            raise ValueError(
+                f"{layer.name} gives every image the same size, so there is no larger one: "
+                "take the classifier without it."
+            )
         if isinstance(layer, keras.Model):
             return _of_any_size(layer)
         return type(layer).from_config(layer.get_config())
@@ -108,9 +137,7 @@ def _head(classifier):
     chain = []
     tensor = classifier.outputs[0]
     while layer := producers.get(id(tensor)):
-        pointwise = isinstance(layer, layers.Conv2D) and layer.kernel_size == (1, 1)
-        dense = isinstance(layer, (layers.Dense, *CELLWISE, *VECTORS, *GLOBAL_POOLING))
-        if not (dense or pointwise):
+        if not _may_be_in_head(layer):
             break
         chain.insert(0, layer)
         tensor = layer.input
@@ -129,6 +156,18 @@ def _head(classifier):
     return chain[starts[0] :]
 
 
+def _may_be_in_head(layer):
+    """Whether `_convolutional` can replace a layer."""
+    match layer:
+        case layers.Conv2D():
+            return layer.kernel_size == (1, 1)
+        case layers.Reshape():  # between a vector and a map of one cell
+            return math.prod(layer.target_shape[:-1]) == 1
+        case layers.Softmax() | layers.BatchNormalization():
+            return layer.axis in (-1, len(layer.input.shape) - 1)
+    return isinstance(layer, (layers.Dense, layers.Flatten, *CELLWISE, *GLOBAL_POOLING))
+
+
 def _is_single(layer):
     """Whether a layer is called once, with one input and one output."""
     try:
@@ -142,7 +181,7 @@ def _convolutional(layer, size):
 
     None for a layer that only changes the shape.
     """
-    if isinstance(layer, VECTORS):
+    if isinstance(layer, (layers.Flatten, layers.Reshape)):
         return None
     for pooling, local in GLOBAL_POOLING.items():
         if isinstance(layer, pooling):
@@ -156,9 +195,15 @@ def _convolutional(layer, size):
             name=layer.name,
             dtype=layer.dtype_policy,
         )
-    if layer.weights and math.prod(size) > 1:
+    softmax = isinstance(layer, layers.Softmax) or (
+        getattr(layer, "activation", None) is keras.activations.softmax
+    )
+    if (layer.weights or softmax) and math.prod(size) > 1:
         raise ValueError(
-            f"{layer.name} has a weight for each of {size[0]} x {size[1]} places and cannot be "
-            "moved over a larger image."
+            f"{layer.name} treats {size[0]} x {size[1]} places together and cannot be moved over a "
+            "larger image."
         )
-    return type(layer).from_config(layer.get_config())
+    config = layer.get_config()
+    if "axis" in config:
+        config["axis"] = -1  # of a vector it may have been 1
+    return type(layer).from_config(config)

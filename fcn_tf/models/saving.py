@@ -36,17 +36,26 @@ def load_model(path):
     Raises:
         InputError: there is none, or it is not a model of this package.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     file = path / MODEL_FILE if path.is_dir() else path
     if not file.is_file():
         raise InputError(
             f"{path} is no model: give a run folder that holds {MODEL_FILE}, or a .keras file."
         )
-    try:
-        model = keras.saving.load_model(file, compile=False, safe_mode=True)
-    except (ValueError, TypeError, OSError, KeyError) as error:
-        message = " ".join(str(error).split())
-        raise InputError(f"{file} cannot be loaded as a .keras file: {message}") from error
+    model = load_keras_file(file)
     if not isinstance(model, FCN):
         raise InputError(f"{file} holds a {type(model).__name__}, not an FCN of this package.")
     return model
+
+
+def load_keras_file(path):
+    """Loads any Keras model, .keras or .h5; no code from the file is run.
+
+    Raises:
+        InputError: it cannot be loaded.
+    """
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, TypeError, OSError, KeyError) as error:
+        message = " ".join(str(error).split())
+        raise InputError(f"{path} cannot be loaded as a Keras model: {message}") from error

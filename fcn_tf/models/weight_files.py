@@ -7,6 +7,7 @@ Keras' classifiers (.keras, .weights.h5, .h5) and published FCNs (.pth, .npz,
 import io
 import pickle
 import zipfile
+import zlib
 from pathlib import Path
 
 import h5py
@@ -37,7 +38,7 @@ def read_keras_weights(path):
             content = path
         with h5py.File(content) as file:
             arrays = _legacy_layers(file) or _named_layers(file)
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} cannot be read as weights saved by Keras: {error}") from error
     if not arrays:
         raise InputError(
@@ -71,6 +72,8 @@ def read_published(path):
     path = _existing(path, readers)
     tensors = {}
     for name, tensor in readers[path.suffix](path).items():
+        if tensor.dtype.kind not in "fiu":
+            raise InputError(f"{path}: {name} is of type {tensor.dtype}, not numbers.")
         name = name.removeprefix("module.")  # of torch's DataParallel
         for other, published in (("/W", ".weight"), ("/b", ".bias")):
             if name.endswith(other):
@@ -80,11 +83,11 @@ def read_published(path):
 
 
 def _existing(path, suffixes):
-    path = Path(path)
-    if path.suffix not in suffixes:
-        raise InputError(f"{path}: weights are read from {', '.join(suffixes)} files.")
+    path = Path(path).expanduser()
     if not path.is_file():
         raise InputError(f"{path}: there is no such file.")
+    if path.suffix not in suffixes:
+        raise InputError(f"{path}: weights are read from {', '.join(suffixes)} files.")
     return path
 
 
@@ -96,7 +99,8 @@ def _named_layers(file):
         if isinstance(group, h5py.Group) and "name" in group.attrs and len(group):
             arrays[group.attrs["name"]] = [group[key][()] for key in sorted(group, key=int)]
 
-    file.visititems(visit)
+    # Beside the layers there may be an optimizer.
+    file["layers"].visititems(visit)
     return arrays
 
 
@@ -122,6 +126,10 @@ def _read_torch(path):
         raise InputError(
             f"{path}: PyTorch's files are read by torch: pip install 'fcn_tf[import]'."
         ) from error
+    with path.open("rb") as file:
+        start = file.read(16)
+    if not start.startswith((b"PK", b"\x80")):  # torch's zip, or its older bare pickle
+        raise InputError(f"{path} is no file of PyTorch: it starts with {start!r}.")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -131,19 +139,24 @@ def _read_torch(path):
         ) from error
     except (RuntimeError, EOFError, OSError) as error:
         raise InputError(f"{path} cannot be read as a file of PyTorch: {error}") from error
-    for key in ("model_state_dict", "state_dict"):  # a checkpoint of a training
+    for key in ("model_state_dict", "state_dict", "model"):  # a checkpoint of a training
         content = content.get(key, content) if isinstance(content, dict) else content
-    named = isinstance(content, dict) and all(torch.is_tensor(v) for v in content.values())
-    if not named:
+    if not isinstance(content, dict):
         raise InputError(f"{path} holds a {type(content).__name__}, not tensors by name.")
-    return {name: tensor.float().numpy() for name, tensor in content.items()}
+    others = [str(k) for k, v in content.items() if not (isinstance(k, str) and torch.is_tensor(v))]
+    if others:
+        raise InputError(f"{path} holds other things than tensors by name: {', '.join(others)}.")
+    return {name: tensor.detach().float().numpy() for name, tensor in content.items()}
 
 
 def _read_npz(path):
     try:
-        with np.load(path, allow_pickle=False) as file:
+        file = np.load(path, allow_pickle=False)
+        if isinstance(file, np.ndarray):
+            raise InputError(f"{path} holds one array, not tensors by name.")
+        with file:
             return dict(file)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path} cannot be read as .npz with plain arrays: {error}") from error
 
 

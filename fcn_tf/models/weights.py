@@ -3,6 +3,7 @@
 Nothing is moved unless everything that has to fit does.
 """
 
+import re
 from dataclasses import dataclass
 
 import keras
@@ -40,7 +41,7 @@ class Transfer:
     def __str__(self):
         parts = [f"{len(self.moved)} tensors moved"]
         if self.kept:
-            parts.append(f"as initialized: {', '.join(_layers_of(self.kept))}")
+            parts.append(f"kept: {', '.join(_layers_of(self.kept))}")
         if self.refused:
             parts.append(f"left out: {', '.join(_layers_of(self.refused))}")
         return "; ".join(parts)
@@ -70,12 +71,15 @@ def load_vgg16(model, source, layers="all"):
     """
     if layers not in VGG16_LAYERS:
         raise ValueError(f"layers={layers!r}: choose one of {', '.join(VGG16_LAYERS)}.")
+    names = VGG16_LAYERS[layers]
     if source == "imagenet":
-        classifier = imagenet_vgg16()
+        classifier = imagenet_vgg16("--model.weights FILE", include_top=layers == "all")
         given = {layer.name: layer.get_weights() for layer in classifier.layers if layer.weights}
     else:
         given = read_keras_weights(source)
-    names = VGG16_LAYERS[layers]
+    deeper = [n for n in given if re.fullmatch(r"block\d_conv\d", n) and n not in names.values()]
+    if deeper:
+        raise InputError(f"{source} is no VGG16, it has {', '.join(deeper)} too (VGG19?).")
     missing = [name for name in names.values() if name not in given]
     if missing:
         no_top = " (a file without the top)" if missing == list(HEAD.values()) else ""
@@ -83,10 +87,11 @@ def load_vgg16(model, source, layers="all"):
             f"{source} has no layer {', '.join(missing)}{no_top}. Take VGG16's weights with the "
             f"top{_or_convolutions(missing)}."
         )
-    moves, mismatches = {}, []
+    moves, mismatches, misfits = {}, [], set()
     for name, source_name in names.items():
         variables, arrays = model.get_layer(name).weights, given[source_name]
         if len(arrays) != len(variables):
+            misfits.add(name)
             mismatches.append(f"{source_name} has {len(arrays)} tensors, not a kernel and a bias")
             continue
         for variable, array in zip(variables, arrays, strict=True):
@@ -96,6 +101,7 @@ def load_vgg16(model, source, layers="all"):
             if array.shape == tuple(variable.shape):
                 moves[tensor] = (variable, array, f"{source_name}/{variable.name}")
             else:
+                misfits.add(name)
                 mismatches.append(
                     f"{tensor} is {tuple(variable.shape)}, {source_name} {array.shape}"
                 )
@@ -103,30 +109,36 @@ def load_vgg16(model, source, layers="all"):
         raise InputError(
             f"{source} does not fit the network: {'; '.join(mismatches)}. VGG16 of "
             "keras.applications needs width 1, fc6_kernel 7 and head_units 4096"
-            f"{_or_convolutions(m.split('/')[0] for m in mismatches)}."
+            f"{_or_convolutions(misfits)}."
         )
     refused = [
         f"{name}/{part}"
         for name, arrays in given.items()
         if name not in names.values()
-        for part in range(len(arrays))
+        for part in (("kernel", "bias") if len(arrays) == 2 else range(len(arrays)))
     ]
-    return _move(model, moves, refused)
+    return _move(model, moves, refused, source)
 
 
-def imagenet_vgg16():
-    """VGG16 with its top from keras.applications, downloaded at the first call.
+def imagenet_vgg16(option, weights="imagenet", include_top=True):
+    """VGG16 of keras.applications; ImageNet's weights are downloaded at the first call.
+
+    Args:
+        option: how the user names a file of the weights, for the message.
+        weights: "imagenet", or the file of such weights.
+        include_top: bool, whether with the dense layers.
 
     Raises:
-        InputError: it cannot be downloaded.
+        InputError: the weights cannot be had.
     """
     try:
-        return keras.applications.VGG16(weights="imagenet")
+        return keras.applications.VGG16(include_top=include_top, weights=weights)
+    except MemoryError:
+        raise
     except Exception as error:  # Keras raises a bare Exception
         raise InputError(
-            "ImageNet's VGG16 cannot be downloaded. Off-line give the path of "
-            "vgg16_weights_tf_dim_ordering_tf_kernels.h5 (keras.applications) in place of "
-            f"imagenet. {error}"
+            f"VGG16 with the weights {weights} cannot be had. Off-line give {option}, "
+            f"vgg16_weights_tf_dim_ordering_tf_kernels.h5 of keras.applications. {error}"
         ) from error
 
 
@@ -204,16 +216,18 @@ def move_published(model, tensors, path):
             mismatches.append(f"{name} is {tensors[name].shape}, the network's {expected}")
     if mismatches:
         raise InputError(f"{path} does not fit {model.variant}: {'; '.join(mismatches)}.")
-    return _move(model, moves, [])
+    return _move(model, moves, [], path)
 
 
 def warm_start(model, coarser):
     """Starts a network from a trained coarser one: 32s to 16s to 8s (section 4.2).
 
     Layers of the same name are copied. New score layers keep their zeros and new
-    upsampling its bilinear kernels, so that the finer network starts as the coarser
-    one, interpolated in two steps. Where the classes are others, all layers of class
-    scores stay as they are and only the trunk moves.
+    upsampling its bilinear kernels, so that in the geometry "same" the finer network
+    starts as the coarser one, interpolated in two steps. Between fcn8s and
+    fcn8s_atonce the score layers are rescaled by the factors of the skips. Where
+    the classes are others, all layers of class scores stay as they are and only
+    the trunk moves.
 
     Args:
         model: an `FCN`, freshly built.
@@ -229,13 +243,20 @@ def warm_start(model, coarser):
     same_classes = model.num_classes == coarser.num_classes and (
         None in names or names[0] == names[1]
     )
+    scales, coarser_scales = (
+        {skip.score: skip.scale for skip in VARIANTS[m.variant].skips} for m in (model, coarser)
+    )
     given = _tensors_of(coarser)
     moves, mismatches = {}, []
     for tensor, variable in _tensors_of(model).items():
         trunk = not tensor.startswith(("score", "upscore"))
         shape = tuple(variable.shape)
         if tensor in given and tuple(given[tensor].shape) == shape and (trunk or same_classes):
-            moves[tensor] = (variable, given[tensor].numpy(), tensor)
+            array = keras.ops.convert_to_numpy(given[tensor])
+            layer, part = tensor.split("/")
+            if part == "kernel" and layer in scales:
+                array = array * (coarser_scales[layer] / scales[layer])
+            moves[tensor] = (variable, array, tensor)
         elif trunk:
             other = tuple(given[tensor].shape) if tensor in given else "missing"
             mismatches.append(f"{tensor} is {shape}, there {other}")
@@ -244,7 +265,8 @@ def warm_start(model, coarser):
             f"The trunks differ, so one cannot start from the other: {'; '.join(mismatches)}. "
             "Give both the same width, head_units and fc6_kernel."
         )
-    return _move(model, moves, [tensor for tensor in given if tensor not in moves])
+    refused = [tensor for tensor in given if tensor not in moves]
+    return _move(model, moves, refused, coarser.name)
 
 
 def _convolution_kernel(matrix, shape):
@@ -272,8 +294,15 @@ def _score_layers_in(tensors):
     return {name for name in names if name.startswith(("score_", "upscore"))}
 
 
-def _move(model, moves, refused):
-    """Assigns every (variable, array, source name) of `moves` by tensor."""
+def _move(model, moves, refused, source):
+    """Assigns every (variable, array, source name) of `moves` by tensor.
+
+    Raises:
+        InputError: an array holds a NaN or an infinity.
+    """
+    broken = [name for _, array, name in moves.values() if not np.isfinite(array).all()]
+    if broken:
+        raise InputError(f"{source} holds NaN or infinity in {_shortened(broken)}.")
     for variable, array, _ in moves.values():
         variable.assign(array)
     kept = tuple(tensor for tensor in _tensors_of(model) if tensor not in moves)

@@ -18,6 +18,7 @@ from fcn_tf.models import load_model, save_model
 from fcn_tf.models.saving import MODEL_FILE
 from fcn_tf.scoring import REPORT_DIR, write_report
 from fcn_tf.training.run import Run
+from fcn_tf.training.start import check_start
 from fcn_tf.training.state import RunLog, check_workdir, create_run_dir, default_workdir
 
 
@@ -47,6 +48,7 @@ def train(config, workdir=None, callbacks=()):
         )
     workdir = Path(workdir or config.workdir or default_workdir(None, config.variant))
     check_workdir(workdir)
+    check_start(config)
     keras.utils.set_random_seed(config.seed)
     source = open_source(config.data)
     run = Run(config, source)

@@ -16,18 +16,16 @@ def make_schedule(config, max_steps):
 def make_optimizer(config, schedule):
     """The Keras optimizer that an `OptimizerConfig` describes.
 
-    AdamW decays kernels, decoupled. SGD leaves weight decay and the rate of
-    biases to `caffe_gradients`: Keras' own decay is decoupled, Caffe's is part of
-    the gradient, and Keras has no rate for single weights.
+    AdamW clips, and decays kernels, decoupled. SGD leaves all but momentum to
+    `caffe_gradients`: Keras' own decay is decoupled, Caffe's is part of the
+    gradient, and Keras has no rate for single weights.
 
     Args:
         config: an `OptimizerConfig`.
         schedule: a `Schedule`.
     """
     if config.name == "sgd":
-        return keras.optimizers.SGD(
-            schedule, momentum=config.momentum, global_clipnorm=config.clip_norm
-        )
+        return keras.optimizers.SGD(schedule, momentum=config.momentum)
     optimizer = keras.optimizers.AdamW(
         schedule, weight_decay=config.weight_decay, global_clipnorm=config.clip_norm
     )
@@ -35,22 +33,26 @@ def make_optimizer(config, schedule):
     return optimizer
 
 
-def caffe_gradients(gradients, variables, weight_decay, bias_multiplier):
+def caffe_gradients(gradients, variables, config):
     """What SGD is given in place of the gradients, so that it updates as Caffe does.
 
-    Caffe's SGDSolver: v = momentum * v + rate * lr_mult * (gradient + decay * w). The
-    rate is a factor of the gradient, so that of biases can stand here.
+    Caffe's SGDSolver clips the norm of the whole gradient, adds decay * w, and
+    takes v = momentum * v + rate * lr_mult * gradient. The rate is a factor of the
+    gradient, so that of biases can stand here.
 
     Args:
         gradients: a tensor for each variable.
         variables: Keras variables; those named "bias" are not decayed.
-        weight_decay: float, L2 of the others.
-        bias_multiplier: float, learning rate of biases over that of the others.
+        config: an `OptimizerConfig`: clip_norm, weight_decay, bias_multiplier.
     """
+    clip = 1.0
+    if config.clip_norm is not None:
+        norm = ops.sqrt(sum(ops.sum(ops.square(gradient)) for gradient in gradients))
+        clip = config.clip_norm / ops.maximum(norm, config.clip_norm)
     return [
-        bias_multiplier * gradient
+        config.bias_multiplier * clip * gradient
         if variable.name == "bias"
-        else gradient + weight_decay * variable
+        else clip * gradient + config.weight_decay * variable
         for gradient, variable in zip(gradients, variables, strict=True)
     ]
 

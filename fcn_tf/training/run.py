@@ -11,10 +11,11 @@ from fcn_tf.errors import InputError
 from fcn_tf.evaluation.evaluate import evaluate_predictions
 from fcn_tf.evaluation.metrics import SegmentationMetrics
 from fcn_tf.evaluation.report import scores_json
-from fcn_tf.models import build_fcn, load_model, load_vgg16, train_scores_only, warm_start
+from fcn_tf.models import build_fcn
 from fcn_tf.training.averaging import WeightAverage
 from fcn_tf.training.losses import SegmentationLoss
 from fcn_tf.training.optimizers import caffe_gradients, make_optimizer, make_schedule
+from fcn_tf.training.start import start
 
 PICTURES = 4  # of val, for TensorBoard
 
@@ -61,9 +62,7 @@ class Run:
             palette=voc_palette(num_classes).tolist(),
             dtype=config.training.precision,
         )
-        _start_from(self.model, config)
-        if config.model.trainable == "score":
-            train_scores_only(self.model)
+        start(self.model, config)
         self.loss = SegmentationLoss(config.loss.reduction, class_weights)
         schedule = make_schedule(config.optimizer, config.training.max_steps)
         self.learning_rate = lambda step: float(schedule(step))
@@ -108,18 +107,6 @@ class Run:
         return np.concatenate([example["image"], *colored], axis=1)
 
 
-def _start_from(model, config):
-    """Gives the model the weights that the `Config` names, and says which."""
-    source = config.init_from or config.model.weights
-    if config.init_from is not None:
-        transfer = warm_start(model, load_model(config.init_from))
-    elif config.model.weights != "none":
-        transfer = load_vgg16(model, source, config.model.weights_layers)
-    else:
-        return
-    print(f"Weights of {source}: {transfer}.", flush=True)
-
-
 def _compile_train_call(run, batches):
     """A function of a number of steps that takes them and returns the loss of each."""
     model, optimizer, config = run.model, run.optimizer, run.config.optimizer
@@ -135,9 +122,7 @@ def _compile_train_call(run, batches):
             loss = run.loss(masks, logits)
         gradients = tape.gradient(loss, values)
         if config.name == "sgd":
-            gradients = caffe_gradients(
-                gradients, variables, config.weight_decay, config.bias_multiplier
-            )
+            gradients = caffe_gradients(gradients, variables, config)
         optimizer.apply(gradients, variables)
         run.average.update(optimizer.iterations)
         run.metrics.update_state(masks, logits)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from fcn_tf.config_files import RUN_CONFIG_FILE, dump_config
+from fcn_tf.config_files import RUN_CONFIG_FILE, dump_config, recipe_name
 from fcn_tf.errors import InputError
 from fcn_tf.files import write_text
 from fcn_tf.version import __version__
@@ -21,16 +21,16 @@ def default_workdir(config_path, variant):
         variant: the network's variant.
 
     Returns:
-        Path; NAME is <config>-<variant>, or that of the run whose config.yaml it is.
+        Path; NAME is <config>-<variant>, the variant said once, or that of the run whose
+        config.yaml it is.
     """
     if config_path is None:
         name = f"own-{variant}"
     elif Path(config_path).name == RUN_CONFIG_FILE:
         name = Path(config_path).absolute().parent.name
-    elif Path(config_path).stem == variant:  # paper/fcn8s
-        name = f"{Path(config_path).absolute().parent.name}-{variant}"
     else:
-        name = f"{Path(config_path).stem}-{variant}"
+        name = recipe_name(config_path).replace("/", "-")  # paper-fcn8s
+        name = name if name.endswith(variant) else f"{name}-{variant}"
     number = 1
     while (path := Path("runs", name if number == 1 else f"{name}-{number}")).exists():
         number += 1

@@ -80,6 +80,13 @@ HEADS = {
         layers.Reshape((5,)),
         layers.Activation("softmax"),
     ],
+    "axes counted from the front": lambda: [
+        layers.Flatten(),
+        layers.Dense(8),
+        layers.BatchNormalization(axis=1),
+        layers.Dense(5),
+        layers.Softmax(axis=1),
+    ],
     "global maximum": lambda: [layers.GlobalMaxPooling2D(), layers.Dense(5)],
 }
 
@@ -140,6 +147,17 @@ def test_what_cannot_be_moved_over_an_image_is_refused():
         convolutionalize(classifier_with(HEADS["global maximum"](), (None, None, 3)))
     with pytest.raises(ValueError, match="before any Flatten or global pooling"):
         convolutionalize(classifier_with([layers.Conv2D(5, 3)]))
-    head = [layers.Flatten(), layers.BatchNormalization(name="normal"), layers.Dense(5)]
-    with pytest.raises(ValueError, match="normal has a weight for each of 6 x 10 places"):
-        convolutionalize(classifier_with(head))
+    for layer in (layers.BatchNormalization(name="whole"), layers.Softmax(name="whole")):
+        head = [layers.Flatten(), layer, layers.Dense(5)]
+        with pytest.raises(ValueError, match="whole treats 6 x 10 places together"):
+            convolutionalize(classifier_with(head))
+    # Taken for what they are not, these would answer something else.
+    matrix = [layers.GlobalAveragePooling2D(), layers.Dense(12), layers.Reshape((4, 3))]
+    with pytest.raises(ValueError, match="before any Flatten"):
+        convolutionalize(classifier_with([*matrix, layers.Softmax()]))
+    with pytest.raises(ValueError, match="gives every image the same size"):
+        convolutionalize(classifier_with([layers.Resizing(8, 8), *HEADS["global maximum"]()]))
+    images = keras.Input((32, 32, 3))
+    scores = layers.Dense(2)(layers.Flatten()(images))
+    with pytest.raises(ValueError, match="2 outputs"):
+        convolutionalize(keras.Model(images, [scores, scores]))

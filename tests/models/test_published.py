@@ -245,8 +245,40 @@ def test_files_that_are_something_else(suffix, tmp_path):
     path = tmp_path / f"file.{suffix}"
     with pytest.raises(InputError, match="no such file"):
         load_published(narrow(), path)
-    path.write_bytes(b"neither a zip nor a pickle")
-    with pytest.raises(InputError, match=suffix):
+    path.write_bytes(b"<!DOCTYPE html>, as a dead link gives it")
+    said = {"pth": "it starts with b'<!DOCTYPE", "npz": "as .npz with plain arrays"}
+    with pytest.raises(InputError, match=said.get(suffix, r"cannot be read as .safetensors")):
         load_published(narrow(), path)
+    (tmp_path / "file.caffemodel").write_bytes(b"")
     with pytest.raises(InputError, match="read from"):
         load_published(narrow(), tmp_path / "file.caffemodel")
+
+
+@needs_torch
+def test_files_that_hold_something_else(tmp_path):
+    import torch
+
+    def said_of(content, name):
+        if name.endswith("pth"):
+            torch.save(content, tmp_path / name)
+        else:
+            np.savez(tmp_path / name, **content)
+        with pytest.raises(InputError) as error:
+            load_published(narrow(), tmp_path / name)
+        return str(error.value)
+
+    assert "holds a Tensor, not tensors by name" in said_of(torch.zeros(3), "a.pth")
+    assert "other things than tensors by name: epoch" in said_of({"epoch": 3}, "b.pth")
+    assert "other things than tensors by name: 0" in said_of({0: torch.zeros(3)}, "c.pth")
+    assert "arch is of type <U6" in said_of({"arch": np.array("FCN16s")}, "d.npz")
+    nan = narrow_tensors()
+    nan["fc6.bias"] = nan["fc6.bias"] * np.float32("nan")
+    assert "NaN or infinity in fc6.bias" in said_of(nan, "e.npz")
+    np.save(tmp_path / "f.npy", np.zeros(3))
+    (tmp_path / "f.npy").rename(tmp_path / "f.npz")
+    with pytest.raises(InputError, match="one array"):
+        load_published(narrow(), tmp_path / "f.npz")
+    # Parameters that still ask for a gradient are tensors like others.
+    tensors = {n: torch.nn.Parameter(torch.from_numpy(t)) for n, t in narrow_tensors().items()}
+    torch.save({"model": tensors}, tmp_path / "g.pth")
+    assert len(load_published(narrow(), tmp_path / "g.pth").moved) == len(tensors)

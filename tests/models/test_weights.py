@@ -71,10 +71,10 @@ SAVED = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
 @pytest.mark.parametrize("name", SAVED)
 def test_a_narrow_vgg16_is_loaded_from_each_format(name, tmp_path):
     classifier = keras_vgg16(**NARROW)
+    classifier.compile("adam")  # whose variables are saved too
     SAVED[name](classifier, tmp_path / name)
     model = build_fcn("fcn8s", 5, **NARROW)
     transfer = load_vgg16(model, tmp_path / name)
@@ -142,6 +142,21 @@ def test_what_does_not_fit_is_refused_with_the_way_out(tmp_path):
     message = refusal(wider, tmp_path / "top.keras")
     assert "conv1_1/kernel is (3, 3, 3, 16), block1_conv1 (3, 3, 3, 8)" in message
     assert "weights_layers" not in message
+
+    deeper = keras.Sequential(
+        [
+            keras.Input((32, 32, 3)),
+            *(keras.layers.Conv2D(2, 3, name=n) for n in ("block3_conv3", "block3_conv4")),
+        ]
+    )
+    deeper.save(tmp_path / "vgg19.keras")
+    assert "it has block3_conv4 too (VGG19?)" in refusal(light, tmp_path / "vgg19.keras")
+
+    spoiled = keras_vgg16(**NARROW)
+    spoiled.get_layer("fc2").bias.assign(spoiled.get_layer("fc2").bias * np.nan)
+    spoiled.save(tmp_path / "nan.keras")
+    message = refusal(build_fcn("fcn8s", 5, **NARROW), tmp_path / "nan.keras")
+    assert "NaN or infinity in fc2/bias" in message
 
     other = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="fc1")])
     other.save(tmp_path / "other.keras")
@@ -219,6 +234,18 @@ def test_warm_start_is_equal_on_a_constant_score_map(coarse, fine):
     logits = [keras.ops.convert_to_numpy(m(images, training=False)) for m in (coarser, finer)]
     np.testing.assert_allclose(logits[1], logits[0], rtol=1e-5)
     assert np.abs(logits[0]).max() > 1
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("fcn8s", "fcn8s_atonce"), ("fcn8s_atonce", "fcn8s")]
+)
+def test_warm_start_keeps_the_answers_where_the_skips_are_scaled(before, after):
+    trained = narrow_fcn(before)
+    model = build_fcn(after, 5, **NARROW)
+    warm_start(model, trained)
+    images = random_images(1, 75, 101, 3)
+    logits = [keras.ops.convert_to_numpy(m(images, training=False)) for m in (model, trained)]
+    assert relative_difference(*logits) < 1e-5
 
 
 def test_warm_start_leaves_scores_of_other_classes_alone():

@@ -133,6 +133,20 @@ def test_l2_of_sgd_is_part_of_the_gradient_and_spares_biases(config, tmp_path):
         np.testing.assert_allclose(saved[variable.path], second, rtol=1e-5, atol=1e-7)
 
 
+def test_biases_take_the_rate_that_the_configuration_says(config, tmp_path):
+    """One step of SGD with momentum 0, once with every rate alike and once with 3 for biases."""
+    config = change(config, "training", max_steps=1, eval_every_steps=1)
+    config = change(config, "optimizer", name="sgd", momentum=0.0, schedule="constant")
+    plain = weights_of(train(config, tmp_path / "plain"))
+    config = change(config, "optimizer", bias_multiplier=3.0)
+    tripled = weights_of(train(config, tmp_path / "tripled"))
+    for path, value in plain.items():
+        # Score layers start at zero, and from there only their tensors get a gradient.
+        factor = 3 if path.startswith("score_") and path.endswith("bias") else 1
+        np.testing.assert_allclose(tripled[path], factor * value, rtol=1e-5, err_msg=path)
+    assert np.abs(plain["score_fr/bias"]).min() > 0
+
+
 def test_loss_falls(config, tmp_path):
     config = change(config, "training", max_steps=60, eval_every_steps=60, log_every_steps=20)
     losses = [

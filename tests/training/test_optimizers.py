@@ -49,13 +49,20 @@ def test_three_steps_of_sgd_are_those_of_caffe():
     layer.build((None, 1))
     layer.kernel.assign(KERNEL)
     layer.bias.assign(BIAS)
-    config = OptimizerConfig(name="sgd", learning_rate=0.1, momentum=0.9, schedule="constant")
+    config = OptimizerConfig(
+        name="sgd",
+        learning_rate=0.1,
+        momentum=0.9,
+        weight_decay=0.5,
+        bias_multiplier=2.0,
+        schedule="constant",
+    )
     optimizer = make_optimizer(config, make_schedule(config, max_steps=10))
     variables = [layer.kernel, layer.bias]
     seen = []
     for _ in range(3):
         gradients = [keras.ops.array(g, "float32") for g in (KERNEL_GRADIENT, BIAS_GRADIENT)]
-        gradients = caffe_gradients(gradients, variables, weight_decay=0.5, bias_multiplier=2.0)
+        gradients = caffe_gradients(gradients, variables, config)
         optimizer.apply(gradients, variables)
         seen.append((layer.kernel.numpy()[0, 0], layer.bias.numpy()[1]))
     np.testing.assert_allclose(seen, [(1.6, -2.2), (0.86, -0.68), (-0.149, 1.488)], rtol=1e-5)
@@ -66,10 +73,24 @@ def test_three_steps_of_sgd_are_those_of_caffe():
 
 @pytest.mark.parametrize(("clip_norm", "factor"), [(None, 1), (10.0, 1), (1.0, 1 / 5)])
 def test_the_norm_of_the_whole_gradient_is_clipped(clip_norm, factor):
-    """Kernel and bias together have the norm 5."""
-    kernel, bias = one_step(name="sgd", learning_rate=0.1, clip_norm=clip_norm)
-    np.testing.assert_allclose(kernel, KERNEL - 0.1 * factor * KERNEL_GRADIENT, rtol=1e-5)
-    np.testing.assert_allclose(bias, BIAS - 0.1 * factor * BIAS_GRADIENT, rtol=1e-5)
+    """Kernel and bias together have the norm 5; decay and the biases' rate come after."""
+    config = OptimizerConfig(name="sgd", clip_norm=clip_norm, weight_decay=0.5, bias_multiplier=2.0)
+    layer = keras.layers.Dense(2)
+    layer.build((None, 1))
+    layer.kernel.assign(KERNEL)
+    gradients = [keras.ops.array(g, "float32") for g in (KERNEL_GRADIENT, BIAS_GRADIENT)]
+    kernel, bias = caffe_gradients(gradients, [layer.kernel, layer.bias], config)
+    np.testing.assert_allclose(kernel, factor * KERNEL_GRADIENT + 0.5 * KERNEL, rtol=1e-5)
+    np.testing.assert_allclose(bias, 2 * factor * BIAS_GRADIENT, rtol=1e-5)
+
+
+def test_adamw_takes_the_clipped_gradient():
+    """Adam's first step does not see the gradient's size, unless it is small beside epsilon."""
+    kernel, _ = one_step(name="adamw", learning_rate=0.1, clip_norm=1e-5)
+    moved = (KERNEL - kernel)[0, 0]
+    # The root of the second moment: (1 - beta_2) ** 0.5 times 3/5 of the norm; epsilon 1e-7.
+    root = 0.001**0.5 * 1e-5 * 3 / 5
+    assert moved == pytest.approx(0.1 * root / (root + 1e-7), rel=1e-4)
 
 
 def test_schedule_by_hand():

@@ -8,7 +8,7 @@ import pytest
 
 from fcn_tf.data import open_source
 from fcn_tf.errors import InputError
-from fcn_tf.models import load_model
+from fcn_tf.models import load_model, load_vgg16
 from fcn_tf.training.loop import train
 from fcn_tf.training.run import Run
 from tests.networks import keras_vgg16
@@ -54,7 +54,7 @@ def test_a_run_starts_from_a_classifiers_weights(config, tmp_path, vgg16_file, c
     )
     said = capsys.readouterr().out
     assert f"Weights of {vgg16_file}: 30 tensors moved" in said
-    assert "as initialized: score_fr" in said
+    assert "kept: score_fr" in said
     assert "left out: predictions" in said
 
 
@@ -73,11 +73,23 @@ def test_a_run_goes_on_from_a_coarser_one(config, tmp_path):
     assert f"init_from: {coarse}" in (workdir / "config.yaml").read_text()
 
 
+def test_imagenet_goes_the_same_way(config, monkeypatch):
+    """With a narrow VGG16 in place of the one that would be downloaded."""
+    classifier = keras_vgg16(width=0.0625, head_units=16)
+    monkeypatch.setattr(keras.applications, "VGG16", lambda include_top, weights: classifier)
+    model = Run(config, open_source(config.data)).model
+    transfer = load_vgg16(model, "imagenet")
+    assert transfer.moved["fc7/bias"] == "fc2/bias"
+    assert len(transfer.moved) == 30
+
+
 def test_nothing_is_written_when_the_weights_are_refused(config, tmp_path):
     config = change(config, "model", weights=str(tmp_path / "none.keras"))
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match="neither imagenet, none nor a file"):
         train(config, tmp_path / "run")
     config = change(config, "model", weights="none")
+    with pytest.raises(InputError, match="no such run"):
+        train(dataclasses.replace(config, init_from=str(tmp_path / "no")), tmp_path / "run")
     with pytest.raises(InputError, match="is no model"):
         train(dataclasses.replace(config, init_from=str(tmp_path)), tmp_path / "run")
     assert not (tmp_path / "run").exists()

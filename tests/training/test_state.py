@@ -1,5 +1,6 @@
 from pathlib import Path
 
+from fcn_tf.config_files import find_config
 from fcn_tf.training.state import default_workdir
 
 
@@ -7,7 +8,9 @@ def test_a_runs_folder_is_named_after_its_recipe(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert default_workdir(None, "fcn8s") == Path("runs/own-fcn8s")
     assert default_workdir("somewhere/voc.yaml", "fcn8s") == Path("runs/voc-fcn8s")
-    assert default_workdir("configs/paper/fcn8s.yaml", "fcn8s") == Path("runs/paper-fcn8s")
-    assert default_workdir("configs/paper/fcn8s.yaml", "fcn16s") == Path("runs/fcn8s-fcn16s")
+    assert default_workdir("mine/fcn8s.yaml", "fcn8s") == Path("runs/fcn8s")
+    paper = find_config("paper/fcn8s")
+    assert default_workdir(paper, "fcn8s") == Path("runs/paper-fcn8s")
+    assert default_workdir(paper, "fcn16s") == Path("runs/paper-fcn8s-fcn16s")
     Path("runs/mine").mkdir(parents=True)
     assert default_workdir("runs/mine/config.yaml", "fcn8s") == Path("runs/mine-2")
