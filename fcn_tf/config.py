@@ -149,7 +149,8 @@ class OptimizerConfig:
         weight_decay: of kernels; biases are left alone.
         bias_multiplier: of sgd: the learning rate of biases over that of
             kernels; the authors used 2.
-        clip_norm: largest norm of the whole gradient; not clipped by default.
+        clip_norm: largest norm of the whole gradient, decay left aside; not
+            clipped by default.
         schedule: "constant", or "poly": (1 - step / max_steps) ** 0.9.
         warmup_steps: steps over which the learning rate first rises from 0.
         ema: decay of the running average of the weights, which is what is
