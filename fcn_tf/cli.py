@@ -105,7 +105,7 @@ def train(values, parser):
     if config.data.name == "shapes":
         print(
             "Training on generated scenes. On your own images: --data.data_dir DIR (README, "
-            "'Your own images'); on PASCAL VOC: --config voc --data.data_dir VOC.",
+            "'Your own images'); on PASCAL VOC: --config voc.",
             flush=True,
         )
     _import_quietly("tensorflow")
@@ -159,9 +159,8 @@ def _train_parser(arguments):
 def _evaluate_parser(arguments):
     parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--model", type=str, required=True, help="a run folder or a .keras file.")
-    parser.add_argument(
-        "--split", type=Literal["train", "val", "test"], default="val", help="what to score on."
-    )
+    splits = Literal["train", "val", "trainval", "test"]
+    parser.add_argument("--split", type=splits, default="val", help="what to score on.")
     parser.add_argument(
         "--out", type=str | None, help="folder for the report; default report/ beside the model."
     )
@@ -245,7 +244,7 @@ def _recipe_first(arguments):
     recipe = _value_of("--config", arguments)
     if recipe is None:
         own_images = _value_of("--data.data_dir", arguments)
-        if own_images or _value_of("--data.name", arguments) == "folder":
+        if own_images or _value_of("--data.name", arguments) in ("folder", "voc"):
             return arguments
         recipe = DEFAULT_RECIPE
     others = []

@@ -20,6 +20,13 @@ Geometry = Literal["same", "caffe"]
 Preprocessing = Literal["caffe", "tf", "torch", "none"]
 Upsampling = Literal["fixed", "learned", "learned_all"]
 VGG16Layers = Literal["all", "convolutions"]
+VocConfig = Literal["voc2012", "voc2012_aug", "fcn2015"]
+# The keys of `data` that a data set does not know.
+UNKNOWN_TO = {
+    "shapes": ("data_dir", "class_names", "ignore_label", "tfds_config", "manual_dir"),
+    "voc": ("data_dir", "class_names", "ignore_label"),
+    "folder": ("tfds_dir", "tfds_config", "manual_dir"),
+}
 
 
 @dataclass(frozen=True)
@@ -27,11 +34,15 @@ class DataConfig:
     """The labelled images and how they are fed.
 
     Args:
-        name: "shapes" (generated scenes) or "folder" (your own pairs); by
-            default folder where data_dir is given, else shapes.
+        name: "shapes" (generated scenes), "voc" (PASCAL VOC) or "folder" (your
+            own pairs); by default folder where data_dir is given, else shapes.
         data_dir: folder with your images and masks.
-        tfds_dir: where generated scenes are prepared; default TFDS' own,
+        tfds_dir: where shapes and voc are prepared; default TFDS' own,
             ~/tensorflow_datasets.
+        tfds_config: of voc: "voc2012", "voc2012_aug" (SBD added to train) or
+            "fcn2015" (the paper's split); default voc2012.
+        manual_dir: of voc: where the archives or their folders are at hand;
+            by default they are downloaded.
         class_names: names of the classes, in the order of their values, for a
             data_dir without classes.txt.
         ignore_label: the value in your masks that means "not labelled"; 255
@@ -44,9 +55,11 @@ class DataConfig:
         color: brightness, contrast and saturation each vary by this fraction.
     """
 
-    name: Literal["shapes", "folder"] | None = None
+    name: Literal["shapes", "voc", "folder"] | None = None
     data_dir: str | None = None
     tfds_dir: str | None = None
+    tfds_config: VocConfig | None = None
+    manual_dir: str | None = None
     class_names: list[str] | None = None
     ignore_label: int | None = None
     batch_size: int = 4
@@ -249,16 +262,17 @@ class Config:
         if name == "folder":
             allowed = "the folder of your images and masks"
             _check(data.data_dir is not None, "data.data_dir", data.data_dir, allowed)
-        for key in {"folder": ("tfds_dir",)}.get(name, ("data_dir", "class_names", "ignore_label")):
+        for key in UNKNOWN_TO[name]:
             value = getattr(data, key)
             _check(value is None, f"data.{key}", value, f"left out with data.name={name}")
+        tfds_config = (data.tfds_config or "voc2012") if name == "voc" else None
         every_steps = training.eval_every_steps or math.ceil(training.max_steps / 10)
         self._check_start()
         rate = self.optimizer.learning_rate
         allowed = "1e-9 or more with loss.reduction=mean: the authors' rates are for a sum"
         moves = self.loss.reduction == "sum" or rate >= 1e-9
         _check(moves, "optimizer.learning_rate", rate, allowed)
-        object.__setattr__(self, "data", replace(data, name=name))
+        object.__setattr__(self, "data", replace(data, name=name, tfds_config=tfds_config))
         object.__setattr__(self, "training", replace(training, eval_every_steps=every_steps))
 
     def _check_start(self):

@@ -48,7 +48,7 @@ def report_model(path, data_config, split="val", out=None):
     Args:
         path: a run folder or a `.keras` file.
         data_config: a `DataConfig`.
-        split: "train", "val" or "test".
+        split: "train", "val", "test", or VOC's "trainval".
         out: folder for the files; default `report/` in the run folder or
             beside the file, and `report/SPLIT/` for another split than val.
 

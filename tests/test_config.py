@@ -14,8 +14,10 @@ from fcn_tf.config import (
     Upsampling,
     Variant,
     VGG16Layers,
+    VocConfig,
 )
 from fcn_tf.config_files import config_dir, dump_config, find_config, load_config
+from fcn_tf.data.voc import PUBLISHED_SIZES
 from fcn_tf.errors import InputError
 from fcn_tf.models.fcn import GEOMETRIES, UPSAMPLING, VARIANTS
 from fcn_tf.models.trunks import TRUNKS
@@ -29,6 +31,7 @@ def test_choices_are_those_of_the_tables():
     assert get_args(Upsampling) == UPSAMPLING
     assert get_args(Geometry) == tuple(GEOMETRIES)
     assert get_args(VGG16Layers) == tuple(VGG16_LAYERS)
+    assert get_args(VocConfig) == tuple(PUBLISHED_SIZES)
     reduction = Config.__dataclass_fields__["loss"].default_factory.__annotations__["reduction"]
     assert all(choice in reduction for choice in REDUCTIONS)
 
@@ -110,7 +113,7 @@ def test_what_does_not_go_together_is_refused():
     assert load_config("shapes", **frozen).model.trainable == "score"
     with pytest.raises(InputError, match=r"model.trainable='score': .*all layers"):
         load_config("shapes", **frozen, **{"model.weights_layers": "convolutions"})
-    light = {"model.fc6_kernel": 1, "data.data_dir": "VOC"}
+    light = {"model.fc6_kernel": 1}
     with pytest.raises(InputError, match=r"fc6_kernel=1: it must be 7 with all of .*convolutions"):
         load_config("voc", **light)
     assert load_config("voc", **light, **{"model.weights_layers": "convolutions"})
@@ -130,13 +133,13 @@ def test_what_does_not_go_together_is_refused():
     ],
 )
 def test_the_recipes_of_the_paper_hold_the_authors_numbers(variant, rate, steps, init_from):
-    config = load_config(f"paper/{variant}", **{"data.data_dir": "VOC"})
+    config = load_config(f"paper/{variant}")
     assert config.variant == variant
     assert config.init_from == init_from
     assert config.model == ModelConfig(
         geometry="caffe", upsampling="fixed", weights="none" if init_from else "imagenet"
     )
-    assert config.data == DataConfig(name="folder", data_dir="VOC", batch_size=1, flip=False)
+    assert config.data == DataConfig(name="voc", tfds_config="fcn2015", batch_size=1, flip=False)
     assert config.loss == LossConfig(reduction="sum")
     assert config.optimizer == OptimizerConfig(
         name="sgd",

@@ -1,9 +1,14 @@
 import json
 
+import keras
+import numpy as np
 import pytest
 
+from fcn_tf.classes import VOC_CLASSES, VOID
 from fcn_tf.config_files import load_config
+from fcn_tf.models import load_model
 from fcn_tf.training.loop import train
+from tests.data.voc_archives import VOC_LISTS, labels, write_sbd, write_voc
 
 MEAN_IOU_AT_LEAST = 0.70
 
@@ -15,3 +20,34 @@ def test_the_main_job_learns_its_scenes(tmp_path, tfds_dir):
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     assert lines[-1]["split"] == "val"
     assert lines[-1]["mean_iou"] >= MEAN_IOU_AT_LEAST
+
+
+@pytest.mark.slow
+def test_the_voc_recipe_runs_on_archives_of_the_real_format(tmp_path):
+    """At full width, from the file of a VGG16; only the batch is smaller and the steps are two."""
+    (tmp_path / "manual").mkdir()
+    write_voc(tmp_path / "manual/VOCtrainval_11-May-2012.tar")
+    write_sbd(tmp_path / "manual/benchmark.tgz")
+    classifier = keras.applications.VGG16(weights=None)
+    classifier.save_weights(tmp_path / "vgg16.weights.h5")
+    bias = classifier.get_layer("fc1").bias.shape[0]
+    del classifier
+    config = load_config(
+        "voc",
+        **{
+            "data.manual_dir": str(tmp_path / "manual"),
+            "data.tfds_dir": str(tmp_path / "tfds"),
+            "data.batch_size": 2,
+            "model.weights": str(tmp_path / "vgg16.weights.h5"),
+            "training.max_steps": 2,
+        },
+    )
+    workdir = train(config, tmp_path / "run")
+    model = load_model(workdir)
+    assert model.get_layer("fc6").kernel.shape == (7, 7, 512, bias)
+    assert model.class_names == list(VOC_CLASSES)
+    scores = json.loads((workdir / "report/scores.json").read_text())
+    assert scores["images"] == 2
+    # Every labelled pixel of the unpadded images, once.
+    labelled = sum((labels(n) != VOID).sum() for n in VOC_LISTS["val"])
+    assert np.sum(scores["confusion_matrix"]) == labelled

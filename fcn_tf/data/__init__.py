@@ -1,6 +1,6 @@
 """Data sets with masks, and the way from their records to batches.
 
-Importing this module registers the TFDS data set `shapes`.
+Importing this module registers the TFDS data sets `shapes` and `voc_segmentation`.
 """
 
 from fcn_tf.data.pipeline import open_source, training_batches, whole_images

@@ -5,14 +5,19 @@ are shuffled from the seed and each sample is augmented from the seed and its
 own number.
 """
 
+import errno
+from pathlib import Path
+
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-import fcn_tf.data.shapes  # noqa: F401 (registers the data set)
+import fcn_tf.data.shapes
+import fcn_tf.data.voc  # noqa: F401 (both register a data set)
 from fcn_tf.classes import MEAN_RGB, VOID
 from fcn_tf.data.augment import augment
 from fcn_tf.data.folder import folder_source
 from fcn_tf.data.source import Source
+from fcn_tf.errors import InputError, RunError
 
 # Records are small (paths or encoded images), so whole data sets are shuffled.
 SHUFFLE_RECORDS = 20_000
@@ -29,13 +34,42 @@ def open_source(config):
     """
     if config.name == "folder":
         return folder_source(config.data_dir, config.class_names, config.ignore_label)
+    if config.name == "voc":
+        return tfds_source(
+            f"voc_segmentation/{config.tfds_config}", config.tfds_dir, config.manual_dir
+        )
     return tfds_source(config.name, config.tfds_dir)
 
 
-def tfds_source(name, tfds_dir=None):
-    """A TFDS data set with `segmentation_mask`, generated or downloaded at the first call."""
+def tfds_source(name, tfds_dir=None, manual_dir=None):
+    """A TFDS data set with `segmentation_mask`, generated or downloaded at the first call.
+
+    Args:
+        name: of the data set, NAME or NAME/CONFIG.
+        tfds_dir: where it is prepared; default TFDS' own.
+        manual_dir: where archives are at hand, or None.
+
+    Returns:
+        A `Source`.
+
+    Raises:
+        InputError: the archives are not there or not whole.
+        RunError: the disk is full.
+    """
+    if manual_dir is not None and not Path(manual_dir).expanduser().is_dir():
+        raise InputError(f"data.manual_dir={manual_dir}: no such folder.")
     builder = tfds.builder(name, data_dir=tfds_dir)
-    builder.download_and_prepare()
+    try:
+        builder.download_and_prepare(
+            download_config=tfds.download.DownloadConfig(
+                manual_dir=manual_dir, try_download_gcs=False
+            )
+        )
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            message = f"The disk of {builder.data_dir} is full: make room and run again."
+            raise RunError(message) from error
+        raise
     features = builder.info.features
     pictures = [key for key, value in features.items() if isinstance(value, tfds.features.Image)]
 

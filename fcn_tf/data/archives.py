@@ -1,0 +1,121 @@
+"""Published archives: found at hand or downloaded, checked, unpacked once."""
+
+import hashlib
+import shutil
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+
+from fcn_tf.errors import InputError
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A tar file that is published.
+
+    Args:
+        file_name: what it is called where it is published.
+        folder: what of it is used, a path inside it.
+        urls: its mirrors, the best first.
+        algorithm: "sha256" or "md5".
+        digest: the published checksum, in hexadecimal.
+    """
+
+    file_name: str
+    folder: str
+    urls: tuple[str, ...]
+    algorithm: str
+    digest: str
+
+
+def unpacked(archive, download_dir, manual_dir=None):
+    """The folder of an archive, from what is at hand or from its mirrors.
+
+    A folder that was unpacked by hand is read where it lies.
+
+    Args:
+        archive: an `Archive`.
+        download_dir: where it is downloaded and unpacked to.
+        manual_dir: where the user has put the archive or its folder, or None.
+
+    Returns:
+        The folder, and whether it is known to be the published one: True for an
+        archive with the published checksum.
+
+    Raises:
+        InputError: no mirror gives it, or it cannot be unpacked. Nothing
+            half-unpacked is left.
+    """
+    if manual_dir is not None:
+        inside = Path(archive.folder)
+        for folder in (manual_dir / inside, manual_dir / inside.name):
+            if folder.is_dir():
+                return folder, False
+        file = manual_dir / archive.file_name
+        if file.is_file():
+            digest = _digest(file, archive.algorithm)
+            published = digest == archive.digest
+            if not published:
+                print(
+                    f"{file} is not the published archive ({archive.algorithm} {digest}, published "
+                    f"{archive.digest}); it is used as it is.",
+                    flush=True,
+                )
+            return _unpack(file, digest, download_dir) / archive.folder, published
+    file = _download(archive, download_dir, manual_dir)
+    return _unpack(file, archive.digest, download_dir) / archive.folder, True
+
+
+def _download(archive, download_dir, manual_dir):
+    """The downloaded file, its checksum right."""
+    # Keras takes another folder where this one is not.
+    Path(download_dir).mkdir(parents=True, exist_ok=True)
+    failures = []
+    for url in archive.urls:
+        try:
+            # Checks the checksum, of a file that is there already too.
+            return Path(
+                keras.utils.get_file(
+                    archive.file_name,
+                    url,
+                    file_hash=archive.digest,
+                    hash_algorithm=archive.algorithm,
+                    cache_dir=str(download_dir),
+                    cache_subdir="",
+                )
+            )
+        except Exception as error:  # Keras raises a bare Exception for an URL that fails
+            failures.append(f"{url}: {error}")
+            print(f"{url} does not give {archive.file_name}.", flush=True)
+    place = manual_dir or "a folder"
+    raise InputError(
+        f"{archive.file_name} cannot be downloaded. Put it, or {archive.folder} unpacked, into "
+        f"{place} and give --data.manual_dir {'DIR' if manual_dir is None else manual_dir}. "
+        f"{'; '.join(failures)}"
+    )
+
+
+def _digest(file, algorithm):
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, algorithm).hexdigest()
+
+
+def _unpack(file, digest, download_dir):
+    """The folder that a tar file was unpacked to; named by its content, so never a stale one."""
+    folder = Path(download_dir) / "unpacked" / f"{file.name}.{digest[:16]}"
+    if folder.is_dir():
+        return folder
+    print(f"Unpacking {file}", flush=True)
+    beside = folder.with_name(f".{folder.name}")
+    shutil.rmtree(beside, ignore_errors=True)  # of a call that was killed
+    try:
+        with tarfile.open(file) as content:
+            content.extractall(beside, filter="data")
+        beside.rename(folder)
+    except (tarfile.TarError, EOFError) as error:
+        raise InputError(f"{file} cannot be unpacked; is it cut off? {error}") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return folder
