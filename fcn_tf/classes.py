@@ -8,6 +8,7 @@ from fcn_tf.errors import InputError
 
 # The label that takes no part in the loss or the scores, everywhere inside (PASCAL VOC's).
 VOID = 255
+VOID_COLOR = (224, 224, 192)  # PASCAL VOC's
 
 # Fills what lies outside an image: ImageNet's mean (keras.applications.vgg16), rounded,
 # which the network's preprocessing turns to nearly 0.

@@ -125,6 +125,15 @@ def evaluate(values, parser):
     report_model(values.model, data, values.split, values.out)
 
 
+def check_data(values, parser):
+    """Read all of a data set and say what is wrong with which file."""
+    data = Config(data=parser.instantiate(values).data).data
+    _import_quietly("tensorflow")
+    from fcn_tf.checking import check_and_report
+
+    check_and_report(data, values.out, values.json)
+
+
 def import_weights(values, parser):
     """Turn published weights (.pth, .npz, .safetensors) into a model."""
     _import_quietly("tensorflow")
@@ -175,6 +184,19 @@ def _evaluate_parser(arguments):
         # The file's values as they stand: whether they fit is judged with the command line's.
         data = parse_recipe(recipe or run_config).data
         parser.set_defaults({"data": data.as_dict()})
+    return parser
+
+
+def _check_data_parser(arguments):
+    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
+    parser.add_argument(
+        "--out", type=str, default="check-data", help="folder for the sheet of samples."
+    )
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON.")
+    parser.add_argument("--config", type=str | None, help="a recipe that names the data.")
+    parser.add_argument("--data", type=DataConfig)
+    if recipe := _value_of("--config", arguments):
+        parser.set_defaults({"data": parse_recipe(recipe).data.as_dict()})
     return parser
 
 
@@ -231,6 +253,7 @@ def _heatmap_parser(arguments):
 COMMANDS = {
     "train": (train, _train_parser),
     "evaluate": (evaluate, _evaluate_parser),
+    "check-data": (check_data, _check_data_parser),
     "import-weights": (import_weights, _import_weights_parser),
     "heatmap": (heatmap, _heatmap_parser),
 }

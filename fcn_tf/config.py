@@ -47,6 +47,8 @@ class DataConfig:
             data_dir without classes.txt.
         ignore_label: the value in your masks that means "not labelled"; 255
             always means that.
+        validation_fraction: share of your images that becomes val where the
+            folder has no split; by a hash of the name, so that none moves.
         batch_size: images a step.
         crop_px: size of the crops to train on, a side or [height, width];
             by default whole images, padded to the largest of the batch.
@@ -62,6 +64,7 @@ class DataConfig:
     manual_dir: str | None = None
     class_names: list[str] | None = None
     ignore_label: int | None = None
+    validation_fraction: float = 0.2
     batch_size: int = 4
     crop_px: int | tuple[int, int] | None = None
     scale_range: tuple[float, float] = (1.0, 1.0)
@@ -75,6 +78,8 @@ class DataConfig:
             self.ignore_label,
             "between 0 and 255",
         )
+        fraction = self.validation_fraction
+        _check(0 < fraction < 1, "data.validation_fraction", fraction, "above 0 and below 1")
         _check_positive("data.batch_size", self.batch_size)
         for side in self.crop_size_px or ():
             _check_positive("data.crop_px", side)
@@ -140,15 +145,17 @@ class LossConfig:
     Args:
         reduction: "mean" over the pixels, or "sum" over the pixels divided by
             the number of images (Caffe's normalize: false).
-        class_weights: a factor for each class.
+        class_weights: a factor for each class, or "median_frequency": those
+            that make up for rare classes, from the masks of train, or "none".
     """
 
     reduction: Literal["mean", "sum"] = "mean"
-    class_weights: list[float] | None = None
+    class_weights: list[float] | Literal["none", "median_frequency"] | None = None
 
     def __post_init__(self):
-        for weight in self.class_weights or ():
-            _check(weight >= 0, "loss.class_weights", self.class_weights, "0 or above, each")
+        if not isinstance(self.class_weights, str):
+            for weight in self.class_weights or ():
+                _check(weight >= 0, "loss.class_weights", self.class_weights, "0 or above, each")
 
 
 @dataclass(frozen=True)

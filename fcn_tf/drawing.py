@@ -6,10 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from fcn_tf.classes import VOID
+from fcn_tf.classes import VOID, VOID_COLOR
 from fcn_tf.files import written_whole
-
-VOID_COLOR = (224, 224, 192)  # PASCAL VOC's
 
 
 def colorize(labels, palette):
@@ -32,15 +30,15 @@ def sample_sheet(samples, class_names, palette):
     """A sheet of image, truth and prediction, two samples a row, and the legend below.
 
     Args:
-        samples: dicts of `image` uint8 (H, W, 3), `truth` and `prediction`
-            integer (H, W), and `title`.
+        samples: dicts of `image` uint8 (H, W, 3), `truth` and, all or none,
+            `prediction`, integer (H, W), and `title`.
         class_names: C strings.
         palette: C RGB triples in 0..255.
 
     Returns:
         A matplotlib Figure.
     """
-    parts = ("image", "truth", "prediction")
+    parts = [part for part in ("image", "truth", "prediction") if part in samples[0]]
     samples_per_row = min(2, len(samples))
     columns = samples_per_row * len(parts)
     rows = math.ceil(len(samples) / samples_per_row)

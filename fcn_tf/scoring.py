@@ -1,9 +1,6 @@
 """Scores of a model on a data set, and the report of a run."""
 
-import sys
 from pathlib import Path
-
-import keras
 
 from fcn_tf.classes import voc_palette
 from fcn_tf.data import open_source, whole_images
@@ -13,6 +10,7 @@ from fcn_tf.evaluation.evaluate import evaluate_predictions
 from fcn_tf.evaluation.report import scores_json, scores_table, write_scores
 from fcn_tf.models import load_model
 from fcn_tf.predictor import labels_fn
+from fcn_tf.progress import with_progress
 
 REPORT_DIR = "report"
 SHEET_SAMPLES = 6
@@ -85,7 +83,7 @@ def write_report(model, source, split, out):
     predict = labels_fn(model)
     scores = evaluate_predictions(
         lambda example: predict(example["image"][None])[0],
-        _with_progress(whole_images(source, split), size),
+        with_progress(whole_images(source, split), size, "image"),
         model.num_classes,
     )
     plain = {"split": split, "images": size, **scores_json(scores, source.class_names)}
@@ -106,12 +104,3 @@ def write_report(model, source, split, out):
     palette = model.palette or voc_palette(model.num_classes)
     write_figure(out / "sample_sheet.png", sample_sheet(rows, source.class_names, palette))
     print(f"Written: {out / 'scores.json'}, {out / 'sample_sheet.png'}", flush=True)
-
-
-def _with_progress(images, size):
-    progress = keras.utils.Progbar(
-        size, unit_name="image", interval=0.05 if sys.stdout.isatty() else 30
-    )
-    for number, image in enumerate(images, start=1):
-        yield image
-        progress.update(number)

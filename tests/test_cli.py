@@ -151,6 +151,21 @@ def test_published_weights_become_a_model_that_is_scored(tmp_path, tfds_dir):
     assert not (tmp_path / "other.keras").exists()
 
 
+def test_check_data_ends_with_1_when_there_are_findings(tmp_path):
+    make_folder(tmp_path / "data")
+    arguments = ["check-data", "--data.data_dir=data", "--data.ignore_label=11"]
+    clean = command(*arguments, "--json", cwd=tmp_path)
+    assert clean.returncode == 0, clean.stderr
+    assert json.loads(clean.stdout)["problems"] == []
+    spoil_value(tmp_path / "data")
+    found = command(*arguments, cwd=tmp_path)
+    assert found.returncode == 1
+    assert found.stderr == "fcn-tf: 1 findings.\n"
+    assert "masks/train/b.png: value 7" in found.stdout
+    assert (tmp_path / "check-data/sample_sheet.png").exists()
+    refused(command("check-data", "--data.data_dir=nowhere", cwd=tmp_path), "no such folder")
+
+
 def test_a_heat_map_from_the_command_line(tmp_path):
     classifier = keras_vgg16(width=1 / 64, head_units=4, cells=2, classes=3)
     classifier.save(tmp_path / "classifier.keras")
@@ -213,13 +228,15 @@ def test_a_stopped_run_says_so_and_leaves_its_model(tmp_path, tfds_dir, number, 
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell that runs the tests in the background has them ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not (tmp_path / "run/metrics.jsonl").exists():
         with contextlib.suppress(subprocess.TimeoutExpired):
             run.wait(timeout=0.2)
             pytest.fail(run.stderr.read())
     run.send_signal(number)
-    _, stderr = run.communicate()
+    _, stderr = run.communicate(timeout=300)
     assert run.returncode == code
     assert stderr.count("\n") == 1
     assert "Traceback" not in stderr

@@ -33,7 +33,9 @@ def open_source(config):
         InputError: the user's files are not as they have to be.
     """
     if config.name == "folder":
-        return folder_source(config.data_dir, config.class_names, config.ignore_label)
+        return folder_source(
+            config.data_dir, config.class_names, config.ignore_label, config.validation_fraction
+        )
     if config.name == "voc":
         return tfds_source(
             f"voc_segmentation/{config.tfds_config}", config.tfds_dir, config.manual_dir

@@ -18,9 +18,11 @@ class Source:
         decode: maps a record, in graph mode, to a dict of `image` uint8
             (H, W, 3), `segmentation_mask` uint8 (H, W, 1) with labels and
             VOID, and `file_name`.
+        colors: the classes' own RGB triples, or None.
     """
 
     class_names: tuple[str, ...]
     split_sizes: dict[str, int]
     records: Callable[[str], tf.data.Dataset]
     decode: Callable[[dict], dict]
+    colors: tuple[tuple[int, int, int], ...] | None = None

@@ -1,7 +1,6 @@
 """The training loop: compiled calls of several steps, evaluations between them."""
 
 import math
-import sys
 import time
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from fcn_tf.evaluation.metrics import SCORES
 from fcn_tf.evaluation.report import learning_curve
 from fcn_tf.models import load_model, save_model
 from fcn_tf.models.saving import MODEL_FILE
+from fcn_tf.progress import bar_interval_s
 from fcn_tf.scoring import REPORT_DIR, write_report
 from fcn_tf.training.run import Run
 from fcn_tf.training.start import check_start
@@ -149,7 +149,7 @@ class _Progress:
         self.values = {}
         self.bar = keras.utils.Progbar(
             max_steps,
-            interval=0.05 if sys.stdout.isatty() else 30,
+            interval=bar_interval_s(),
             stateful_metrics=["loss", "mean_iou", "images_per_s", "val_mean_iou"],
         )
 

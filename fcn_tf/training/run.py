@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from fcn_tf.classes import VOID, voc_palette
 from fcn_tf.data import training_batches, whole_images
+from fcn_tf.data.frequencies import count_classes, median_frequency_weights
 from fcn_tf.drawing import colorize
 from fcn_tf.errors import InputError
 from fcn_tf.evaluation.evaluate import evaluate_predictions
@@ -40,12 +41,7 @@ class Run:
 
     def __init__(self, config, source):
         num_classes = len(source.class_names)
-        class_weights = config.loss.class_weights
-        if class_weights is not None and len(class_weights) != num_classes:
-            raise InputError(
-                f"loss.class_weights has {len(class_weights)} numbers, but there are "
-                f"{num_classes} classes: {', '.join(source.class_names)}."
-            )
+        class_weights = _class_weights(config.loss.class_weights, source)
         self.config = config
         self.source = source
         self.model = build_fcn(
@@ -59,7 +55,7 @@ class Run:
             geometry=config.model.geometry,
             upsampling=config.model.upsampling,
             class_names=source.class_names,
-            palette=voc_palette(num_classes).tolist(),
+            palette=source.colors or voc_palette(num_classes).tolist(),
             dtype=config.training.precision,
         )
         start(self.model, config)
@@ -105,6 +101,25 @@ class Run:
         masks = [example["segmentation_mask"][..., 0], self.predict(example)]
         colored = [colorize(mask, self.model.palette) for mask in masks]
         return np.concatenate([example["image"], *colored], axis=1)
+
+
+def _class_weights(given, source):
+    """The factor of each class, or None, from what `loss.class_weights` says."""
+    names = source.class_names
+    if given in (None, "none"):
+        return None
+    if given == "median_frequency":
+        print("Counting the pixels of each class in train:", flush=True)
+        weights = median_frequency_weights(list(count_classes(source, "train")))
+        shown = ", ".join(f"{n} {w:.3g}" for n, w in zip(names, weights, strict=True))
+        print(f"Class weights: {shown}.", flush=True)
+        return weights
+    if len(given) != len(names):
+        raise InputError(
+            f"loss.class_weights has {len(given)} numbers, but there are {len(names)} classes: "
+            f"{', '.join(names)}."
+        )
+    return given
 
 
 def _compile_train_call(run, batches):

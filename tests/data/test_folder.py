@@ -96,7 +96,11 @@ def spoil_value(folder):
 
 
 def spoil_color_mask(folder):
-    save(np.zeros((6, 9, 3), np.uint8), folder / "masks/train/b.png")
+    save(np.full((6, 9, 3), 7, np.uint8), folder / "masks/train/b.png")
+
+
+def spoil_mode(folder):
+    save(np.zeros((6, 9), np.uint16), folder / "masks/train/b.png")
 
 
 def spoil_empty_split(folder):
@@ -118,12 +122,13 @@ def spoil_stem(folder):
 
 
 SPOILED = {
-    spoil_no_folder: ["no split train", "images/train/", "trainannot/"],
+    spoil_no_folder: ["no way that is known", "images/SPLIT", "SPLITannot/"],
     spoil_mask_alone: ["mask", "masks/train/b.png", "no partner", "images/train"],
     spoil_image_alone: ["image", "images/train/b.png", "no partner", "masks/train"],
     spoil_sizes: ["masks/train/b.png", "8×6 px", "9×6 px"],
     spoil_value: ["masks/train/b.png", "value 7 in 4 pixels", "0..2", "255, 11"],
-    spoil_color_mask: ["masks/train/b.png", "mode RGB", "indices"],
+    spoil_color_mask: ["masks/train/b.png", "colour (7, 7, 7) in 54 pixels"],
+    spoil_mode: ["masks/train/b.png", "mode I;16", "class indices"],
     spoil_empty_split: ["images/val", "holds no image"],
     spoil_unreadable: ["images/train/b.png", "cannot be read"],
     spoil_classes: ["classes.txt", "--data.class_names"],

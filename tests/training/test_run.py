@@ -83,6 +83,16 @@ def test_imagenet_goes_the_same_way(config, monkeypatch):
     assert len(transfer.moved) == 30
 
 
+def test_class_weights_from_the_masks(config, capsys):
+    config = change(config, "loss", class_weights="median_frequency")
+    run = Run(config, open_source(config.data))
+    assert len(run.loss.class_weights) == 6
+    # The background is what there is most of.
+    assert run.loss.class_weights[0] == min(run.loss.class_weights) < 1
+    assert "Class weights: background 0." in capsys.readouterr().out
+    assert Run(change(config, "loss", class_weights="none"), run.source).loss.class_weights is None
+
+
 def test_nothing_is_written_when_the_weights_are_refused(config, tmp_path):
     config = change(config, "model", weights=str(tmp_path / "none.keras"))
     with pytest.raises(InputError, match="neither imagenet, none nor a file"):

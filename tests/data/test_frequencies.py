@@ -1,0 +1,25 @@
+import numpy as np
+import pytest
+
+from fcn_tf.config import DataConfig
+from fcn_tf.data import open_source
+from fcn_tf.data.frequencies import count_classes, median_frequency_weights
+from tests.data.test_layouts import arrays, write_labelme
+
+
+def test_weights_by_hand():
+    """Frequencies: 90/200, 30/200 and 80/100 of the images that have them; the median is 0.45."""
+    counts = [[80, 20, 0, 0], [10, 10, 80, 0]]
+    weights = median_frequency_weights(counts)
+    np.testing.assert_allclose(weights, [1.0, 0.45 / 0.15, 0.45 / 0.8, 1.0])
+
+
+def test_pixels_are_those_of_the_masks(tmp_path):
+    write_labelme(tmp_path)
+    source = open_source(DataConfig(name="folder", data_dir=str(tmp_path)))
+    files = [r["image"].decode() for r in source.records("train").as_numpy_iterator()]
+    counts = list(count_classes(source, "train"))
+    for file, pixels in zip(files, counts, strict=True):
+        labels = arrays(file.split("/")[-1].split(".")[0])[1]
+        assert pixels.tolist() == [(labels == index).sum() for index in range(3)]
+    assert sum(map(sum, counts)) == pytest.approx(2 * (24 * 32 - 6))
