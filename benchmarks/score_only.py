@@ -17,15 +17,17 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
+import tensorflow_datasets as tfds
 from keras import layers
 
+from fcn_tf.classes import VOID
 from fcn_tf.config_files import load_config
-from fcn_tf.data import open_source, whole_images
+from fcn_tf.data import open_source
 from fcn_tf.models.trunks import VGG16_BLOCKS
 
 CELLS = 3  # of the last map of a crop, and so the side of fc6
 SIDE_PX = 32 * CELLS
-BATCH = 16
+BATCH = 32
 
 
 def main():
@@ -34,7 +36,7 @@ def main():
     )
     parser.add_argument("--out", type=Path, default=Path("runs/score_only"))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--classifier_steps", type=int, default=3000)
+    parser.add_argument("--classifier_steps", type=int, default=1500)
     parser.add_argument("--steps", type=int, default=1000)
     arguments = parser.parse_args()
 
@@ -60,7 +62,7 @@ def train_classifier(path, steps):
     keras.utils.set_random_seed(0)
     keras.config.set_dtype_policy("mixed_bfloat16")
     config = load_config("shapes")
-    source = open_source(config.data)
+    num_classes = len(open_source(config.data).class_names) - 1  # without the background
     x = images = keras.Input((SIDE_PX, SIDE_PX, 3))
     for block, (convolutions, filters) in enumerate(VGG16_BLOCKS, start=1):
         for index in range(1, convolutions + 1):
@@ -77,42 +79,50 @@ def train_classifier(path, steps):
     for name in ("fc1", "fc2"):
         units = config.model.head_units
         x = layers.Dense(units, "relu", kernel_initializer="he_normal", name=name)(x)
-    logits = layers.Dense(len(source.class_names) - 1, dtype="float32", name="predictions")(x)
+    logits = layers.Dense(num_classes, dtype="float32", name="predictions")(x)
     model = keras.Model(images, logits)
-    rate = keras.optimizers.schedules.PolynomialDecay(1e-3, steps, 0.0)
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0, steps - steps // 10, warmup_target=1e-3, warmup_steps=steps // 10
+    )
     model.compile(
         keras.optimizers.AdamW(rate, global_clipnorm=1.0),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
-    model.fit(crops(source, "train").repeat(), steps_per_epoch=steps, verbose=2, shuffle=False)
-    _, accuracy = model.evaluate(crops(source, "val"), verbose=0)
+    model.fit(crops("train"), steps_per_epoch=steps // 10, epochs=10, verbose=2, shuffle=False)
+    _, accuracy = model.evaluate(crops("val"), verbose=0)
     print(f"Classifier of {SIDE_PX} px crops: {100 * accuracy:.1f} % right on val", flush=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     model.save(path)
 
 
-def crops(source, split):
-    """Batches of crops, preprocessed for VGG16, and the class of the object in their middle."""
+def crops(split):
+    """Batches of crops around single objects, preprocessed for VGG16, and their classes.
+
+    A crop is the object's surroundings enlarged to `SIDE_PX`, so that small ones are learnt too.
+    """
 
     def crop(scene):
-        mask = scene["segmentation_mask"][..., 0]
-        objects = tf.where((mask > 0) & (mask < len(source.class_names)))
-        # Any pixel of any object: large ones come more often, as in the segmentation.
-        middle = tf.cast(
-            objects[tf.random.uniform((), 0, tf.shape(objects)[0], tf.int32)], tf.int32
-        )
-        border = SIDE_PX // 2
-        around = [[border, border], [border, border], [0, 0]]
+        mask = tf.cast(scene["segmentation_mask"][..., 0], tf.int32)
+        instances = tf.cast(scene["instance_mask"][..., 0], tf.int32)
+        numbers = tf.unique(tf.boolean_mask(instances, (instances > 0) & (instances < VOID)))[0]
+        number = tf.random.shuffle(numbers)[0]
+        places = tf.cast(tf.where(instances == number), tf.float32)  # (pixels, 2)
+        label = tf.reduce_max(tf.where(instances == number, mask, 0)) - 1
+        low, high = tf.reduce_min(places, 0), tf.reduce_max(places, 0)
+        side = tf.maximum(tf.reduce_max(high - low), 8.0) * tf.random.uniform((), 1.4, 2.2)
+        size = tf.cast(tf.shape(mask), tf.float32)
+        middle = (low + high) / 2 + tf.random.uniform((2,), -0.15, 0.15) * side
+        box = tf.concat([middle - side / 2, middle + side / 2], 0) / tf.tile(size, [2])
         image = keras.applications.vgg16.preprocess_input(tf.cast(scene["image"], tf.float32))
-        image = tf.pad(image, around)  # 0 is the mean colour
-        window = tf.slice(image, [middle[0], middle[1], 0], [SIDE_PX, SIDE_PX, 3])
-        return tf.image.random_flip_left_right(window), mask[middle[0], middle[1]] - 1
+        # What lies outside is 0, the mean colour.
+        window = tf.image.crop_and_resize(image[None], box[None], [0], (SIDE_PX, SIDE_PX))[0]
+        return tf.image.random_flip_left_right(window), label
 
-    scenes = whole_images(source, split)
-    scenes = scenes.filter(lambda s: tf.reduce_any((s["segmentation_mask"] - 1) < 254))
+    scenes = tfds.load("shapes", split=split)
+    scenes = scenes.filter(lambda s: tf.reduce_any(s["instance_mask"] - 1 < VOID - 1))
     if split == "train":
-        scenes = scenes.shuffle(1000, seed=0)
+        scenes = scenes.shuffle(1000, seed=0).repeat()
     return scenes.map(crop, tf.data.AUTOTUNE).batch(BATCH).prefetch(tf.data.AUTOTUNE)
 
 

@@ -6,10 +6,12 @@ run in graph mode inside `tf.data` and eagerly alike.
 """
 
 import math
+from collections import namedtuple
 
 import tensorflow as tf
 
 from fcn_tf.classes import MEAN_RGB, VOID
+from fcn_tf.data.decoding import cut
 
 
 def augment(image, mask, seed, *, crop_px=None, scale_range=(1.0, 1.0), flip=False, color=0.0):
@@ -30,10 +32,39 @@ def augment(image, mask, seed, *, crop_px=None, scale_range=(1.0, 1.0), flip=Fal
         image uint8 (h, w, 3) and mask uint8 (h, w, 1).
     """
     image, mask = tf.convert_to_tensor(image), tf.convert_to_tensor(mask)
+    return augment_window(
+        lambda window: (cut(image, window), cut(mask, window)),
+        tf.shape(image)[:2],
+        seed,
+        crop_px=crop_px,
+        scale_range=scale_range,
+        flip=flip,
+        color=color,
+    )
+
+
+def augment_window(read, size, seed, *, crop_px, scale_range, flip, color):
+    """As `augment`, of an image of which no more is read than the crop needs.
+
+    Args:
+        read: gives image and mask, of a window (start, size) or, for None, whole.
+        size: int32 (2,), height and width of the image.
+        seed, crop_px, scale_range, flip, color: as in `augment`. Colours vary about
+            the mean of the whole image, which is then read.
+    """
     seeds = tf.unstack(tf.random.split(seed, 3))
     if color:
+        image, mask = read(None)
         image = change_color(image, seeds[2], color)
-    image, mask = scale_and_crop(image, mask, seeds[0], crop_px, scale_range)
+        crop = draw_crop(size, seeds[0], crop_px, scale_range)
+        image, mask = cut(image, crop.window), cut(mask, crop.window)
+    else:
+        crop = draw_crop(size, seeds[0], crop_px, scale_range)
+        image, mask = read(crop.window)
+    image, mask = place(image, crop, "bilinear", MEAN_RGB), place(mask, crop, "nearest", (VOID,))
+    if crop_px is not None:
+        image.set_shape((*crop_px, 3))
+        mask.set_shape((*crop_px, 1))
     if flip:
         mirrored = tf.random.stateless_uniform((), seeds[1]) < 0.5
         image = tf.where(mirrored, tf.reverse(image, [1]), image)
@@ -41,8 +72,13 @@ def augment(image, mask, seed, *, crop_px=None, scale_range=(1.0, 1.0), flip=Fal
     return image, mask
 
 
-def scale_and_crop(image, mask, seed, crop_px, scale_range):
-    """Scales and crops at random; arguments and result as in `augment`.
+# The window (start, size) of the image, the size that it is scaled to, and what is padded
+# before and after; each int32 (2,), rows and columns.
+Crop = namedtuple("Crop", "window scaled before after")
+
+
+def draw_crop(size, seed, crop_px, scale_range):
+    """Draws a scale and a place: what of an image of `size` becomes what of the result.
 
     The window is cut out of the source before it is scaled: the pixels that
     would be dropped are never computed.
@@ -50,26 +86,19 @@ def scale_and_crop(image, mask, seed, crop_px, scale_range):
     seeds = tf.unstack(tf.random.split(seed, 3))
     low, high = (math.log(factor) for factor in scale_range)
     scale = tf.exp(tf.random.stateless_uniform((), seeds[0], low, high))
-    size = tf.shape(image)[:2]
-    scaled = tf.maximum(1, to_int(to_float(size) * scale))
-    target = scaled if crop_px is None else tf.constant(crop_px)
+    whole = tf.maximum(1, to_int(to_float(size) * scale))
+    target = whole if crop_px is None else tf.constant(crop_px)
     # Rounded up, so that a window within the image always fills the crop.
     window = tf.minimum(size, tf.cast(tf.math.ceil(to_float(target) / scale), tf.int32))
-    result = tf.minimum(target, tf.maximum(1, to_int(to_float(window) * scale)))
+    scaled = tf.minimum(target, tf.maximum(1, to_int(to_float(window) * scale)))
     start = random_offset(size - window, seeds[1])
-    before = random_offset(target - result, seeds[2])
+    before = random_offset(target - scaled, seeds[2])
+    return Crop((start, window), scaled, before, target - scaled - before)
 
-    def cut(x, method):
-        x = x[start[0] : start[0] + window[0], start[1] : start[1] + window[1]]
-        return to_uint8(tf.image.resize(x, result, method))
 
-    after = target - result - before
-    image = pad(cut(image, "bilinear"), before, after, MEAN_RGB)
-    mask = pad(cut(mask, "nearest"), before, after, (VOID,))
-    if crop_px is not None:
-        image.set_shape((*crop_px, 3))
-        mask.set_shape((*crop_px, 1))
-    return image, mask
+def place(x, crop, method, fill):
+    """Scales a window (h, w, C) and pads it with the C values of `fill`."""
+    return pad(to_uint8(tf.image.resize(x, crop.scaled, method)), crop.before, crop.after, fill)
 
 
 def pad(x, before, after, fill):

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from fcn_tf.classes import VOID
+from fcn_tf.data.decoding import cut, decode_image, image_size, is_grey_png
 from fcn_tf.data.layouts import find_layout
-from fcn_tf.data.pairs import Coding, Pair, read_pair
+from fcn_tf.data.pairs import Coding, read_mask, read_pair
 from fcn_tf.data.source import Source
 from fcn_tf.errors import InputError
 
@@ -43,21 +45,42 @@ def folder_source(data_dir, class_names=None, ignore_label=None, validation_frac
             }
         )
 
-    def decode(record):
-        # Pillow, because TensorFlow turns a palette PNG into colours.
-        image, mask = tf.numpy_function(
-            lambda *paths: read(Pair(*(Path(path.decode()) for path in paths))),
-            (record["image"], record["mask"]),
-            (tf.uint8, tf.uint8),
-            stateful=False,
-        )
-        image.set_shape((None, None, 3))
-        mask.set_shape((None, None, 1))
-        file_name = tf.strings.regex_replace(record["image"], ".*/", "")
-        return {"image": image, "segmentation_mask": mask, "file_name": file_name}
+    def decode(record, window=None):
+        return {
+            "image": decode_image(tf.io.read_file(record["image"]), window),
+            "segmentation_mask": cut(_decode_mask(record["mask"], coding), window),
+            "file_name": tf.strings.regex_replace(record["image"], ".*/", ""),
+        }
 
-    sizes = {split: len(pairs) for split, pairs in layout.splits.items()}
-    return Source(layout.class_names, sizes, records, decode, layout.colors)
+    return Source(
+        class_names=layout.class_names,
+        split_sizes={split: len(pairs) for split, pairs in layout.splits.items()},
+        records=records,
+        image_size=lambda record: image_size(tf.io.read_file(record["image"])),
+        decode=decode,
+        colors=layout.colors,
+    )
+
+
+def _decode_mask(path, coding):
+    """Labels, uint8 (H, W, 1), of a mask's file, in graph mode."""
+
+    def by_pillow():  # TensorFlow turns a palette PNG into colours
+        mask = tf.numpy_function(
+            lambda name: read_mask(Path(name.decode()), coding), (path,), tf.uint8, stateful=False
+        )
+        return tf.ensure_shape(mask, (None, None, 1))
+
+    def of_grey_png():
+        mask = tf.io.decode_png(contents, channels=1)
+        if coding.ignore_label is not None:
+            mask = tf.where(mask == coding.ignore_label, tf.constant(VOID, tf.uint8), mask)
+        outside = tf.reduce_any((mask >= coding.num_classes) & (mask != VOID))
+        # Pillow's way names the file and the value.
+        return tf.cond(outside, by_pillow, lambda: mask)
+
+    contents = tf.io.read_file(path)
+    return tf.cond(is_grey_png(contents), of_grey_png, by_pillow)
 
 
 def problems_of(pairs, read):

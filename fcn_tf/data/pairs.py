@@ -55,6 +55,15 @@ def read_pair(pair, coding):
     return np.asarray(image.convert("RGB")), labels_of(mask_file, pair.mask, coding)[..., None]
 
 
+def read_mask(path, coding):
+    """The labels of a mask's file, uint8 (H, W, 1).
+
+    Raises:
+        InputError: unreadable, or as `labels_of`.
+    """
+    return labels_of(open_image(path), path, coding)[..., None]
+
+
 def size_problem(pair, image, mask_file):
     """What to say of sizes that differ, or None."""
     if image.size == mask_file.size:

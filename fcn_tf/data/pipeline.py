@@ -14,7 +14,8 @@ import tensorflow_datasets as tfds
 import fcn_tf.data.shapes
 import fcn_tf.data.voc  # noqa: F401 (both register a data set)
 from fcn_tf.classes import MEAN_RGB, VOID
-from fcn_tf.data.augment import augment
+from fcn_tf.data.augment import augment_window
+from fcn_tf.data.decoding import cut, decode_image, image_size
 from fcn_tf.data.folder import folder_source
 from fcn_tf.data.source import Source
 from fcn_tf.errors import InputError, RunError
@@ -82,17 +83,21 @@ def tfds_source(name, tfds_dir=None, manual_dir=None):
             read_config=tfds.ReadConfig(try_autocache=False),
         )
 
-    def decode(record):
+    def decode(record, window=None):
+        mask = features["segmentation_mask"].decode_example(record["segmentation_mask"])
         return {
-            "image": features["image"].decode_example(record["image"]),
-            "segmentation_mask": features["segmentation_mask"].decode_example(
-                record["segmentation_mask"]
-            ),
+            "image": decode_image(record["image"], window),
+            "segmentation_mask": cut(mask, window),
             "file_name": record["file_name"],
         }
 
-    sizes = {split: info.num_examples for split, info in builder.info.splits.items()}
-    return Source(tuple(builder.info.metadata["class_names"]), sizes, records, decode)
+    return Source(
+        class_names=tuple(builder.info.metadata["class_names"]),
+        split_sizes={split: info.num_examples for split, info in builder.info.splits.items()},
+        records=records,
+        image_size=lambda record: image_size(record["image"]),
+        decode=decode,
+    )
 
 
 def training_batches(source, config, seed):
@@ -110,10 +115,13 @@ def training_batches(source, config, seed):
     """
 
     def sample(number, record):
-        record = source.decode(record)
-        return augment(
-            record["image"],
-            record["segmentation_mask"],
+        def read(window):
+            example = source.decode(record, window)
+            return example["image"], example["segmentation_mask"]
+
+        return augment_window(
+            read,
+            source.image_size(record),
             tf.stack([tf.constant(seed, tf.int64), number]),
             crop_px=config.crop_size_px,
             scale_range=config.scale_range,

@@ -15,14 +15,18 @@ class Source:
         split_sizes: images a split, by "train", "val" and "test".
         records: maps a split to a `tf.data.Dataset` of small undecoded
             records, in a fixed order.
-        decode: maps a record, in graph mode, to a dict of `image` uint8
-            (H, W, 3), `segmentation_mask` uint8 (H, W, 1) with labels and
-            VOID, and `file_name`.
+        image_size: maps a record, in graph mode, to its height and width,
+            int32 (2,), without decoding it.
+        decode: maps a record and a window (start, size), or None for all of
+            it, in graph mode, to a dict of `image` uint8 (h, w, 3),
+            `segmentation_mask` uint8 (h, w, 1) with labels and VOID, and
+            `file_name`.
         colors: the classes' own RGB triples, or None.
     """
 
     class_names: tuple[str, ...]
     split_sizes: dict[str, int]
     records: Callable[[str], tf.data.Dataset]
-    decode: Callable[[dict], dict]
+    image_size: Callable[[dict], tf.Tensor]
+    decode: Callable[..., dict]
     colors: tuple[tuple[int, int, int], ...] | None = None
