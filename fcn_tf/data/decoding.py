@@ -77,11 +77,16 @@ def _starts_with(contents, magic):
     return tf.strings.substr(contents, 0, len(magic)) == magic
 
 
+def _open(contents):
+    # Bytes in a graph, an array without axes eagerly.
+    return Image.open(io.BytesIO(np.asarray(contents, object).item()))
+
+
 def _size(contents):
-    with Image.open(io.BytesIO(contents)) as image:
+    with _open(contents) as image:
         return np.array([image.height, image.width], np.int32)
 
 
 def _pixels(contents):
-    with Image.open(io.BytesIO(contents)) as image:
+    with _open(contents) as image:
         return np.asarray(image.convert("RGB"))

@@ -1,6 +1,7 @@
 """The training loop: compiled calls of several steps, evaluations between them."""
 
 import math
+import re
 import time
 from pathlib import Path
 
@@ -57,6 +58,12 @@ def train(config, workdir=None, callbacks=()):
     log = RunLog(workdir)
     try:
         _fit(run, workdir, log, callbacks)
+    except tf.errors.ResourceExhaustedError as error:
+        raise RunError(
+            "Out of memory: lower --data.batch_size, --data.crop_px or --model.width."
+        ) from error
+    except (tf.errors.InvalidArgumentError, tf.errors.UnknownError) as error:
+        raise RunError(_fault_of(error)) from error
     except Exception:
         raise
     except BaseException:  # stopped from outside, between two calls
@@ -69,6 +76,14 @@ def train(config, workdir=None, callbacks=()):
             write_figure(workdir / REPORT_DIR / "learning_curve.png", learning_curve(log.lines))
     write_report(load_model(workdir), source, "val", workdir / REPORT_DIR)
     return workdir
+
+
+def _fault_of(error):
+    """What a failed operation of the pipeline says, with the file if it is in there."""
+    named = re.search(r"InputError: (.*)", str(error))
+    if named:
+        return named[1]
+    return f"{str(error).splitlines()[0]} (If it is a file, fcn-tf check-data says which.)"
 
 
 def _fit(run, workdir, log, callbacks):

@@ -3,15 +3,18 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 import fcn_tf
-from fcn_tf.config import LossConfig
+import fcn_tf.data.folder
+from fcn_tf.config import Config, DataConfig, LossConfig, ModelConfig, TrainingConfig
 from fcn_tf.data import open_source, training_batches, whole_images
 from fcn_tf.errors import InputError, RunError
 from fcn_tf.evaluation.metrics import SCORES
 from fcn_tf.models import build_fcn, load_model
 from fcn_tf.training.loop import train
 from fcn_tf.training.losses import SegmentationLoss
+from tests.data.test_layouts import write_cvat
 from tests.training.runs import change, lines_of, weights_of
 
 
@@ -195,6 +198,27 @@ def test_keras_own_tensorboard_callback_works(config, tmp_path):
     fresh = build_fcn("fcn8s", 6, width=0.0625, head_units=16)
     fresh.save(tmp_path / "fresh.keras")
     assert size < 1.1 * (tmp_path / "fresh.keras").stat().st_size
+
+
+def test_a_file_that_breaks_in_the_midst_of_training_is_named(tmp_path, monkeypatch):
+    """Of a large folder only some pairs are read before."""
+    monkeypatch.setattr(fcn_tf.data.folder, "CHECKED_AT_START", 1)
+    write_cvat(tmp_path / "data", ("Train", "Validation"))
+    path = tmp_path / "data/SegmentationClass/street_2.png"
+    mask = np.asarray(Image.open(path)).copy()
+    mask[0] = (1, 2, 3)
+    Image.fromarray(mask).save(path)
+    config = Config(
+        data=DataConfig(data_dir=str(tmp_path / "data"), batch_size=2),
+        model=ModelConfig(width=1 / 64, head_units=4),
+        training=TrainingConfig(max_steps=3),
+    )
+    with pytest.raises(RunError, match=r"^/.*street_2.png: colour \(1, 2, 3\) in 32 pixels"):
+        train(config, tmp_path / "run")
+    image = tmp_path / "data/JPEGImages/street_2.png"
+    image.write_bytes(image.read_bytes()[:200])
+    with pytest.raises(RunError, match="check-data says which"):
+        train(config, tmp_path / "again")
 
 
 def test_as_many_class_weights_as_classes(config, tmp_path):

@@ -1,0 +1,165 @@
+"""Images a second of the input pipeline, beside PyTorch's and beside decoding alone.
+
+    python benchmarks/data.py            # needs torch: pip install '.[bench]'
+
+500 x 375 JPEGs with PNG masks, scaled at random by 0.5 to 2, cropped to 321,
+flipped, in batches of 8. Both sides cut the window out before they scale it.
+Rounds are interleaved; medians of images a second, and their range.
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from fcn_tf.config import Config, DataConfig
+from fcn_tf.data import open_source, training_batches
+
+IMAGES = 400
+SIZE_PX = (375, 500)
+CROP_PX = 321
+SCALES = (0.5, 2.0)
+BATCH = 8
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=8.0, help="of each side in each round")
+    parser.add_argument("--workers", type=int, default=2, help="processes of PyTorch's loader")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        write_folder(Path(folder))
+        sides = {
+            "fcn_tf": ours(folder),
+            "decoding alone": decoding(folder),
+            "PyTorch DataLoader, Pillow": torch_loader(folder, arguments.workers),
+        }
+        speeds = {name: [] for name in sides}
+        for _ in range(arguments.rounds):
+            for name, batches in sides.items():
+                speeds[name].append(images_per_second(batches, arguments.seconds))
+    print("| pipeline | images/s, median | range | fcn_tf to it |")
+    print("|---|---|---|---|")
+    best = np.median(speeds["fcn_tf"])
+    for name, seen in speeds.items():
+        low, middle, high = min(seen), np.median(seen), max(seen)
+        print(f"| {name} | {middle:.0f} | {low:.0f} to {high:.0f} | {best / middle:.2f} |")
+
+
+def write_folder(folder):
+    """Photograph-like images and masks with VOC's palette."""
+    rng = np.random.default_rng(0)
+    for split, size in (("train", IMAGES), ("val", 2)):
+        for number in range(size):
+            small = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)
+            image = Image.fromarray(small).resize(SIZE_PX[::-1], Image.Resampling.BICUBIC)
+            noise = rng.normal(0, 6, (*SIZE_PX, 3))
+            pixels = np.clip(np.asarray(image) + noise, 0, 255).astype(np.uint8)
+            labels = np.asarray(
+                Image.fromarray(rng.integers(0, 21, (6, 8), dtype=np.uint8)).resize(
+                    SIZE_PX[::-1], Image.Resampling.NEAREST
+                )
+            )
+            for kind, array, suffix in (("images", pixels, "jpg"), ("masks", labels, "png")):
+                path = folder / kind / split / f"{number:04d}.{suffix}"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(array).save(path, quality=90)
+    (folder / "classes.txt").write_text("\n".join(f"class {index}" for index in range(21)))
+
+
+def ours(folder):
+    """This package's batches, for ever."""
+    data = DataConfig(
+        name="folder", data_dir=folder, batch_size=BATCH, crop_px=CROP_PX, scale_range=SCALES
+    )
+    config = Config(data=data).data
+    return iter(training_batches(open_source(config), config, seed=0))
+
+
+def decoding(folder):
+    """Whole images and masks decoded by TensorFlow, and nothing else."""
+    images = sorted(str(p) for p in Path(folder, "images", "train").iterdir())
+    masks = [path.replace("images", "masks").replace(".jpg", ".png") for path in images]
+
+    def decode(image, mask):
+        return (
+            tf.io.decode_jpeg(tf.io.read_file(image), channels=3),
+            tf.io.decode_png(tf.io.read_file(mask), channels=1),
+        )
+
+    data = tf.data.Dataset.from_tensor_slices((images, masks)).repeat()
+    data = data.map(decode, tf.data.AUTOTUNE, deterministic=True)
+    return iter(data.batch(BATCH).prefetch(tf.data.AUTOTUNE))
+
+
+def torch_loader(folder, workers):
+    """The same operations with Pillow, in processes of PyTorch's DataLoader."""
+    import torch
+
+    images = sorted(Path(folder, "images", "train").iterdir())
+    masks = [Path(str(path).replace("images", "masks")).with_suffix(".png") for path in images]
+
+    class Crops(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            worker = torch.utils.data.get_worker_info()
+            rng = np.random.default_rng(worker.id if worker else 0)
+            while True:
+                index = rng.integers(len(images))
+                yield torch_crop(images[index], masks[index], rng)
+
+    loader = torch.utils.data.DataLoader(
+        Crops(), BATCH, num_workers=workers, persistent_workers=True, prefetch_factor=4
+    )
+    return iter(loader)
+
+
+def torch_crop(image_path, mask_path, rng):
+    """A crop as `fcn_tf.data.augment` takes it, by Pillow, which scales a box of the source.
+
+    Where it scales down Pillow averages, which TensorFlow's bilinear does not.
+    """
+    import torch
+
+    image, mask = Image.open(image_path), Image.open(mask_path)
+    size = np.array([image.height, image.width])
+    scale = np.exp(rng.uniform(np.log(SCALES[0]), np.log(SCALES[1])))
+    window = np.minimum(size, np.ceil(CROP_PX / scale)).astype(int)
+    scaled = np.minimum(CROP_PX, np.maximum(1, np.round(window * scale))).astype(int)
+    top, left = (int(rng.integers(room + 1)) for room in size - window)
+    above, before = (int(rng.integers(room + 1)) for room in CROP_PX - scaled)
+    box = (left, top, left + window[1], top + window[0])
+    mirrored = rng.random() < 0.5
+    results = []
+    for picture, method, fill in (
+        (image, Image.Resampling.BILINEAR, (124, 117, 104)),
+        (mask, Image.Resampling.NEAREST, 255),
+    ):
+        part = picture.resize((int(scaled[1]), int(scaled[0])), method, box=box)
+        if mirrored:
+            part = part.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        canvas = Image.new(part.mode, (CROP_PX, CROP_PX), fill)
+        canvas.paste(part, (before, above))
+        results.append(torch.from_numpy(np.array(canvas)))
+    return results
+
+
+def images_per_second(batches, seconds):
+    """Over `seconds`, after what had been prepared in advance is used up."""
+    for _ in range(12):
+        next(batches)
+    count, started = 0, time.perf_counter()
+    while time.perf_counter() - started < seconds:
+        next(batches)
+        count += BATCH
+    return count / (time.perf_counter() - started)
+
+
+if __name__ == "__main__":
+    main()

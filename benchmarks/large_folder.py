@@ -1,0 +1,60 @@
+"""A folder of 10,000 images: the time to the first batch, and memory over a pass.
+
+    python benchmarks/large_folder.py
+
+Exits with 1 above 5 s, or where the last tenth of the pass takes more than 1.02
+times the memory of the second tenth.
+"""
+
+import argparse
+import os
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from data import BATCH, IMAGES, ours, write_folder
+
+FIRST_BATCH_S_AT_MOST = 5.0
+GROWTH_AT_MOST = 1.02
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--images", type=int, default=10_000)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        write_folder(Path(folder))
+        for kind, suffix in (("images", "jpg"), ("masks", "png")):
+            for number in range(IMAGES, arguments.images):
+                source = Path(folder, kind, "train", f"{number % IMAGES:04d}.{suffix}")
+                os.link(source, source.with_stem(f"{number:05d}"))
+        started = time.perf_counter()
+        batches = ours(folder)
+        next(batches)
+        first_s = time.perf_counter() - started
+        print(f"First batch after {first_s:.1f} s", flush=True)
+        resident_mb = []
+        for _ in range(arguments.images // BATCH):
+            next(batches)
+            resident_mb.append(resident())
+    tenths = [part.max() for part in np.array_split(resident_mb, 10)]
+    print("Resident memory of each tenth, MB:", " ".join(f"{mb:.0f}" for mb in tenths))
+    growth = tenths[-1] / tenths[1]
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"Last tenth to second: {growth:.3f}; peak {peak_mb:.0f} MB")
+    sys.exit(not (first_s <= FIRST_BATCH_S_AT_MOST and growth <= GROWTH_AT_MOST))
+
+
+def resident():
+    """Resident memory of this process, in MB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+if __name__ == "__main__":
+    main()
