@@ -42,11 +42,11 @@ def _table(report):
         path, text = problem["file"], problem["problem"]
         # Many messages begin with the file already.
         lines.append(f"  {text}" if path is None or text.startswith(path) else f"  {path}: {text}")
-    width = max(map(len, report["classes"]))
-    lines.append(f"{'class in train':<{width + 2}} images   share  median-frequency weight")
+    width = max(map(len, ["class in train", *report["classes"]]))
+    lines.append(f"{'class in train':<{width}}  images    share  median-frequency weight")
     lines += [
-        f"  {name:<{width}} {c['images']:>6} {100 * c['share']:>6.2f} % "
-        f"{c['median_frequency_weight']:>9.3f}"
+        f"{name:<{width}}  {c['images']:>6} {100 * c['share']:>6.2f} % "
+        f"{c['median_frequency_weight']:>8.3f}"
         for name, c in report["classes"].items()
     ]
     return "\n".join(lines)

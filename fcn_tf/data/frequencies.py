@@ -31,7 +31,7 @@ def median_frequency_weights(counts):
     """Weights that make up for rare classes: the median frequency over the class's own.
 
     A class's frequency is its pixels over the labelled pixels of the images that
-    it is in (Eigen and Fergus, ICCV 2015, section 6.1; SegNet takes it too). A class that
+    it is in (Eigen and Fergus, ICCV 2015; SegNet takes it too). A class that
     never occurs gets 1.
 
     Args:
