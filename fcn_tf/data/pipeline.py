@@ -100,13 +100,14 @@ def tfds_source(name, tfds_dir=None, manual_dir=None):
     )
 
 
-def training_batches(source, config, seed):
+def training_batches(source, config, seed, skip_steps=0):
     """An endless stream of augmented batches.
 
     Args:
         source: a `Source`.
         config: a `DataConfig`.
         seed: int, of the order and of the augmentation.
+        skip_steps: int, batches that are left out at the beginning, undecoded.
 
     Returns:
         A `tf.data.Dataset` of uint8 images (N, h, w, 3) and masks (N, h, w),
@@ -129,7 +130,7 @@ def training_batches(source, config, seed):
             color=config.color,
         )
 
-    data = training_order(source, seed).enumerate()
+    data = training_order(source, seed).enumerate().skip(skip_steps * config.batch_size)
     data = data.map(sample, tf.data.AUTOTUNE, deterministic=True)
     if config.crop_size_px:
         data = data.batch(config.batch_size, drop_remainder=True)

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -55,6 +57,33 @@ def test_an_epoch_sees_every_image_once_and_the_next_in_another_order(source):
     ]
     moved = [abs(stored.index(name) - place) for place, name in enumerate(first)]
     assert np.mean(moved) > 250
+
+
+def test_batches_that_are_skipped_are_not_decoded(source):
+    """Batch 3 and 4 of a stream, with and without the two before."""
+    decoded = []
+
+    def note(name):
+        decoded.append(name)
+        return name
+
+    def decode(record, window=None):
+        example = source.decode(record, window)
+        example["image"] = tf.ensure_shape(example["image"], (None, None, 3))
+        name = tf.numpy_function(note, (record["file_name"],), tf.string)
+        with tf.control_dependencies([name]):
+            return {**example, "image": tf.identity(example["image"])}
+
+    counting = dataclasses.replace(source, decode=decode)
+    config = dataclasses.replace(AUGMENTED, color=0.0)
+    names = [r["file_name"].numpy() for r in training_order(source, 1).take(6)]
+    rest = training_batches(counting, config, seed=1, skip_steps=2).take(2)
+    whole = training_batches(source, config, seed=1).skip(2).take(2)
+    for (images, masks), (images_rest, masks_rest) in zip(whole, rest, strict=True):
+        np.testing.assert_array_equal(images, images_rest)
+        np.testing.assert_array_equal(masks, masks_rest)
+    assert decoded
+    assert not set(names) & set(decoded)
 
 
 def test_evaluation_reads_every_image_whole_and_in_one_order(source):
