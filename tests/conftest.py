@@ -18,6 +18,19 @@ def tfds_dir(tmp_path_factory):
     return str(folder)
 
 
+@pytest.fixture(scope="session")
+def few_scenes_dir(tmp_path_factory):
+    """As `tfds_dir`, with 40 scenes a split, for runs that only have to run."""
+    import tensorflow_datasets as tfds
+
+    import fcn_tf.data  # noqa: F401 (registers the data set)
+
+    folder = tmp_path_factory.mktemp("few")
+    config = tfds.download.DownloadConfig(max_examples_per_split=40)
+    tfds.builder("shapes", data_dir=folder).download_and_prepare(download_config=config)
+    return str(folder)
+
+
 @pytest.fixture(autouse=True)
 def fresh_keras():
     """Frees the networks of the test before and seeds the next ones."""

@@ -64,8 +64,8 @@ def test_importing_the_package_imports_no_tensorflow():
     assert done.returncode == 0, done.stderr
 
 
-def test_train_then_evaluate_from_an_empty_folder(tmp_path, tfds_dir):
-    done = command("--variant=fcn16s", f"--data.tfds_dir={tfds_dir}", *TINY, cwd=tmp_path)
+def test_train_then_evaluate_from_an_empty_folder(tmp_path, few_scenes_dir):
+    done = command("--variant=fcn16s", f"--data.tfds_dir={few_scenes_dir}", *TINY, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     run = tmp_path / "runs/shapes-fcn16s"
@@ -126,7 +126,7 @@ def test_the_users_mistakes_exit_with_2_and_one_line(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_published_weights_become_a_model_that_is_scored(tmp_path, tfds_dir):
+def test_published_weights_become_a_model_that_is_scored(tmp_path, few_scenes_dir):
     tensors = published_tensors("fcn16s", num_classes=6, width=0.0625, head_units=8)
     np.savez(tmp_path / "fcn16s.npz", **tensors)
     names = ["background", "disc", "ring", "triangle", "cross", "bar"]
@@ -137,7 +137,7 @@ def test_published_weights_become_a_model_that_is_scored(tmp_path, tfds_dir):
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert f"{len(tensors)} tensors moved; 6 classes, background to bar" in done.stdout
-    data = ("--data.name=shapes", f"--data.tfds_dir={tfds_dir}")
+    data = ("--data.name=shapes", f"--data.tfds_dir={few_scenes_dir}")
     done = command("evaluate", "--model=imported.keras", *data, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "report/scores.json").exists()
@@ -193,9 +193,9 @@ def test_imagenet_off_line_is_one_line_with_the_way_out(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_workdir_that_holds_a_run_is_left_alone(tmp_path, tfds_dir):
+def test_a_workdir_that_holds_a_run_is_left_alone(tmp_path, few_scenes_dir):
     (tmp_path / "config.yaml").write_text("mine\n")
-    done = command(f"--workdir={tmp_path}", f"--data.tfds_dir={tfds_dir}", *TINY)
+    done = command(f"--workdir={tmp_path}", f"--data.tfds_dir={few_scenes_dir}", *TINY)
     refused(done, str(tmp_path), "holds a run", "--workdir")
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
     assert (tmp_path / "config.yaml").read_text() == "mine\n"
@@ -218,8 +218,8 @@ def test_a_traceback_only_on_demand(tmp_path):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_stopped_run_says_so_and_leaves_its_model(tmp_path, tfds_dir, number, code):
-    arguments = [f"--data.tfds_dir={tfds_dir}", *TINY, "--training.max_steps=100000"]
+def test_a_stopped_run_says_so_and_leaves_its_model(tmp_path, few_scenes_dir, number, code):
+    arguments = [f"--data.tfds_dir={few_scenes_dir}", *TINY, "--training.max_steps=100000"]
     arguments += ["--training.log_every_steps=1", "--workdir=run"]
     run = subprocess.Popen(
         [sys.executable, ROOT / "train.py", *arguments],
@@ -241,5 +241,5 @@ def test_a_stopped_run_says_so_and_leaves_its_model(tmp_path, tfds_dir, number, 
     assert stderr.count("\n") == 1
     assert "Traceback" not in stderr
     assert (tmp_path / "run/report/learning_curve.png").exists()
-    again = command("evaluate", "--model=run", f"--data.tfds_dir={tfds_dir}", cwd=tmp_path)
+    again = command("evaluate", "--model=run", f"--data.tfds_dir={few_scenes_dir}", cwd=tmp_path)
     assert again.returncode == 0, again.stderr

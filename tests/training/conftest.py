@@ -6,13 +6,13 @@ from fcn_tf.config import Config, DataConfig, ModelConfig, OptimizerConfig, Trai
 
 
 @pytest.fixture
-def config(tfds_dir):
+def config(few_scenes_dir):
     """A run of seconds."""
     return Config(
         variant="fcn8s",
         seed=3,
         data=DataConfig(
-            name="shapes", tfds_dir=tfds_dir, batch_size=2, crop_px=64, flip=True, color=0.1
+            name="shapes", tfds_dir=few_scenes_dir, batch_size=2, crop_px=64, flip=True, color=0.1
         ),
         model=ModelConfig(width=0.0625, head_units=16, dropout=0.0),
         optimizer=OptimizerConfig(learning_rate=1e-3),
