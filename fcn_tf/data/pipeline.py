@@ -120,7 +120,7 @@ def training_batches(source, config, seed, skip_steps=0):
             example = source.decode(record, window)
             return example["image"], example["segmentation_mask"]
 
-        return augment_window(
+        image, mask = augment_window(
             read,
             source.image_size(record),
             tf.stack([tf.constant(seed, tf.int64), number]),
@@ -129,6 +129,7 @@ def training_batches(source, config, seed, skip_steps=0):
             flip=config.flip,
             color=config.color,
         )
+        return image, mask[..., 0]
 
     data = training_order(source, seed).enumerate().skip(skip_steps * config.batch_size)
     data = data.map(sample, tf.data.AUTOTUNE, deterministic=True)
@@ -136,8 +137,10 @@ def training_batches(source, config, seed, skip_steps=0):
         data = data.batch(config.batch_size, drop_remainder=True)
     else:
         data = pad_batch(data, config.batch_size)
-    data = data.map(lambda images, masks: (images, masks[..., 0]))
-    return data.prefetch(tf.data.AUTOTUNE)
+    options = tf.data.Options()
+    # Samples are worked on side by side, so that no single operation needs threads of its own.
+    options.threading.max_intra_op_parallelism = 1
+    return data.prefetch(tf.data.AUTOTUNE).with_options(options)
 
 
 def training_order(source, seed):

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from fcn_tf.classes import MEAN_RGB, VOID
-from fcn_tf.data.augment import augment, change_color
+from fcn_tf.data.augment import Crop, augment, change_color, place_mask
 
 
 def telling_pair(height=60, width=90):
@@ -81,8 +81,19 @@ def test_scaling_by_two_equals_the_resize_of_the_whole():
     image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
     mask = np.zeros((20, 30, 1), np.uint8)
     scaled, _ = augment(image, mask, (0, 0), scale_range=(2.0, 2.0))
-    whole = np.round(tf.image.resize(image, (40, 60)))
+    whole = np.floor(tf.image.resize(image, (40, 60)) + 0.5)
     np.testing.assert_array_equal(scaled, whole)
+
+
+def test_a_mask_is_scaled_as_resize_does_to_the_nearest():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        size, scaled = rng.integers(1, 60, 2), rng.integers(1, 60, 2)
+        mask = rng.integers(0, 21, (*size, 1), dtype=np.uint8)
+        nothing = tf.zeros(2, tf.int32)
+        crop = Crop(None, tf.constant(scaled, tf.int32), nothing, nothing)
+        placed = place_mask(tf.constant(mask), crop, tf.constant(False))
+        np.testing.assert_array_equal(placed, tf.image.resize(mask, scaled, "nearest"))
 
 
 def test_every_crop_can_be_drawn():

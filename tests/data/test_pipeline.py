@@ -98,10 +98,10 @@ def test_evaluation_reads_every_image_whole_and_in_one_order(source):
 def test_a_batch_of_different_sizes_is_padded_with_mean_and_void():
     sizes = [(2, 5), (4, 3)]
     data = tf.data.Dataset.from_generator(
-        lambda: ((np.full((*s, 3), 9, np.uint8), np.full((*s, 1), 1, np.uint8)) for s in sizes),
+        lambda: ((np.full((*s, 3), 9, np.uint8), np.full(s, 1, np.uint8)) for s in sizes),
         output_signature=(
             tf.TensorSpec((None, None, 3), tf.uint8),
-            tf.TensorSpec((None, None, 1), tf.uint8),
+            tf.TensorSpec((None, None), tf.uint8),
         ),
     )
     images, masks = next(iter(pad_batch(data, 2)))
