@@ -126,6 +126,7 @@ def test_the_users_mistakes_exit_with_2_and_one_line(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_published_weights_become_a_model_that_is_scored(tmp_path, few_scenes_dir):
     tensors = published_tensors("fcn16s", num_classes=6, width=0.0625, head_units=8)
     np.savez(tmp_path / "fcn16s.npz", **tensors)
@@ -151,6 +152,7 @@ def test_published_weights_become_a_model_that_is_scored(tmp_path, few_scenes_di
     assert not (tmp_path / "other.keras").exists()
 
 
+@pytest.mark.slow
 def test_check_data_ends_with_1_when_there_are_findings(tmp_path):
     make_folder(tmp_path / "data")
     arguments = ["check-data", "--data.data_dir=data", "--data.ignore_label=11"]

@@ -125,6 +125,7 @@ def test_a_clean_folder_is_counted(tmp_path, capsys):
     )
 
 
+@pytest.mark.slow
 def test_generated_scenes_are_clean(tfds_dir):
     config = Config(data=DataConfig(name="shapes", tfds_dir=tfds_dir)).data
     checked = check_data(config)

@@ -16,10 +16,6 @@ APPLICATIONS = {
     "VGG16": (224, 212 // 2),
     "VGG19": (224, 268 // 2),
 }
-slow_ones = [
-    pytest.param(name, marks=pytest.mark.slow) if name != "MobileNetV2" else name
-    for name in APPLICATIONS
-]
 
 
 def compare_at_native_size(classifier):
@@ -51,7 +47,8 @@ def compare_shifted(network, side_px, reach_px):
     assert np.abs(shifted - inside).max() < 1e-4 * np.abs(inside).max()
 
 
-@pytest.mark.parametrize("name", slow_ones)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", APPLICATIONS)
 def test_applications_of_keras(name):
     classifier = getattr(keras.applications, name)(weights=None, classifier_activation=None)
     fill(classifier)

@@ -150,6 +150,7 @@ def test_biases_take_the_rate_that_the_configuration_says(config, tmp_path):
     assert np.abs(plain["score_fr/bias"]).min() > 0
 
 
+@pytest.mark.slow
 def test_loss_falls(config, tmp_path):
     config = change(config, "training", max_steps=60, eval_every_steps=60, log_every_steps=20)
     losses = [
@@ -187,6 +188,7 @@ def test_weights_that_are_no_numbers_are_not_saved(config, tmp_path):
     assert not (tmp_path / "run/model.keras").exists()
 
 
+@pytest.mark.slow
 def test_keras_own_tensorboard_callback_works(config, tmp_path):
     callback = keras.callbacks.TensorBoard(tmp_path / "board", write_graph=False)
     config = change(config, "training", max_steps=2)

@@ -105,6 +105,7 @@ def test_nothing_is_written_when_the_weights_are_refused(config, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_the_published_geometry_trains_and_is_kept(config, tmp_path):
     config = change(config, "model", geometry="caffe")
     config = change(config, "training", max_steps=1, eval_every_steps=1)
