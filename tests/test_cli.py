@@ -168,6 +168,7 @@ def test_check_data_ends_with_1_when_there_are_findings(tmp_path):
     refused(command("check-data", "--data.data_dir=nowhere", cwd=tmp_path), "no such folder")
 
 
+@pytest.mark.slow
 def test_a_heat_map_from_the_command_line(tmp_path):
     classifier = keras_vgg16(width=1 / 64, head_units=4, cells=2, classes=3)
     classifier.save(tmp_path / "classifier.keras")
@@ -219,7 +220,10 @@ def test_a_traceback_only_on_demand(tmp_path):
     assert "Traceback" in shown.stderr
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
+)
 def test_a_stopped_run_says_so_and_leaves_its_model(tmp_path, few_scenes_dir, number, code):
     arguments = [f"--data.tfds_dir={few_scenes_dir}", *TINY, "--training.max_steps=100000"]
     arguments += ["--training.log_every_steps=1", "--workdir=run"]

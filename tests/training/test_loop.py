@@ -50,6 +50,7 @@ def test_the_saved_model_scores_what_the_log_says(config, tmp_path):
     assert scores["mean_iou"] == pytest.approx(best, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_steps_a_call_and_log_lines_change_no_weight(config, tmp_path):
     one = change(config, "training", steps_per_call=1, log_every_steps=1)
     weights = weights_of(train(config, tmp_path / "ten"))

@@ -59,6 +59,7 @@ def test_a_run_starts_from_a_classifiers_weights(config, tmp_path, vgg16_file, c
 
 
 def test_a_run_goes_on_from_a_coarser_one(config, tmp_path):
+    config = change(config, "training", max_steps=1, eval_every_steps=1)
     coarse = train(dataclasses.replace(config, variant="fcn16s"), tmp_path / "coarse")
     config = dataclasses.replace(config, init_from=str(coarse))
     model = Run(config, open_source(config.data)).model
@@ -68,9 +69,6 @@ def test_a_run_goes_on_from_a_coarser_one(config, tmp_path):
             assert variable.path not in weights
         else:
             np.testing.assert_array_equal(variable.numpy(), weights[variable.path])
-    # Its own config.yaml runs it again.
-    workdir = train(config, tmp_path / "fine")
-    assert f"init_from: {coarse}" in (workdir / "config.yaml").read_text()
 
 
 def test_imagenet_goes_the_same_way(config, monkeypatch):
