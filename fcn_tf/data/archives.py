@@ -1,8 +1,11 @@
 """Published archives: found at hand or downloaded, checked, unpacked once."""
 
+import errno
+import gzip
 import hashlib
 import shutil
 import tarfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,6 +90,8 @@ def _download(archive, download_dir, manual_dir):
                 )
             )
         except Exception as error:  # Keras raises a bare Exception for an URL that fails
+            if getattr(error, "errno", None) == errno.ENOSPC:
+                raise
             failures.append(f"{url}: {error}")
             print(f"{url} does not give {archive.file_name}.", flush=True)
     place = manual_dir or "a folder"
@@ -110,11 +115,12 @@ def _unpack(file, digest, download_dir):
     print(f"Unpacking {file}", flush=True)
     beside = folder.with_name(f".{folder.name}")
     shutil.rmtree(beside, ignore_errors=True)  # of a call that was killed
+    beside.mkdir(parents=True)
     try:
         with tarfile.open(file) as content:
             content.extractall(beside, filter="data")
         beside.rename(folder)
-    except (tarfile.TarError, EOFError) as error:
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(f"{file} cannot be unpacked; is it cut off? {error}") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)

@@ -5,10 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
+import tensorflow as tf
 from PIL import ExifTags
 
 from fcn_tf.classes import VOID, voc_palette
-from fcn_tf.data.frequencies import count_classes, median_frequency_weights
+from fcn_tf.data.frequencies import median_frequency_weights
 from fcn_tf.data.layouts import find_layout
 from fcn_tf.data.pairs import Coding, labels_of, open_image, read_pair, size_problem
 from fcn_tf.data.pipeline import open_source, whole_images
@@ -141,12 +142,26 @@ def _check_folder(config):
 
 def _check_source(config):
     source = open_source(config)
-    counts = {}
+    problems, counts = [], {}
     for split, size in source.split_sizes.items():
         print(f"{split}, {size} images and masks:", flush=True)
-        counts[split] = list(count_classes(source, split))
-    size = source.split_sizes["train"]
-    examples = whole_images(source, "train").shard(-(-size // SAMPLES), 0)
+        counts[split] = []
+        examples = whole_images(source, split).as_numpy_iterator()
+        try:
+            for example in with_progress(examples, size, "image"):
+                image, mask = example["image"], example["segmentation_mask"]
+                name = example["file_name"].decode()
+                pixels = np.bincount(mask.ravel(), minlength=VOID + 1)
+                counts[split].append(pixels[: len(source.class_names)])
+                if image.shape[:2] != mask.shape[:2]:
+                    problems.append((name, f"{image.shape[:2]}, its mask {mask.shape[:2]}"))
+                if pixels[len(source.class_names) : VOID].any():
+                    problems.append((name, "its mask has values of no class"))
+        except tf.errors.OpError as error:
+            place = f"image {len(counts[split]) + 1} of {split}"
+            problems.append((None, f"{place} cannot be decoded: {str(error).splitlines()[0]}"))
+    size = len(counts["train"])  # up to the first that is broken
+    examples = whole_images(source, "train").take(size).shard(max(1, -(-size // SAMPLES)), 0)
     samples = [
         {
             "image": example["image"],
@@ -156,4 +171,4 @@ def _check_source(config):
         for example in examples.as_numpy_iterator()
     ]
     colors = source.colors or voc_palette(len(source.class_names)).tolist()
-    return Checked([], counts, source.class_names, colors, samples)
+    return Checked(problems, counts, source.class_names, colors, samples)

@@ -9,7 +9,7 @@ import tensorflow as tf
 from fcn_tf.classes import VOID
 from fcn_tf.data.decoding import cut, decode_image, image_size, is_grey_png
 from fcn_tf.data.layouts import find_layout
-from fcn_tf.data.pairs import Coding, read_mask, read_pair
+from fcn_tf.data.pairs import Coding, Pair, read_mask, read_pair
 from fcn_tf.data.source import Source
 from fcn_tf.errors import InputError
 
@@ -45,10 +45,23 @@ def folder_source(data_dir, class_names=None, ignore_label=None, validation_frac
             }
         )
 
+    def by_pillow(record):  # which names the files whose sizes differ
+        mask = tf.numpy_function(
+            lambda *paths: read(Pair(*(Path(path.decode()) for path in paths)))[1],
+            (record["image"], record["mask"]),
+            tf.uint8,
+            stateful=False,
+        )
+        return tf.ensure_shape(mask, (None, None, 1))
+
     def decode(record, window=None):
+        contents = tf.io.read_file(record["image"])
+        mask = _decode_mask(record["mask"], coding)
+        same_size = tf.reduce_all(tf.shape(mask)[:2] == image_size(contents))
+        mask = tf.cond(same_size, lambda: mask, lambda: by_pillow(record))
         return {
-            "image": decode_image(tf.io.read_file(record["image"]), window),
-            "segmentation_mask": cut(_decode_mask(record["mask"], coding), window),
+            "image": decode_image(contents, window),
+            "segmentation_mask": cut(mask, window),
             "file_name": tf.strings.regex_replace(record["image"], ".*/", ""),
         }
 

@@ -66,7 +66,9 @@ def find_layout(data_dir, class_names=None, validation_fraction=0.2, problems=No
     folders = split_folders(data_dir)
     if folders is None:
         pairs = whole_folder(data_dir, problems)
-        splits = listed_splits(data_dir, pairs) or hashed_splits(pairs, validation_fraction)
+        if not pairs:
+            raise InputError(f"No image in {data_dir} has a mask of the same stem.")
+        splits = listed_splits(data_dir, pairs, validation_fraction)
     else:
         splits = {split: list_pairs(*both, problems=problems) for split, both in folders.items()}
     for split in ("train", "val"):
@@ -109,13 +111,9 @@ def read_class_file(path):
     Returns:
         tuple of names, and tuple of RGB triples or None.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as names of classes: {error}") from error
     names, colors = [], []
-    for line in map(str.strip, lines):
-        if not line or line.startswith("#") or line == "__ignore__":
+    for line in read_lines(path):
+        if line.startswith("#") or line == "__ignore__":
             continue
         colored = re.fullmatch(r"(.+?)[\s:,]+(\d+)[\s,]+(\d+)[\s,]+(\d+)(?::.*)?", line)
         if colored:
@@ -155,20 +153,49 @@ def whole_folder(data_dir, problems=None):
     raise InputError(f"{data_dir} is laid out in no way that is known: {KNOWN}.")
 
 
-def listed_splits(data_dir, pairs):
-    """Splits by the lists in ImageSets/Segmentation; None where they name no val."""
+def listed_splits(data_dir, pairs, validation_fraction):
+    """Splits by the lists in ImageSets/Segmentation, what they leave open by a hash.
+
+    Where there is a list of train but none of val, val is taken out of train.
+    """
     by_stem = {pair.image.stem: pair for pair in pairs}
-    splits = {}
+    unlabelled = {path.stem for path in pairs[0].image.parent.iterdir()} - by_stem.keys()
+    splits, listed = {}, {}
     for path in sorted((data_dir / "ImageSets" / "Segmentation").glob("*.txt")):
         split = SPLIT_NAMES.get(path.stem.lower())
         if split is None:  # trainval, or CVAT's default
             continue
-        stems = path.read_text(encoding="utf-8").split()
-        missing = [stem for stem in stems if stem not in by_stem]
+        stems = set(read_lines(path)) - unlabelled
+        missing = sorted(stems - by_stem.keys())
         if missing:
             raise InputError(f"{path} lists {missing[0]}, of which there is no image with a mask.")
+        for stem in sorted(stems):
+            if stem in listed:
+                raise InputError(f"{path} lists {stem}, which is in {listed[stem]} too.")
+            listed[stem] = split
         splits[split] = [by_stem[stem] for stem in sorted(stems)]
-    return splits if "val" in splits and "train" in splits else None
+    rest = [pair for pair in pairs if pair.image.stem not in listed]
+    if "val" not in splits:
+        return splits | hashed_splits(splits.get("train") or rest, validation_fraction)
+    if "train" not in splits:
+        return splits | {"train": rest}
+    if rest:
+        print(f"{len(rest)} images are in no list and are left out.", flush=True)
+    return splits
+
+
+def read_lines(path):
+    """The lines of a text file without the empty ones.
+
+    Raises:
+        InputError: it cannot be read as UTF-8.
+    """
+    try:
+        # Notepad begins a file with a mark, which utf-8-sig takes away.
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as text in UTF-8: {error}") from error
+    return [line.strip() for line in lines if line.strip()]
 
 
 def hashed_splits(pairs, validation_fraction):

@@ -52,7 +52,10 @@ def train(config, workdir=None, callbacks=()):
     check_start(config)
     keras.utils.set_random_seed(config.seed)
     source = open_source(config.data)
-    run = Run(config, source)
+    try:
+        run = Run(config, source)
+    except (tf.errors.InvalidArgumentError, tf.errors.UnknownError) as error:
+        raise InputError(_fault_of(error)) from error  # met while the classes were counted
     create_run_dir(workdir, config)
     print(f"Run folder: {workdir}", flush=True)
     log = RunLog(workdir)

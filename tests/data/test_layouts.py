@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
+import fcn_tf.data.folder
 from fcn_tf.classes import VOID, voc_palette
 from fcn_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
 from fcn_tf.data import open_source, whole_images
@@ -181,6 +183,43 @@ def test_a_list_that_names_no_image(tmp_path):
     path.write_text(path.read_text() + "street_9\n")
     with pytest.raises(InputError, match="lists street_9"):
         open_source(DataConfig(name="folder", data_dir=str(tmp_path)))
+
+
+def listed(folder):
+    """The names in each split."""
+    source = open_source(DataConfig(name="folder", data_dir=str(folder)))
+    return {
+        split: {r["image"].decode().split("/")[-1][:-4] for r in records}
+        for split in source.split_sizes
+        for records in [source.records(split).as_numpy_iterator()]
+    }
+
+
+def test_lists_leave_out_what_nobody_labelled_and_val_comes_out_of_train(tmp_path):
+    write_cvat(tmp_path, ())
+    lists = tmp_path / "ImageSets/Segmentation"
+    (lists / "Train.txt").write_text("\ufeffstreet_1\nnobody_labelled_this\nstreet_2\n", "utf-8")
+    (lists / "Test.txt").write_text("street_3\n")
+    splits = listed(tmp_path)
+    assert splits["test"] == {"street_3"}
+    assert splits["train"] | splits["val"] == {"street_1", "street_2"}
+    assert len(splits["train"]) == 1
+    (lists / "Validation.txt").write_text("street_2\n")
+    with pytest.raises(InputError, match="lists street_2, which is in train too"):
+        listed(tmp_path)
+
+
+def test_sizes_that_differ_are_met_when_the_pair_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(fcn_tf.data.folder, "CHECKED_AT_START", 1)
+    write_plain(tmp_path)
+    for name in NAMES[1:]:
+        save(np.zeros((48, 64), np.uint8), tmp_path / f"masks/{name}.png")
+    source = open_source(DataConfig(name="folder", data_dir=str(tmp_path)))
+    examples = whole_images(source, "train").concatenate(whole_images(source, "val"))
+    with pytest.raises(
+        tf.errors.OpError, match=r"street_.\.png: 64×48 px.*both must have one size"
+    ):
+        list(examples)
 
 
 def test_an_unknown_layout_is_answered_with_those_that_are_known(tmp_path):
