@@ -8,12 +8,11 @@ that are there already are not repeated. Prints the README's table.
 
 import argparse
 import itertools
-import json
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+from runs import cells, mean_iou
 
 VARIANTS = ("fcn32s", "fcn16s", "fcn8s")
 STEP_AT_LEAST = 0.03
@@ -28,24 +27,20 @@ def main():
     parser.add_argument("overrides", nargs="*", help="passed on to train, after --")
     arguments = parser.parse_args()
 
-    mean_iou = {
+    scores_of = {
         variant: np.array([run(variant, seed, arguments) for seed in range(arguments.seeds)])
         for variant in VARIANTS
     }
     print("| variant | mean IU of each seed, % | mean | spread | gain |")
     print("|---|---|---|---|---|")
     previous = None
-    for variant, scores in mean_iou.items():
+    for variant, scores in scores_of.items():
         gain = "" if previous is None else f"{100 * (scores.mean() - previous):+.1f}"
-        each = " / ".join(f"{100 * score:.1f}" for score in scores)
-        print(
-            f"| {variant} | {each} | {100 * scores.mean():.1f} | {100 * np.ptp(scores):.1f} | "
-            f"{gain} |"
-        )
+        print(f"| {variant} | {cells(scores)} | {100 * np.ptp(scores):.1f} | {gain} |")
         previous = scores.mean()
     met = all(
         finer.mean() - coarser.mean() >= max(STEP_AT_LEAST, np.ptp(coarser), np.ptp(finer))
-        for coarser, finer in itertools.pairwise(mean_iou.values())
+        for coarser, finer in itertools.pairwise(scores_of.values())
     )
     print(
         f"Each step gains at least {100 * STEP_AT_LEAST:.0f} points and more than the spread of "
@@ -55,13 +50,9 @@ def main():
 
 
 def run(variant, seed, arguments):
-    """The mean IU on val of a run, trained if it is not there yet."""
-    workdir = arguments.out / f"{variant}-seed{seed}"
-    if not (workdir / "report/scores.json").exists():
-        command = ["fcn-tf", "train", "--config", "shapes", "--variant", variant]
-        command += ["--seed", str(seed), "--workdir", str(workdir), *arguments.overrides]
-        subprocess.run(command, check=True)
-    return json.loads((workdir / "report/scores.json").read_text())["mean_iou"]
+    """The mean IU of a variant and a seed."""
+    options = ["--variant", variant, "--seed", str(seed), *arguments.overrides]
+    return mean_iou(arguments.out / f"{variant}-seed{seed}", options)
 
 
 if __name__ == "__main__":

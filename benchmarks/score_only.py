@@ -9,8 +9,6 @@ alone. Runs that are there already are not repeated.
 """
 
 import argparse
-import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -19,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 from keras import layers
+from runs import cells, mean_iou
 
 from fcn_tf.classes import VOID
 from fcn_tf.config_files import load_config
@@ -45,16 +44,15 @@ def main():
     classifier = arguments.out / "vgg16.keras"
     if not classifier.exists():
         train_classifier(classifier, arguments.classifier_steps)
-    mean_iou = {
+    scores_of = {
         trainable: np.array([run(trainable, seed, arguments) for seed in range(arguments.seeds)])
         for trainable in ("score", "all")
     }
     print("| trained | mean IU of each seed, % | mean |")
     print("|---|---|---|")
-    for trainable, scores in mean_iou.items():
-        each = " / ".join(f"{100 * score:.1f}" for score in scores)
-        print(f"| {trainable} | {each} | {100 * scores.mean():.1f} |")
-    met = mean_iou["score"].max() < mean_iou["all"].min()
+    for trainable, scores in scores_of.items():
+        print(f"| {trainable} | {cells(scores)} |")
+    met = scores_of["score"].max() < scores_of["all"].min()
     print(f"score is below all for every seed: {met}")
     sys.exit(not met)
 
@@ -129,22 +127,18 @@ def crops(split):
 
 
 def run(trainable, seed, arguments):
-    """The mean IU on val of a run, trained if it is not there yet."""
-    workdir = arguments.out / f"{trainable}-seed{seed}"
-    if not (workdir / "report/scores.json").exists():
-        values = {
-            "variant": VARIANT,
-            "seed": seed,
-            "workdir": workdir,
-            "model.weights": arguments.out / "vgg16.keras",
-            "model.fc6_kernel": CELLS,
-            "model.trainable": trainable,
-            "training.max_steps": arguments.steps,
-            "training.eval_every_steps": arguments.steps,
-        }
-        options = [part for key, value in values.items() for part in (f"--{key}", str(value))]
-        subprocess.run(["fcn-tf", "train", "--config", "shapes", *options], check=True)
-    return json.loads((workdir / "report/scores.json").read_text())["mean_iou"]
+    """The mean IU with the layers that are trained and a seed."""
+    values = {
+        "variant": VARIANT,
+        "seed": seed,
+        "model.weights": arguments.out / "vgg16.keras",
+        "model.fc6_kernel": CELLS,
+        "model.trainable": trainable,
+        "training.max_steps": arguments.steps,
+        "training.eval_every_steps": arguments.steps,
+    }
+    options = [part for key, value in values.items() for part in (f"--{key}", str(value))]
+    return mean_iou(arguments.out / f"{trainable}-seed{seed}", options)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,11 @@ already are not repeated. Prints the table of docs/weights.md.
 """
 
 import argparse
-import json
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+from runs import cells, mean_iou
 
 # By run: its variant and the run that it starts from.
 RUNS = {
@@ -37,42 +36,32 @@ def main():
     parser.add_argument("--stage_steps", type=int, default=1000, help="steps of each stage")
     arguments = parser.parse_args()
 
-    mean_iou = {
+    scores_of = {
         name: np.array([run(name, seed, arguments) for seed in range(arguments.seeds)])
         for name in RUNS
     }
     print("| stage | mean IU of each seed, % | mean | the stage before, trained on | mean | gain |")
     print("|---|---|---|---|---|---|")
-    print(f"| fcn32s | {row(mean_iou['fcn32s'])} |  |  |  |")
+    print(f"| fcn32s | {cells(scores_of['fcn32s'])} |  |  |  |")
     gains = []
     for stage, before in STAGES:
-        gains.append(mean_iou[stage].mean() - mean_iou[before].mean())
+        gains.append(scores_of[stage].mean() - scores_of[before].mean())
         gain = f"{100 * gains[-1]:+.1f}"
-        print(f"| {stage} | {row(mean_iou[stage])} | {row(mean_iou[before])} | {gain} |")
+        print(f"| {stage} | {cells(scores_of[stage])} | {cells(scores_of[before])} | {gain} |")
     met = min(gains) >= GAIN_AT_LEAST
     print(f"Each stage gains at least {100 * GAIN_AT_LEAST:.0f} point: {met}")
     sys.exit(not met)
 
 
-def row(scores):
-    """The scores of each seed and their mean, in %."""
-    each = " / ".join(f"{100 * score:.1f}" for score in scores)
-    return f"{each} | {100 * scores.mean():.1f}"
-
-
 def run(name, seed, arguments):
-    """The mean IU on val of a run, trained if it is not there yet."""
+    """The mean IU of a run of `RUNS` and a seed."""
     variant, start = RUNS[name]
-    workdir = arguments.out / f"{name}-seed{seed}"
-    if not (workdir / "report/scores.json").exists():
-        steps = arguments.stage_steps if start else arguments.first_steps
-        command = ["fcn-tf", "train", "--config", "shapes", "--variant", variant]
-        command += ["--seed", str(seed), "--workdir", str(workdir)]
-        command += ["--training.max_steps", str(steps), "--training.eval_every_steps", str(steps)]
-        if start:
-            command += ["--init_from", str(arguments.out / f"{start}-seed{seed}")]
-        subprocess.run(command, check=True)
-    return json.loads((workdir / "report/scores.json").read_text())["mean_iou"]
+    steps = str(arguments.stage_steps if start else arguments.first_steps)
+    options = ["--variant", variant, "--seed", str(seed)]
+    options += ["--training.max_steps", steps, "--training.eval_every_steps", steps]
+    if start:
+        options += ["--init_from", str(arguments.out / f"{start}-seed{seed}")]
+    return mean_iou(arguments.out / f"{name}-seed{seed}", options)
 
 
 if __name__ == "__main__":

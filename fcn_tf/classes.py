@@ -1,10 +1,6 @@
 """Class names, colours, and what stands for "no class"."""
 
-from pathlib import Path
-
 import numpy as np
-
-from fcn_tf.errors import InputError
 
 # The label that takes no part in the loss or the scores, everywhere inside (PASCAL VOC's).
 VOID = 255
@@ -13,7 +9,6 @@ VOID_COLOR = (224, 224, 192)  # PASCAL VOC's
 # Fills what lies outside an image: ImageNet's mean (keras.applications.vgg16), rounded,
 # which the network's preprocessing turns to nearly 0.
 MEAN_RGB = (124, 117, 104)
-
 
 # PASCAL VOC's 20 classes and the background, in the order of their labels.
 VOC_CLASSES = (
@@ -39,22 +34,6 @@ VOC_CLASSES = (
     "train",
     "tvmonitor",
 )
-
-
-def read_class_names(path):
-    """The names of the classes in a text file, one a line, in the order of their labels.
-
-    Returns:
-        tuple of strings.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as names of classes: {error}") from error
-    return tuple(line.strip() for line in lines if line.strip())
 
 
 def voc_palette(num_classes=256):

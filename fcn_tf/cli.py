@@ -145,10 +145,10 @@ def import_weights(values, parser):
 def heatmap(values, parser):
     """Draw where a classifier sees a class: dense layers turned into convolutions."""
     _import_quietly("tensorflow")
-    from fcn_tf.classes import read_class_names
+    from fcn_tf.files import read_lines
     from fcn_tf.heatmap import heatmap
 
-    names = read_class_names(values.class_names) if values.class_names else None
+    names = read_lines(values.class_names) if values.class_names else None
     classes = [name.strip() for name in values.classes.split(",") if name.strip()]
     heatmap(
         values.model,

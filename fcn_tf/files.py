@@ -1,8 +1,10 @@
-"""Files that are whole or not there: written beside their place, then renamed."""
+"""Text files read, and files that are whole or not there: written beside, then renamed."""
 
 import contextlib
 import os
 from pathlib import Path
+
+from fcn_tf.errors import InputError
 
 
 @contextlib.contextmanager
@@ -26,3 +28,17 @@ def write_text(path, text):
     """Writes a text file whole, in UTF-8."""
     with written_whole(path) as beside:
         beside.write_text(text, encoding="utf-8")
+
+
+def read_lines(path):
+    """The lines of a text file, without the empty ones and the spaces around.
+
+    Raises:
+        InputError: it cannot be read as UTF-8.
+    """
+    try:
+        # Notepad begins a file with a mark, which utf-8-sig takes away.
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as text in UTF-8: {error}") from error
+    return [line.strip() for line in lines if line.strip()]

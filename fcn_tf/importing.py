@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from fcn_tf.classes import VOC_CLASSES, read_class_names, voc_palette
+from fcn_tf.classes import VOC_CLASSES, voc_palette
 from fcn_tf.errors import InputError
+from fcn_tf.files import read_lines
 from fcn_tf.models import build_fcn, save_model
 from fcn_tf.models.weight_files import read_published
 from fcn_tf.models.weights import move_published, published_sizes
@@ -34,7 +35,7 @@ def import_weights(file, variant, out, geometry="caffe", class_names=None):
         raise InputError(f"--out {out}: there is no folder {out.parent}.")
     tensors = read_published(file)
     sizes = published_sizes(tensors, file)
-    names = read_class_names(class_names) if class_names else None
+    names = read_lines(class_names) if class_names else None
     if names is not None and len(set(names)) < len(names):
         raise InputError(f"{class_names} names a class twice: {', '.join(names)}.")
     if names is None and sizes["num_classes"] == len(VOC_CLASSES):

@@ -4,8 +4,10 @@ from pathlib import Path
 
 from fcn_tf.classes import voc_palette
 from fcn_tf.data import open_source, whole_images
+from fcn_tf.data.faults import named_as
+from fcn_tf.data.pipeline import spread_samples
 from fcn_tf.drawing import sample_sheet, write_figure
-from fcn_tf.errors import InputError
+from fcn_tf.errors import InputError, RunError
 from fcn_tf.evaluation.evaluate import evaluate_predictions
 from fcn_tf.evaluation.report import scores_json, scores_table, write_scores
 from fcn_tf.models import load_model
@@ -52,6 +54,7 @@ def report_model(path, data_config, split="val", out=None):
 
     Raises:
         InputError: no such model or split, or classes that are not the model's.
+        RunError: a file breaks while it is read.
     """
     model = load_model(path)
     source = open_source(data_config)
@@ -67,7 +70,8 @@ def report_model(path, data_config, split="val", out=None):
         )
     folder = Path(path) if Path(path).is_dir() else Path(path).parent
     default = folder / REPORT_DIR / ("" if split == "val" else split)
-    write_report(model, source, split, Path(out) if out else default)
+    with named_as(RunError):
+        write_report(model, source, split, Path(out) if out else default)
 
 
 def write_report(model, source, split, out):
@@ -90,16 +94,9 @@ def write_report(model, source, split, out):
     print(f"Scores on {split}, {size} images:\n{scores_table(plain)}")
     write_scores(out / "scores.json", plain)
 
-    # Evenly spread over the split, since neighbours are often alike.
-    samples = whole_images(source, split).shard(-(-size // SHEET_SAMPLES), 0)
     rows = [
-        {
-            "image": sample["image"],
-            "truth": sample["segmentation_mask"][..., 0],
-            "prediction": predict(sample["image"][None])[0].numpy(),
-            "title": sample["file_name"].decode(),
-        }
-        for sample in samples.as_numpy_iterator()
+        {**sample, "prediction": predict(sample["image"][None])[0].numpy()}
+        for sample in spread_samples(source, split, size, SHEET_SAMPLES)
     ]
     palette = model.palette or voc_palette(model.num_classes)
     write_figure(out / "sample_sheet.png", sample_sheet(rows, source.class_names, palette))

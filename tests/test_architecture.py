@@ -11,18 +11,18 @@ PACKAGE = Path(__file__).parent.parent / "fcn_tf"
 ALLOWED = {
     "version": set(),
     "errors": set(),
-    "files": set(),
-    "classes": {"errors"},
+    "files": {"errors"},
+    "classes": set(),
     "config": {"errors"},
     "config_files": {"config", "errors"},
     "drawing": {"classes", "files"},
     "models": {"errors", "files"},
     "progress": set(),
-    "data": {"classes", "config", "errors", "progress"},
+    "data": {"classes", "config", "errors", "files", "progress"},
     "checking": {"data", "drawing", "errors"},
     "evaluation": {"classes", "drawing", "files"},
     "heatmap": {"config", "drawing", "errors", "models"},
-    "importing": {"classes", "errors", "models"},
+    "importing": {"classes", "errors", "files", "models"},
     "predictor": set(),
     "training": {
         "classes",
@@ -49,10 +49,10 @@ ALLOWED = {
     },
     "cli": {
         "checking",
-        "classes",
         "config",
         "config_files",
         "errors",
+        "files",
         "heatmap",
         "importing",
         "scoring",
@@ -64,7 +64,7 @@ ALLOWED = {
 # Rooms in which nothing but these and the standard library is imported.
 ONLY = {
     "config": {"fcn_tf"},
-    "classes": {"fcn_tf", "numpy"},
+    "classes": {"numpy"},
     # h5py comes with keras; torch and safetensors read published files, if they are there
     "models": {"fcn_tf", "h5py", "keras", "numpy", "safetensors", "torch"},
     "drawing": {"fcn_tf", "matplotlib", "numpy"},

@@ -12,7 +12,7 @@ from fcn_tf.classes import VOID, voc_palette
 from fcn_tf.data.frequencies import median_frequency_weights
 from fcn_tf.data.layouts import find_layout
 from fcn_tf.data.pairs import Coding, labels_of, open_image, read_pair, size_problem
-from fcn_tf.data.pipeline import open_source, whole_images
+from fcn_tf.data.pipeline import open_source, spread_samples, whole_images
 from fcn_tf.errors import InputError
 from fcn_tf.progress import with_progress
 
@@ -161,14 +161,6 @@ def _check_source(config):
             place = f"image {len(counts[split]) + 1} of {split}"
             problems.append((None, f"{place} cannot be decoded: {str(error).splitlines()[0]}"))
     size = len(counts["train"])  # up to the first that is broken
-    examples = whole_images(source, "train").take(size).shard(max(1, -(-size // SAMPLES)), 0)
-    samples = [
-        {
-            "image": example["image"],
-            "truth": example["segmentation_mask"][..., 0],
-            "title": example["file_name"].decode(),
-        }
-        for example in examples.as_numpy_iterator()
-    ]
+    samples = list(spread_samples(source, "train", size, SAMPLES))
     colors = source.colors or voc_palette(len(source.class_names)).tolist()
     return Checked(problems, counts, source.class_names, colors, samples)

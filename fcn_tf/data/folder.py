@@ -45,20 +45,16 @@ def folder_source(data_dir, class_names=None, ignore_label=None, validation_frac
             }
         )
 
-    def by_pillow(record):  # which names the files whose sizes differ
-        mask = tf.numpy_function(
-            lambda *paths: read(Pair(*(Path(path.decode()) for path in paths)))[1],
-            (record["image"], record["mask"]),
-            tf.uint8,
-            stateful=False,
-        )
-        return tf.ensure_shape(mask, (None, None, 1))
-
     def decode(record, window=None):
         contents = tf.io.read_file(record["image"])
         mask = _decode_mask(record["mask"], coding)
         same_size = tf.reduce_all(tf.shape(mask)[:2] == image_size(contents))
-        mask = tf.cond(same_size, lambda: mask, lambda: by_pillow(record))
+        # Reading both names the files whose sizes differ.
+        mask = tf.cond(
+            same_size,
+            lambda: mask,
+            lambda: _by_pillow(lambda *p: read(Pair(*p))[1], record["image"], record["mask"]),
+        )
         return {
             "image": decode_image(contents, window),
             "segmentation_mask": cut(mask, window),
@@ -79,10 +75,7 @@ def _decode_mask(path, coding):
     """Labels, uint8 (H, W, 1), of a mask's file, in graph mode."""
 
     def by_pillow():  # TensorFlow turns a palette PNG into colours
-        mask = tf.numpy_function(
-            lambda name: read_mask(Path(name.decode()), coding), (path,), tf.uint8, stateful=False
-        )
-        return tf.ensure_shape(mask, (None, None, 1))
+        return _by_pillow(lambda file: read_mask(file, coding), path)
 
     def of_grey_png():
         mask = tf.io.decode_png(contents, channels=1)
@@ -96,8 +89,23 @@ def _decode_mask(path, coding):
     return tf.cond(is_grey_png(contents), of_grey_png, by_pillow)
 
 
-def problems_of(pairs, read):
-    """What is wrong with each pair, None or the message, in their order."""
+def _by_pillow(read, *paths):
+    """The mask, uint8 (H, W, 1), that Python reads from the files, in graph mode."""
+    mask = tf.numpy_function(
+        lambda *names: read(*(Path(name.decode()) for name in names)),
+        paths,
+        tf.uint8,
+        stateful=False,
+    )
+    return tf.ensure_shape(mask, (None, None, 1))
+
+
+def _check_some(pairs, read):
+    """Reads pairs spread over the folder, so that a fault is met before training."""
+    step = -(-len(pairs) // CHECKED_AT_START)
+    some = pairs[::step]
+    which = f"{len(some)} of {len(pairs)}" if step > 1 else f"{len(pairs)}"
+    print(f"Reading {which} images and masks once, to check them …", flush=True)
 
     def problem(pair):
         try:
@@ -107,16 +115,7 @@ def problems_of(pairs, read):
         return None
 
     with ThreadPoolExecutor() as pool:
-        yield from pool.map(problem, pairs)
-
-
-def _check_some(pairs, read):
-    """Reads pairs spread over the folder, so that a fault is met before training."""
-    step = -(-len(pairs) // CHECKED_AT_START)
-    some = pairs[::step]
-    which = f"{len(some)} of {len(pairs)}" if step > 1 else f"{len(pairs)}"
-    print(f"Reading {which} images and masks once, to check them …", flush=True)
-    found = [text for text in problems_of(some, read) if text]
+        found = [text for text in pool.map(problem, some) if text]
     if found:
         more = f" ({len(found) - 1} more pairs have faults.)" if len(found) > 1 else ""
         raise InputError(found[0] + more)

@@ -8,6 +8,7 @@ from pathlib import Path
 from fcn_tf.classes import VOID, voc_palette
 from fcn_tf.data.pairs import IMAGE_SUFFIXES, Pair
 from fcn_tf.errors import InputError
+from fcn_tf.files import read_lines
 
 SPLITS = ("train", "val", "test")
 # What the lists of ImageSets/Segmentation are called, in CVAT and elsewhere.
@@ -182,20 +183,6 @@ def listed_splits(data_dir, pairs, validation_fraction):
     if rest:
         print(f"{len(rest)} images are in no list and are left out.", flush=True)
     return splits
-
-
-def read_lines(path):
-    """The lines of a text file without the empty ones.
-
-    Raises:
-        InputError: it cannot be read as UTF-8.
-    """
-    try:
-        # Notepad begins a file with a mark, which utf-8-sig takes away.
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as text in UTF-8: {error}") from error
-    return [line.strip() for line in lines if line.strip()]
 
 
 def hashed_splits(pairs, validation_fraction):

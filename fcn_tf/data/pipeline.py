@@ -166,6 +166,22 @@ def pad_batch(data, batch_size):
     return data.map(fill)
 
 
+def spread_samples(source, split, size, count):
+    """Up to `count` of a split's first `size` images, evenly spread: neighbours are often alike.
+
+    Yields:
+        dicts of `image` uint8 (H, W, 3), `truth` uint8 (H, W) and `title`, as
+        `fcn_tf.drawing.sample_sheet` takes them.
+    """
+    examples = whole_images(source, split).take(size).shard(max(1, -(-size // count)), 0)
+    for example in examples.as_numpy_iterator():
+        yield {
+            "image": example["image"],
+            "truth": example["segmentation_mask"][..., 0],
+            "title": example["file_name"].decode(),
+        }
+
+
 def whole_images(source, split):
     """The images of a split one by one, unpadded, in a fixed order, none dropped.
 

@@ -1,7 +1,6 @@
 """The training loop: compiled calls of several steps, evaluations between them."""
 
 import math
-import re
 import time
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from fcn_tf.data import open_source
+from fcn_tf.data.faults import named_as
 from fcn_tf.drawing import write_figure
 from fcn_tf.errors import InputError, RunError
 from fcn_tf.evaluation.metrics import SCORES
@@ -52,21 +52,18 @@ def train(config, workdir=None, callbacks=()):
     check_start(config)
     keras.utils.set_random_seed(config.seed)
     source = open_source(config.data)
-    try:
+    with named_as(InputError):  # met while the classes are counted
         run = Run(config, source)
-    except (tf.errors.InvalidArgumentError, tf.errors.UnknownError) as error:
-        raise InputError(_fault_of(error)) from error  # met while the classes were counted
     create_run_dir(workdir, config)
     print(f"Run folder: {workdir}", flush=True)
     log = RunLog(workdir)
     try:
-        _fit(run, workdir, log, callbacks)
+        with named_as(RunError):
+            _fit(run, workdir, log, callbacks)
     except tf.errors.ResourceExhaustedError as error:
         raise RunError(
             "Out of memory: lower --data.batch_size, --data.crop_px or --model.width."
         ) from error
-    except (tf.errors.InvalidArgumentError, tf.errors.UnknownError) as error:
-        raise RunError(_fault_of(error)) from error
     except Exception:
         raise
     except BaseException:  # stopped from outside, between two calls
@@ -79,14 +76,6 @@ def train(config, workdir=None, callbacks=()):
             write_figure(workdir / REPORT_DIR / "learning_curve.png", learning_curve(log.lines))
     write_report(load_model(workdir), source, "val", workdir / REPORT_DIR)
     return workdir
-
-
-def _fault_of(error):
-    """What a failed operation of the pipeline says, with the file if it is in there."""
-    named = re.search(r"InputError: (.*)", str(error))
-    if named:
-        return named[1]
-    return f"{str(error).splitlines()[0]} (If it is a file, fcn-tf check-data says which.)"
 
 
 def _fit(run, workdir, log, callbacks):
