@@ -108,12 +108,15 @@ def train(values, parser):
             "'Your own images'); on PASCAL VOC: --config voc.",
             flush=True,
         )
+    if config.distribution.virtual_devices:
+        # TensorFlow's oneDNN kernels fail on a processor that is split.
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     _import_quietly("tensorflow")
     from fcn_tf.training.loop import train
     from fcn_tf.training.state import default_workdir
 
     recipe = values.config[-1].absolute if values.config else None
-    train(config, config.workdir or default_workdir(recipe, config.variant))
+    train(config, config.workdir or default_workdir(recipe, config.variant, config.resume))
 
 
 def evaluate(values, parser):
@@ -262,9 +265,18 @@ COMMANDS = {
 def _recipe_first(arguments):
     """Puts --config, as a path, before all else: what the command line says goes over the file.
 
-    Where neither a recipe nor data is named, the recipe is the default one.
+    Where neither a recipe nor data is named, the recipe is that of the run to resume,
+    or else the default one. A bare --resume is --resume always.
     """
+    arguments = [
+        "--resume=always" if argument == "--resume" and following.startswith("-") else argument
+        for argument, following in itertools.pairwise([*arguments, "-"])
+    ]
     recipe = _value_of("--config", arguments)
+    own = Path(_value_of("--workdir", arguments) or "", RUN_CONFIG_FILE)
+    resumes = _value_of("--resume", arguments) in ("auto", "always")
+    if recipe is None and resumes and _value_of("--workdir", arguments) and own.is_file():
+        recipe = own
     if recipe is None:
         own_images = _value_of("--data.data_dir", arguments)
         if own_images or _value_of("--data.name", arguments) in ("folder", "voc"):

@@ -49,7 +49,8 @@ class DataConfig:
             always means that.
         validation_fraction: share of your images that becomes val where the
             folder has no split; by a hash of the name, so that none moves.
-        batch_size: images a step.
+        batch_size: images a step, of all devices together; with
+            accumulate_steps, of one accumulation.
         crop_px: size of the crops to train on, a side or [height, width];
             by default whole images, padded to the largest of the batch.
         scale_range: images are scaled at random between these two factors.
@@ -214,23 +215,70 @@ class TrainingConfig:
         eval_every_steps: steps between evaluations on val; the last step is
             always evaluated. By default a tenth of max_steps.
         log_every_steps: steps between lines in metrics.jsonl.
-        steps_per_call: steps in one call of the compiled loop; the progress
-            bar moves once a call.
-        precision: what the layers compute in; logits and loss are always float32.
+        checkpoint_every_steps: steps between checkpoints, from which a run is
+            resumed; default eval_every_steps. A better model, a stop and the
+            end leave one too.
+        max_minutes: minutes after which this command evaluates, saves and ends.
+        steps_per_call: steps in one call of the compiled loop, at most; fewer
+            where steps are slow. The progress bar moves once a call.
+        accumulate_steps: batches whose gradients make one step, for batches
+            that do not fit into memory.
+        precision: what the layers compute in; logits and loss are always
+            float32. mixed_float16 scales the loss.
+        jit_compile: compile the step with XLA; give crop_px with it.
+        deterministic: the same bits again on the same machine, slower on GPUs.
+        profile_steps: the first and the last step of a profile for TensorBoard.
     """
 
     max_steps: int = 10000
     eval_every_steps: int | None = None
     log_every_steps: int = 50
+    checkpoint_every_steps: int | None = None
+    max_minutes: float | None = None
     steps_per_call: int = 10
-    precision: Literal["float32", "mixed_bfloat16"] = "float32"
+    accumulate_steps: int = 1
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    jit_compile: bool = False
+    deterministic: bool = False
+    profile_steps: tuple[int, int] | None = None
 
     def __post_init__(self):
-        _check_positive("training.max_steps", self.max_steps)
-        if self.eval_every_steps is not None:
-            _check_positive("training.eval_every_steps", self.eval_every_steps)
-        _check_positive("training.log_every_steps", self.log_every_steps)
-        _check_positive("training.steps_per_call", self.steps_per_call)
+        for key in ("max_steps", "log_every_steps", "steps_per_call", "accumulate_steps"):
+            _check_positive(f"training.{key}", getattr(self, key))
+        for key in ("eval_every_steps", "checkpoint_every_steps"):
+            if getattr(self, key) is not None:
+                _check_positive(f"training.{key}", getattr(self, key))
+        minutes, profile = self.max_minutes, self.profile_steps
+        _check(minutes is None or minutes > 0, "training.max_minutes", minutes, "above 0")
+        in_order = profile is None or 1 <= profile[0] <= profile[1]
+        _check(in_order, "training.profile_steps", profile, "[first, last] with 1 <= first <= last")
+
+
+@dataclass(frozen=True)
+class DistributionConfig:
+    """The devices that share the work.
+
+    Args:
+        strategy: "auto" takes several machines if TF_CONFIG names them, else a
+            TPU, else all GPUs, else one device, and says what it took.
+        virtual_devices: splits the processor into so many devices, to try out
+            mirrored without GPUs.
+        timeout_seconds: of several machines: how long one may keep the others
+            waiting before they give up.
+    """
+
+    strategy: Literal["auto", "one_device", "mirrored", "multi_worker", "tpu"] = "auto"
+    virtual_devices: int | None = None
+    timeout_seconds: float = 600.0
+
+    def __post_init__(self):
+        devices, seconds = self.virtual_devices, self.timeout_seconds
+        if devices is not None:
+            _check_positive("distribution.virtual_devices", devices)
+            fits = self.strategy in ("auto", "mirrored")
+            allowed = "left out, or with distribution.strategy=mirrored"
+            _check(fits, "distribution.virtual_devices", devices, allowed)
+        _check(seconds > 0, "distribution.timeout_seconds", seconds, "above 0")
 
 
 @dataclass(frozen=True)
@@ -241,6 +289,8 @@ class Config:
         variant: fcn32s, fcn16s, fcn8s (coarse to fine) or fcn8s_atonce.
         seed: of weights, shuffling, augmentation and dropout.
         workdir: the run's folder; default runs/<config>-<variant>.
+        resume: "always" goes on with the run in workdir, by default the newest
+            of its name; "auto" does if there is one and begins it if not.
         init_from: a run folder or .keras file to start the weights from, often
             of a coarser variant: 32s, then 16s, then 8s.
         data: the labelled images.
@@ -248,17 +298,20 @@ class Config:
         loss: the loss.
         optimizer: the update rule.
         training: the course of the run.
+        distribution: the devices that share the work.
     """
 
     variant: Variant = "fcn8s"
     seed: int = 0
     workdir: str | None = None
+    resume: Literal["never", "auto", "always"] = "never"
     init_from: str | None = None
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    distribution: DistributionConfig = field(default_factory=DistributionConfig)
 
     def __post_init__(self):
         _check(0 <= self.seed < 2**31, "seed", self.seed, "between 0 and 2147483647")
@@ -273,14 +326,18 @@ class Config:
             value = getattr(data, key)
             _check(value is None, f"data.{key}", value, f"left out with data.name={name}")
         tfds_config = (data.tfds_config or "voc2012") if name == "voc" else None
-        every_steps = training.eval_every_steps or math.ceil(training.max_steps / 10)
+        eval_steps = training.eval_every_steps or math.ceil(training.max_steps / 10)
+        checkpoint_steps = training.checkpoint_every_steps or eval_steps
         self._check_start()
         rate = self.optimizer.learning_rate
         allowed = "1e-9 or more with loss.reduction=mean: the authors' rates are for a sum"
         moves = self.loss.reduction == "sum" or rate >= 1e-9
         _check(moves, "optimizer.learning_rate", rate, allowed)
         object.__setattr__(self, "data", replace(data, name=name, tfds_config=tfds_config))
-        object.__setattr__(self, "training", replace(training, eval_every_steps=every_steps))
+        training = replace(
+            training, eval_every_steps=eval_steps, checkpoint_every_steps=checkpoint_steps
+        )
+        object.__setattr__(self, "training", training)
 
     def _check_start(self):
         """Whether the weights to start from go together with the network and with each other."""

@@ -106,7 +106,7 @@ def config_parser():
 
 
 def dump_config(config, version):
-    """The YAML text that gives the same `Config` again, but for its workdir.
+    """The YAML text that gives the same `Config` again, but for workdir and resume.
 
     Args:
         config: a `Config`.
@@ -114,7 +114,7 @@ def dump_config(config, version):
     """
     values = dataclasses.asdict(config)
     # Run again, it must not land in the folder that it was read from.
-    del values["workdir"]
+    del values["workdir"], values["resume"]
     values = json.loads(json.dumps(values))  # tuples to lists
     return f"# fcn_tf {version}\n" + yaml.safe_dump(values, sort_keys=False)
 

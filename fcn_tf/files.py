@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 from pathlib import Path
 
 from fcn_tf.errors import InputError
@@ -12,16 +13,26 @@ def written_whole(path):
     """Gives a path to write to, and renames it to `path` when the block ends well.
 
     The suffix is kept, since writers choose the format by it. If the block
-    fails, what stood at `path` stays as it was.
+    fails, what stood at `path` stays as it was. A process that is killed in it
+    leaves a file beside; see `remove_unfinished`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         yield beside
+        with beside.open("rb") as file:
+            os.fsync(file.fileno())  # or a power cut may leave the name and not the bytes
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder):
+    """Removes what killed processes left beside the files of a folder that nobody writes to."""
+    for path in Path(folder).glob(".*.*"):
+        if re.fullmatch(r"\..+\.\d+(\.\w+)?", path.name):
+            path.unlink(missing_ok=True)
 
 
 def write_text(path, text):

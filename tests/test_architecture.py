@@ -33,6 +33,7 @@ ALLOWED = {
         "evaluation",
         "files",
         "models",
+        "predictor",
         "progress",
         "scoring",
         "version",

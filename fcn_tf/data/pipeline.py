@@ -20,9 +20,6 @@ from fcn_tf.data.folder import folder_source
 from fcn_tf.data.source import Source
 from fcn_tf.errors import InputError, RunError
 
-# Records are small (paths or encoded images), so whole data sets are shuffled.
-SHUFFLE_RECORDS = 20_000
-
 
 def open_source(config):
     """The data set that a `DataConfig` names, prepared where it has to be.
@@ -100,18 +97,24 @@ def tfds_source(name, tfds_dir=None, manual_dir=None):
     )
 
 
-def training_batches(source, config, seed, skip_steps=0):
+def training_batches(source, config, seed, *, skip_samples=0, worker=0, workers=1, split_in=1):
     """An endless stream of augmented batches.
+
+    Sample number n, from 0, is the same whatever the batch size, the number of
+    workers or the number of samples skipped.
 
     Args:
         source: a `Source`.
         config: a `DataConfig`.
         seed: int, of the order and of the augmentation.
-        skip_steps: int, batches that are left out at the beginning, undecoded.
+        skip_samples: int, samples that are left out at the beginning, undecoded.
+        worker: int, of which share of each batch this is the stream.
+        workers: int, shares; batch_size is a multiple of it.
+        split_in: int, batches that a worker's share of a batch comes in.
 
     Returns:
         A `tf.data.Dataset` of uint8 images (N, h, w, 3) and masks (N, h, w),
-        h and w being crop_px, or the largest of the batch: images are filled up
+        h and w being crop_px, or the largest of the N images: they are filled up
         with the mean colour and masks with VOID.
     """
 
@@ -131,21 +134,48 @@ def training_batches(source, config, seed, skip_steps=0):
         )
         return image, mask[..., 0]
 
-    data = training_order(source, seed).enumerate().skip(skip_steps * config.batch_size)
+    share = config.batch_size // workers
+    data = training_order(source, seed, skip_samples)
+    if workers > 1:
+        data = data.filter(lambda number, _: number // share % workers == worker)
     data = data.map(sample, tf.data.AUTOTUNE, deterministic=True)
     if config.crop_size_px:
-        data = data.batch(config.batch_size, drop_remainder=True)
+        data = data.batch(share // split_in, drop_remainder=True)
     else:
-        data = pad_batch(data, config.batch_size)
+        data = pad_batch(data, share // split_in)
     options = tf.data.Options()
     # Samples are worked on side by side, so that no single operation needs threads of its own.
     options.threading.max_intra_op_parallelism = 1
     return data.prefetch(tf.data.AUTOTUNE).with_options(options)
 
 
-def training_order(source, seed):
-    """The records of train, shuffled anew every epoch, without end."""
-    return source.records("train").shuffle(SHUFFLE_RECORDS, seed).repeat()
+def training_order(source, seed, skip_samples=0):
+    """The numbered records of train, each epoch in an order of its own, without end.
+
+    An epoch's order comes from the seed and the epoch's number, so that those before
+    need not be read to go on with it. Records are small, paths or encoded images: a
+    whole epoch of them is held.
+    """
+    size = source.split_sizes["train"]
+    first_epoch, skip_records = divmod(skip_samples, size)
+    records = source.records("train")
+
+    def one_epoch(epoch):
+        key = tf.stack([tf.constant(seed, tf.int64), epoch])
+        order = tf.random.experimental.stateless_shuffle(tf.range(size, dtype=tf.int64), key)
+
+        def shuffled(epoch_records):
+            return tf.data.Dataset.range(size).map(
+                lambda place: (
+                    epoch * size + place,
+                    tf.nest.map_structure(lambda values: values[order[place]], epoch_records),
+                )
+            )
+
+        return records.batch(size, drop_remainder=True).flat_map(shuffled)
+
+    epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
+    return epochs.flat_map(one_epoch).skip(skip_records)
 
 
 def pad_batch(data, batch_size):
@@ -191,3 +221,33 @@ def whole_images(source, split):
     """
     data = source.records(split).map(source.decode, tf.data.AUTOTUNE, deterministic=True)
     return data.prefetch(tf.data.AUTOTUNE)
+
+
+def evaluation_share(source, split, worker, workers, replicas):
+    """What a worker's devices evaluate, an image each in turn, whole and unpadded.
+
+    Args:
+        source: a `Source`.
+        split: one of its splits.
+        worker, workers: int, which machine this is, and of how many.
+        replicas: int, devices of all machines.
+
+    Returns:
+        A `tf.data.Dataset` as `whole_images`. Every image is on one device; at the end
+        come images without a label, so that all devices have as many.
+    """
+    local = replicas // workers
+
+    def is_own(number, _):
+        return number % replicas // local == worker
+
+    data = source.records(split).enumerate().filter(is_own)
+    data = data.map(lambda _, record: source.decode(record), tf.data.AUTOTUNE, deterministic=True)
+    filler = {
+        "image": tf.zeros((1, 1, 3), tf.uint8),
+        "segmentation_mask": tf.fill((1, 1, 1), tf.constant(VOID, tf.uint8)),
+        "file_name": "",
+    }
+    data = data.concatenate(tf.data.Dataset.from_tensors(filler).repeat())
+    rounds = -(-source.split_sizes[split] // replicas)
+    return data.take(rounds * local).prefetch(tf.data.AUTOTUNE)

@@ -65,6 +65,25 @@ def scores_from_confusion(matrix, xp=np):
     }
 
 
+def count_pixels(y_true, y_pred, num_classes):
+    """The confusion matrix of a batch, in Keras' operations.
+
+    Args:
+        y_true: uint8 or int32 (N, H, W), class indices and VOID.
+        y_pred: (N, H, W, C), logits.
+        num_classes: int, C.
+
+    Returns:
+        int32 (C, C): [i, j] pixels of class i that were called j.
+    """
+    labels = ops.reshape(ops.cast(y_true, "int32"), (-1,))
+    predictions = ops.reshape(ops.cast(ops.argmax(y_pred, axis=-1), "int32"), (-1,))
+    valid = labels != VOID
+    pairs = ops.where(valid, labels * num_classes + predictions, 0)
+    counts = ops.segment_sum(ops.cast(valid, "int32"), pairs, num_classes**2)
+    return ops.reshape(counts, (num_classes, num_classes))
+
+
 @keras.saving.register_keras_serializable("fcn_tf")
 class SegmentationMetrics(keras.metrics.Metric):
     """The four scores of everything seen since the last reset.
@@ -87,12 +106,7 @@ class SegmentationMetrics(keras.metrics.Metric):
     def update_state(self, y_true, y_pred, sample_weight=None):
         if sample_weight is not None:
             raise ValueError("SegmentationMetrics counts pixels: it takes no sample_weight.")
-        labels = ops.reshape(ops.cast(y_true, "int32"), (-1,))
-        predictions = ops.reshape(ops.cast(ops.argmax(y_pred, axis=-1), "int32"), (-1,))
-        valid = labels != VOID
-        pairs = ops.where(valid, labels * self.num_classes + predictions, 0)
-        counts = ops.segment_sum(ops.cast(valid, "int32"), pairs, self.num_classes**2)
-        counts = ops.reshape(counts, self.matrix.shape)
+        counts = count_pixels(y_true, y_pred, self.num_classes)
         self.matrix.assign_add(ops.cast(counts, self.matrix.dtype))
 
     def result(self):

@@ -21,12 +21,22 @@ class WeightAverage:
         self.decay = decay
         self.averages = [tf.Variable(v.value, trainable=False) for v in variables]
 
-    def update(self, step):
+    def restart(self):
+        """Sets the average to the weights as they are."""
+        for average, variable in zip(self.averages, self.variables, strict=True):
+            average.assign(variable.value)
+
+    def update(self, strategy, step):
         """Takes in the weights after step `step` (an integer tensor); for use in a graph."""
         step = tf.cast(step, tf.float32)
         rate = 1 - tf.minimum(self.decay, (1 + step) / (10 + step))
         for average, variable in zip(self.averages, self.variables, strict=True):
-            average.assign_add(rate * (variable.value - average))
+            strategy.extended.update(
+                average,
+                lambda mean, weight: mean.assign_add(rate * (weight - mean)),
+                args=(variable.value,),
+                group=False,
+            )
 
     @contextlib.contextmanager
     def in_place(self):

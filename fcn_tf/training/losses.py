@@ -38,21 +38,40 @@ class SegmentationLoss(keras.losses.Loss):
         self.class_weights = None if class_weights is None else list(class_weights)
 
     def call(self, y_true, y_pred):
-        labels = ops.cast(y_true, "int32")  # (N, H, W)
-        valid = labels != VOID
-        labels = ops.where(valid, labels, 0)
+        norm = self.normalizer(y_true)
+        return ops.where(norm > 0, self._weighted(y_true, y_pred) / ops.maximum(norm, 1e-30), 0.0)
+
+    def total(self, y_true, y_pred):
+        """Sum of w * loss; a float32 scalar."""
+        return ops.sum(self._weighted(y_true, y_pred))
+
+    def normalizer(self, y_true):
+        """What `total` is divided by: a float32 scalar that needs no prediction.
+
+        So the shares of a batch, on several devices or one after the other, can
+        be divided by what belongs to the whole batch: add their normalizers.
+        """
+        if self.normalization == "mean":
+            return ops.sum(self._weights(y_true))
+        return ops.cast(ops.shape(y_true)[0], "float32")
+
+    def _weights(self, y_true):
+        valid = ops.not_equal(y_true, VOID)
+        weights = ops.cast(valid, "float32")
+        if self.class_weights is None:
+            return weights
+        labels = ops.where(valid, ops.cast(y_true, "int32"), 0)
+        return weights * ops.take(ops.array(self.class_weights, "float32"), labels)
+
+    def _weighted(self, y_true, y_pred):
+        """w * loss of each pixel, (N, H, W)."""
+        valid = ops.not_equal(y_true, VOID)
+        labels = ops.where(valid, ops.cast(y_true, "int32"), 0)
         losses = ops.sparse_categorical_crossentropy(
             labels, ops.cast(y_pred, "float32"), from_logits=True
         )
-        weights = ops.cast(valid, "float32")
-        if self.class_weights is not None:
-            weights = weights * ops.take(ops.array(self.class_weights, "float32"), labels)
         # where, not a product: a loss of infinity under VOID must not become NaN.
-        weighted = ops.where(valid, losses * weights, 0.0)
-        if self.normalization == "mean":
-            total = ops.sum(weights)
-            return ops.where(total > 0, weighted / ops.maximum(total, 1e-30), 0.0)
-        return weighted / ops.cast(ops.shape(labels)[0], "float32")
+        return ops.where(valid, losses * self._weights(y_true), 0.0)
 
     def get_config(self):
         return {

@@ -13,48 +13,72 @@ def make_schedule(config, max_steps):
     return Schedule(config.learning_rate, config.warmup_steps, max_steps, power)
 
 
-def make_optimizer(config, schedule):
+def make_optimizer(config, schedule, precision="float32", replicas=1):
     """The Keras optimizer that an `OptimizerConfig` describes.
 
-    AdamW clips, and decays kernels, decoupled. SGD leaves all but momentum to
-    `caffe_gradients`: Keras' own decay is decoupled, Caffe's is part of the
-    gradient, and Keras has no rate for single weights.
+    AdamW clips, and decays kernels, decoupled; SGD does both as Caffe does.
 
     Args:
         config: an `OptimizerConfig`.
         schedule: a `Schedule`.
+        precision: the policy's name; mixed_float16 scales the loss, whose gradients
+            would vanish in float16.
+        replicas: int, devices. Keras adds up what they give it, so that each gives its
+            share of the gradient; see `needs_whole_gradient`.
     """
     if config.name == "sgd":
-        return keras.optimizers.SGD(schedule, momentum=config.momentum)
-    optimizer = keras.optimizers.AdamW(
-        schedule, weight_decay=config.weight_decay, global_clipnorm=config.clip_norm
-    )
-    optimizer.exclude_from_weight_decay(var_names=["bias"])
+        optimizer = CaffeSGD(config, schedule, replicas)
+    else:
+        clip_norm = config.clip_norm and config.clip_norm / replicas
+        optimizer = keras.optimizers.AdamW(
+            schedule, weight_decay=config.weight_decay, global_clipnorm=clip_norm
+        )
+        optimizer.exclude_from_weight_decay(var_names=["bias"])
+    if precision == "mixed_float16":
+        return keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer
 
 
-def caffe_gradients(gradients, variables, config):
-    """What SGD is given in place of the gradients, so that it updates as Caffe does.
+def needs_whole_gradient(config, precision):
+    """Whether the share of each device has to be 1 / replicas of the whole gradient.
 
-    Caffe's SGDSolver clips the norm of the whole gradient, adds decay * w, and
-    takes v = momentum * v + rate * lr_mult * gradient. The rate is a factor of the
-    gradient, so that of biases can stand here.
+    Keras takes norms, and looks for infinite values, before it adds up the shares.
+    """
+    return config.clip_norm is not None or precision == "mixed_float16"
+
+
+class CaffeSGD(keras.optimizers.SGD):
+    """Momentum SGD as Caffe's SGDSolver.
+
+    It clips the norm of the whole gradient, adds decay * w to that of kernels, and takes
+    v = momentum * v + rate * lr_mult * gradient; w -= v. Keras' own decay is decoupled,
+    and it has no rate for single weights; lr_mult, a factor of the gradient, can stand here.
 
     Args:
-        gradients: a tensor for each variable.
-        variables: Keras variables; those named "bias" are not decayed.
-        config: an `OptimizerConfig`: clip_norm, weight_decay, bias_multiplier.
+        config: an `OptimizerConfig`: momentum, clip_norm, weight_decay, bias_multiplier.
+        schedule: a `Schedule`.
+        replicas: int, as in `make_optimizer`.
     """
-    clip = 1.0
-    if config.clip_norm is not None:
-        norm = ops.sqrt(sum(ops.sum(ops.square(gradient)) for gradient in gradients))
-        clip = config.clip_norm / ops.maximum(norm, config.clip_norm)
-    return [
-        config.bias_multiplier * clip * gradient
-        if variable.name == "bias"
-        else clip * gradient + config.weight_decay * variable
-        for gradient, variable in zip(gradients, variables, strict=True)
-    ]
+
+    def __init__(self, config, schedule, replicas=1):
+        super().__init__(schedule, momentum=config.momentum)
+        self.config = config
+        self.replicas = replicas
+
+    def apply(self, grads, trainable_variables):
+        config, clip = self.config, 1.0
+        if config.clip_norm is not None:
+            norm = ops.sqrt(sum(ops.sum(ops.square(gradient)) for gradient in grads))
+            clip_norm = config.clip_norm / self.replicas
+            clip = clip_norm / ops.maximum(norm, clip_norm)
+        decay = config.weight_decay / self.replicas
+        grads = [
+            config.bias_multiplier * clip * gradient
+            if variable.name == "bias"
+            else clip * gradient + decay * variable
+            for gradient, variable in zip(grads, trainable_variables, strict=True)
+        ]
+        super().apply(grads, trainable_variables)
 
 
 @keras.saving.register_keras_serializable("fcn_tf")

@@ -1,24 +1,28 @@
 """What a run computes with: the network, its loss, the compiled calls."""
 
-import keras
+import dataclasses
+
 import numpy as np
 import tensorflow as tf
 
 from fcn_tf.classes import VOID, voc_palette
 from fcn_tf.data import training_batches, whole_images
 from fcn_tf.data.frequencies import count_classes, median_frequency_weights
+from fcn_tf.data.pipeline import evaluation_share
 from fcn_tf.drawing import colorize
 from fcn_tf.errors import InputError
-from fcn_tf.evaluation.evaluate import evaluate_predictions
-from fcn_tf.evaluation.metrics import SegmentationMetrics
+from fcn_tf.evaluation.metrics import count_pixels, scores_from_confusion
 from fcn_tf.evaluation.report import scores_json
-from fcn_tf.models import build_fcn
+from fcn_tf.models import build_fcn, train_scores_only
+from fcn_tf.predictor import labels_fn
 from fcn_tf.training.averaging import WeightAverage
+from fcn_tf.training.distribution import Cluster
 from fcn_tf.training.losses import SegmentationLoss
-from fcn_tf.training.optimizers import caffe_gradients, make_optimizer, make_schedule
+from fcn_tf.training.optimizers import make_optimizer, make_schedule, needs_whole_gradient
 from fcn_tf.training.start import start
 
 PICTURES = 4  # of val, for TensorBoard
+EVALUATION_IMAGES_PER_CALL = 8  # on each device; between calls a stop is heard
 
 
 class Run:
@@ -27,26 +31,54 @@ class Run:
     Args:
         config: a `Config`.
         source: a `Source`.
+        cluster: the `Cluster` that shares the work; default this machine's own device.
+            The weights to start from are the chief's alone at first.
+        fresh: whether to start from the weights that `config` names.
 
     Attributes:
         model: the `FCN`, with the weights of the last step.
         average: their running average, empty where none is wanted.
-        metrics: `SegmentationMetrics` of the training batches since its last reset.
         learning_rate: maps a step, from 0, to the rate that it takes.
-        train_call: takes a number of steps and returns the loss of each.
+        variables: all that a checkpoint holds, by name.
+        about: what tells the network from another, as JSON holds it.
+        train_call: takes a number of steps, int32; returns the loss of each, float32, and
+            the confusion matrix of their batches, int64 (C, C). `feed` comes before.
 
     Raises:
-        InputError: class_weights are not one for each class.
+        InputError: class_weights are not one for each class, the weights to start from
+            do not fit, or the devices do not divide the batch.
     """
 
-    def __init__(self, config, source):
-        num_classes = len(source.class_names)
+    def __init__(self, config, source, cluster=None, fresh=True):
+        self.cluster = cluster or Cluster(tf.distribute.get_strategy())
+        batch_size, replicas = config.data.batch_size, self.cluster.replicas
+        if batch_size % replicas:
+            raise InputError(
+                f"data.batch_size={batch_size}: it must be a multiple of {replicas}, the number "
+                "of devices, each of which takes its share."
+            )
         class_weights = _class_weights(config.loss.class_weights, source)
         self.config = config
         self.source = source
+        self.num_classes = len(source.class_names)
+        self.samples_a_step = batch_size * config.training.accumulate_steps
+        self.loss = SegmentationLoss(config.loss.reduction, class_weights)
+        schedule = make_schedule(config.optimizer, config.training.max_steps)
+        self.learning_rate = lambda step: float(schedule(step))
+        with self.cluster.strategy.scope():
+            self._build(schedule)
+        # Outside the scope: what is loaded on the way belongs to no other device.
+        if fresh and self.cluster.is_chief:
+            start(self.model, config)
+            self.average.restart()
+        self.variables = _variables_by_name(self)
+        self.about = {"variant": config.variant, "classes": list(source.class_names)}
+
+    def _build(self, schedule):
+        config, source = self.config, self.source
         self.model = build_fcn(
             config.variant,
-            num_classes,
+            self.num_classes,
             trunk=config.model.trunk,
             width=config.model.width,
             head_units=config.model.head_units,
@@ -55,14 +87,14 @@ class Run:
             geometry=config.model.geometry,
             upsampling=config.model.upsampling,
             class_names=source.class_names,
-            palette=source.colors or voc_palette(num_classes).tolist(),
+            palette=source.colors or voc_palette(self.num_classes).tolist(),
             dtype=config.training.precision,
         )
-        start(self.model, config)
-        self.loss = SegmentationLoss(config.loss.reduction, class_weights)
-        schedule = make_schedule(config.optimizer, config.training.max_steps)
-        self.learning_rate = lambda step: float(schedule(step))
-        self.optimizer = make_optimizer(config.optimizer, schedule)
+        if config.model.trainable == "score":
+            train_scores_only(self.model)
+        self.optimizer = make_optimizer(
+            config.optimizer, schedule, config.training.precision, self.cluster.replicas
+        )
         # Where Keras' callbacks look for it.
         self.model.optimizer = self.optimizer
         variables = self.model.trainable_variables
@@ -70,37 +102,82 @@ class Run:
         self.average = WeightAverage(
             variables if config.optimizer.ema else [], config.optimizer.ema
         )
-        self.metrics = SegmentationMetrics(num_classes)
-        self.val_loss = keras.metrics.Mean()
-        batches = training_batches(source, config.data, config.seed)
-        self.train_call = _compile_train_call(self, iter(batches))
-        self.predict_call = _compile_predict_call(self)
 
-    def evaluate(self):
-        """What metrics.jsonl says of val, and a few predictions as pictures.
+    def feed(self, skip_samples=0):
+        """Opens the stream of training batches where so many samples have been drawn."""
+        # The batches of a step come together, since the loss is divided by what all have.
+        of_a_step = dataclasses.replace(self.config.data, batch_size=self.samples_a_step)
+
+        def share(worker, workers):
+            return training_batches(
+                self.source,
+                of_a_step,
+                self.config.seed,
+                skip_samples=skip_samples,
+                worker=worker,
+                workers=workers,
+                split_in=self.cluster.replicas // workers,
+            )
+
+        self.train_call = _compile_train_call(self, self.cluster.distribute(share))
+        self.evaluation_call = _compile_evaluation_call(self)
+        self.predict = labels_fn(self.model)
+
+    def evaluate(self, heed=lambda: None):
+        """What metrics.jsonl says of val.
 
         It is the averaged weights that are evaluated, where there are any.
+
+        Args:
+            heed: called between two calls of the devices; what it raises ends the evaluation.
+
+        Returns:
+            dict of the mean loss of an image and the scores.
         """
-        self.val_loss.reset_state()
-        images = whole_images(self.source, "val")
+        split, replicas = "val", self.cluster.replicas
+        images = self.cluster.distribute(
+            lambda worker, workers: evaluation_share(self.source, split, worker, workers, replicas)
+        )
+        rounds = -(-self.source.split_sizes[split] // replicas)
+        confusion, loss, labelled = np.zeros((self.num_classes, self.num_classes), np.int64), 0, 0
         with self.average.in_place():
-            scores = evaluate_predictions(self.predict, images, self.model.num_classes)
-            val_loss = float(self.val_loss.result())
-            samples = images.take(PICTURES).as_numpy_iterator()
-            pictures = {s["file_name"].decode(): self.picture(s) for s in samples}
-        plain = scores_json(scores, self.model.class_names)
+            while rounds:
+                count = min(rounds, EVALUATION_IMAGES_PER_CALL)
+                more = [x.numpy() for x in self.evaluation_call(images, tf.constant(count))]
+                confusion, loss, labelled = confusion + more[0], loss + more[1], labelled + more[2]
+                rounds -= count
+                heed()
+        scores = scores_from_confusion(confusion.astype(np.float64))
+        plain = scores_json({**scores, "confusion_matrix": confusion}, self.model.class_names)
         del plain["confusion_matrix"]
-        return {"loss": val_loss, **plain}, pictures
+        return {"loss": float(loss / max(labelled, 1)), **plain}
 
-    def predict(self, example):
-        """Labels (H, W) of an image; adds to the loss on val."""
-        return self.predict_call(example["image"], example["segmentation_mask"][..., 0]).numpy()
+    def pictures(self):
+        """A few images of val by name: image, truth and prediction, uint8 (H, 3 W, 3)."""
+        pictures = {}
+        with self.average.in_place():
+            for example in whole_images(self.source, "val").take(PICTURES).as_numpy_iterator():
+                image, truth = example["image"], example["segmentation_mask"][..., 0]
+                masks = truth, self.predict(image[None])[0].numpy()
+                colored = [colorize(mask, self.model.palette) for mask in masks]
+                name = example["file_name"].decode()
+                pictures[name] = np.concatenate([image, *colored], axis=1)
+        return pictures
 
-    def picture(self, example):
-        """Image, truth and prediction side by side, uint8 (H, 3 W, 3)."""
-        masks = [example["segmentation_mask"][..., 0], self.predict(example)]
-        colored = [colorize(mask, self.model.palette) for mask in masks]
-        return np.concatenate([example["image"], *colored], axis=1)
+
+def _variables_by_name(run):
+    """All that a run changes: weights, states of the random generators, optimizer, average."""
+    weights = run.model.weights
+    of_weights = {id(weight) for weight in weights}
+    others = [v for v in run.model.variables if id(v) not in of_weights]
+    named = {f"model/{variable.path}": variable.value for variable in weights}
+    # Keras numbers their names through the whole process.
+    named |= {f"random/{index}": variable.value for index, variable in enumerate(others)}
+    for index, variable in enumerate(run.optimizer.variables):
+        named[f"optimizer/{index}/{variable.name}"] = variable.value
+    for average, variable in zip(run.average.averages, run.average.variables, strict=True):
+        named[f"average/{variable.path}"] = average
+    return named
 
 
 def _class_weights(given, source):
@@ -123,50 +200,100 @@ def _class_weights(given, source):
 
 
 def _compile_train_call(run, batches):
-    """A function of a number of steps that takes them and returns the loss of each."""
-    model, optimizer, config = run.model, run.optimizer, run.config.optimizer
-    variables = model.trainable_variables
-    values = [variable.value for variable in variables]
+    """`Run.train_call` on an iterator of batches."""
+    strategy, optimizer = run.cluster.strategy, run.optimizer
+    training, replicas = run.config.training, run.cluster.replicas
+    whole_gradient = needs_whole_gradient(run.config.optimizer, training.precision)
+    variables = run.model.trainable_variables
+    share_of_gradient = _compile_gradient(run)
 
-    def step():
-        images, masks = next(batches)  # (N, h, w, 3), (N, h, w)
-        # What is frozen is not even recorded.
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(values)
-            logits = model(images, training=True)  # (N, h, w, C)
-            loss = run.loss(masks, logits)
-        gradients = tape.gradient(loss, values)
-        if config.name == "sgd":
-            gradients = caffe_gradients(gradients, variables, config)
+    def replica_step(images, masks):  # (n, h, w, 3), (n, h, w): a device's share
+        context = tf.distribute.get_replica_context()
+        norm = run.loss.normalizer(masks)
+        if replicas > 1:
+            norm = context.all_reduce("SUM", norm)
+        gradients, loss, counts = share_of_gradient(images, masks, norm)
+        if replicas > 1 and whole_gradient:
+            gradients = [sum_ / replicas for sum_ in context.all_reduce("SUM", gradients)]
         optimizer.apply(gradients, variables)
-        run.average.update(optimizer.iterations)
-        run.metrics.update_state(masks, logits)
-        return loss
+        return loss, counts
 
     @tf.function
     def train_call(steps):
         losses = tf.TensorArray(tf.float32, steps)
+        confusion = tf.zeros((run.num_classes, run.num_classes), tf.int64)
         for index in tf.range(steps):
-            losses = losses.write(index, step())
-        return losses.stack()
+            loss, counts = strategy.run(replica_step, args=next(batches))
+            run.average.update(strategy, optimizer.iterations)
+            losses = losses.write(index, strategy.reduce("SUM", loss, axis=None))
+            confusion += tf.cast(strategy.reduce("SUM", counts, axis=None), tf.int64)
+        return losses.stack(), confusion
 
     return train_call
 
 
-def _compile_predict_call(run):
-    """A function of an image (H, W, 3) and its mask (H, W) to labels; adds up the loss."""
+def _compile_gradient(run):
+    """A function of images, masks and the whole step's normalizer.
 
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec((None, None, 3), tf.uint8),
-            tf.TensorSpec((None, None), tf.uint8),
-        ]
-    )
-    def predict_call(image, mask):
-        logits = run.model(image[None], training=False)  # (1, H, W, C)
+    It returns a device's share of the gradient, of the loss, and its counts, int32 (C, C).
+    """
+    model, optimizer, training = run.model, run.optimizer, run.config.training
+    values = [variable.value for variable in model.trainable_variables]
+
+    def of_batch(images, masks, norm):
+        # What is frozen is not even recorded.
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(values)
+            logits = model(images, training=True)  # (n, h, w, C)
+            loss = tf.math.divide_no_nan(run.loss.total(masks, logits), norm)
+            scaled = optimizer.scale_loss(loss)
+        return tape.gradient(scaled, values), loss, count_pixels(masks, logits, run.num_classes)
+
+    if training.jit_compile:
+        of_batch = tf.function(of_batch, jit_compile=True)
+    batches = training.accumulate_steps
+    if batches == 1:
+        return of_batch
+
+    def of_several(images, masks, norm):
+        total = (
+            [tf.zeros(value.shape, value.dtype) for value in values],
+            tf.constant(0.0),
+            tf.zeros((run.num_classes, run.num_classes), tf.int32),
+        )
+        size = tf.shape(images)[0] // batches
+        for first in tf.range(0, batches * size, size):
+            part = of_batch(images[first : first + size], masks[first : first + size], norm)
+            total = tf.nest.map_structure(tf.add, total, part)
+        return total
+
+    return of_several
+
+
+def _compile_evaluation_call(run):
+    """A function of an iterator and a number of images a device.
+
+    It returns the confusion matrix, int64 (C, C), the sum of the images' losses, and how
+    many of them have a label.
+    """
+
+    def replica_step(example):
+        image, mask = example["image"][None], example["segmentation_mask"][None, ..., 0]
+        logits = run.model(image, training=False)  # (1, H, W, C)
         # An image without a label has no loss.
         labelled = tf.cast(tf.reduce_any(mask != VOID), tf.float32)
-        run.val_loss.update_state(run.loss(mask[None], logits), sample_weight=labelled)
-        return tf.cast(tf.argmax(logits[0], axis=-1), tf.uint8)
+        loss = tf.math.divide_no_nan(run.loss.total(mask, logits), run.loss.normalizer(mask))
+        return count_pixels(mask, logits, run.num_classes), labelled * loss, labelled
 
-    return predict_call
+    @tf.function
+    def evaluation_call(images, count):
+        confusion = tf.zeros((run.num_classes, run.num_classes), tf.int64)
+        loss, labelled = tf.constant(0.0), tf.constant(0.0)
+        for _ in tf.range(count):
+            parts = run.cluster.strategy.run(replica_step, args=(next(images),))
+            parts = [run.cluster.strategy.reduce("SUM", part, axis=None) for part in parts]
+            confusion += tf.cast(parts[0], tf.int64)
+            loss, labelled = loss + parts[1], labelled + parts[2]
+        return confusion, loss, labelled
+
+    return evaluation_call

@@ -1,9 +1,9 @@
-"""What a run's weights start from, and which of them are trained."""
+"""What a run's weights start from."""
 
 from pathlib import Path
 
 from fcn_tf.errors import InputError
-from fcn_tf.models import load_model, load_vgg16, train_scores_only, warm_start
+from fcn_tf.models import load_model, load_vgg16, warm_start
 
 
 def check_start(config):
@@ -20,7 +20,7 @@ def check_start(config):
 
 
 def start(model, config):
-    """Gives a fresh model the weights that the `Config` names, and freezes what is not trained.
+    """Gives a fresh model the weights that the `Config` names.
 
     Raises:
         InputError: they do not fit.
@@ -31,5 +31,3 @@ def start(model, config):
     elif weights != "none":
         transfer = load_vgg16(model, weights, config.model.weights_layers)
         print(f"Weights of {weights}: {transfer}.", flush=True)
-    if config.model.trainable == "score":
-        train_scores_only(model)

@@ -1,28 +1,28 @@
-"""The run folder: its place, its log, and what it was configured with."""
+"""The run folder: its place, who may write to it, and what it was configured with."""
 
-import json
+import contextlib
+import fcntl
 from pathlib import Path
-
-import tensorflow as tf
 
 from fcn_tf.config_files import RUN_CONFIG_FILE, dump_config, recipe_name
 from fcn_tf.errors import InputError
-from fcn_tf.files import write_text
+from fcn_tf.files import remove_unfinished, write_text
 from fcn_tf.version import __version__
 
-METRICS_FILE = "metrics.jsonl"
+LOCK_FILE = ".lock"
 
 
-def default_workdir(config_path, variant):
-    """The first free one of runs/NAME, runs/NAME-2, …
+def default_workdir(config_path, variant, resume="never"):
+    """The first free one of runs/NAME, runs/NAME-2, …; to resume, the last one taken.
 
     Args:
         config_path: the YAML file that the run was configured with, or None.
         variant: the network's variant.
+        resume: as in `Config`.
 
     Returns:
         Path; NAME is <config>-<variant>, the variant said once, or that of the run whose
-        config.yaml it is.
+        config.yaml it is. If there is nothing to resume, it is the first free one.
     """
     if config_path is None:
         name = f"own-{variant}"
@@ -31,73 +31,64 @@ def default_workdir(config_path, variant):
     else:
         name = recipe_name(config_path).replace("/", "-")  # paper-fcn8s
         name = name if name.endswith(variant) else f"{name}-{variant}"
-    number = 1
+    last, number = None, 1
     while (path := Path("runs", name if number == 1 else f"{name}-{number}")).exists():
-        number += 1
-    return path
+        last, number = path, number + 1
+    return path if resume == "never" or last is None else last
 
 
-def check_workdir(workdir):
-    """Refuses a folder that a new run would write over.
+def check_workdir(workdir, resume="never"):
+    """Refuses a folder that a new run would write over, or that holds none to resume.
+
+    Returns:
+        Whether a run is to be resumed.
 
     Raises:
-        InputError: it is there already and is not empty.
+        InputError: it is refused.
     """
     workdir = Path(workdir)
-    if workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
-        what = "holds a run" if (workdir / RUN_CONFIG_FILE).exists() else "is not an empty folder"
+    if (workdir / RUN_CONFIG_FILE).is_file():
+        if resume != "never":
+            return True
+        what = "holds a run"
+        more = "go on with it by --resume, choose another --workdir, or remove it"
+    elif workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
+        what, more = "is not an empty folder", "choose another --workdir, or remove it"
+    elif resume == "always":
         raise InputError(
-            f"workdir={workdir} {what} and is left alone: choose another --workdir, or remove it."
+            f"workdir={workdir} holds no run to resume: name its --workdir, or leave --resume out."
         )
+    else:
+        return False
+    raise InputError(f"workdir={workdir} {what} and is left alone: {more}.")
+
+
+@contextlib.contextmanager
+def locked(workdir):
+    """Keeps the folder of a run, which has to be there, from a second process.
+
+    Raises:
+        InputError: another process trains in it.
+    """
+    with (Path(workdir) / LOCK_FILE).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"workdir={workdir}: another process trains in it.") from error
+        except OSError:  # a file system without locks
+            pass
+        yield
 
 
 def create_run_dir(workdir, config):
-    """Makes the folder of a new run, with config.yaml in it.
+    """Makes the folder of a run, with config.yaml in it; cleans one that is there.
 
     Raises:
         InputError: it cannot be made.
     """
-    check_workdir(workdir)
     try:
         workdir.mkdir(parents=True, exist_ok=True)
+        remove_unfinished(workdir)
         write_text(workdir / RUN_CONFIG_FILE, dump_config(config, __version__))
     except OSError as error:
         raise InputError(f"workdir={workdir} cannot be made: {error.strerror}.") from error
-
-
-class RunLog:
-    """Writes what is measured to metrics.jsonl and for TensorBoard, and keeps it.
-
-    Attributes:
-        lines: the dicts written so far.
-    """
-
-    def __init__(self, workdir):
-        self.path = Path(workdir) / METRICS_FILE
-        self.lines = []
-        self._writers = {
-            split: tf.summary.create_file_writer(str(Path(workdir) / "tensorboard" / split))
-            for split in ("train", "val")
-        }
-
-    def write(self, line):
-        """Appends a line; `line` has `step`, `split` and numbers, None where undefined."""
-        self.lines.append(line)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-        writer = self._writers[line["split"]]
-        with writer.as_default(step=line["step"]):
-            for key, value in line.items():
-                if isinstance(value, (int, float)) and key != "step":
-                    tf.summary.scalar(key, value)
-        writer.flush()
-
-    def write_pictures(self, step, pictures):
-        """Shows pictures, uint8 (H, W, 3) by name, on TensorBoard's val page."""
-        with self._writers["val"].as_default(step=step):
-            for name, picture in pictures.items():
-                tf.summary.image(name, picture[None])
-
-    def close(self):
-        for writer in self._writers.values():
-            writer.close()

@@ -43,8 +43,9 @@ def test_the_same_seed_gives_the_same_batches_whatever_the_threads(source):
 
 
 def test_an_epoch_sees_every_image_once_and_the_next_in_another_order(source):
-    records = training_order(source, seed=0).take(2000).map(lambda record: record["file_name"])
-    names = [name.decode() for name in records.as_numpy_iterator()]
+    samples = list(training_order(source, seed=0).take(2000).as_numpy_iterator())
+    assert [number for number, _ in samples] == list(range(2000))
+    names = [record["file_name"].decode() for _, record in samples]
     first, second = names[:1000], names[1000:]
     assert sorted(first) == sorted(second) == sorted(set(names))
     assert first != second
@@ -59,7 +60,30 @@ def test_an_epoch_sees_every_image_once_and_the_next_in_another_order(source):
     assert np.mean(moved) > 250
 
 
-def test_batches_that_are_skipped_are_not_decoded(source):
+@pytest.mark.parametrize("skip", [7, 1003, 3001])
+def test_an_order_goes_on_where_it_was_left(source, skip):
+    def some(samples):
+        return [(n, r["file_name"]) for n, r in samples.take(20).as_numpy_iterator()]
+
+    assert some(training_order(source, 5, skip)) == some(training_order(source, 5).skip(skip))
+    assert some(training_order(source, 5, skip)) != some(training_order(source, 6, skip))
+
+
+def test_the_shares_of_workers_and_devices_make_up_the_batch(source):
+    """Two workers with two devices each: batches of 4 come as four of 1."""
+    config = dataclasses.replace(AUGMENTED, batch_size=4)
+    whole = training_batches(source, config, 3).take(3)
+    shares = [
+        training_batches(source, config, 3, worker=worker, workers=2, split_in=2).batch(2).take(3)
+        for worker in range(2)
+    ]
+    for of_all, first, second in zip(whole, *shares, strict=True):
+        for values, *parts in zip(of_all, first, second, strict=True):
+            parts = np.concatenate([part.numpy() for part in parts])  # (4, 1, h, w, …)
+            np.testing.assert_array_equal(parts[:, 0], values.numpy())
+
+
+def test_samples_that_are_skipped_are_not_decoded(source):
     """Batch 3 and 4 of a stream, with and without the two before."""
     decoded = []
 
@@ -76,8 +100,8 @@ def test_batches_that_are_skipped_are_not_decoded(source):
 
     counting = dataclasses.replace(source, decode=decode)
     config = dataclasses.replace(AUGMENTED, color=0.0)
-    names = [r["file_name"].numpy() for r in training_order(source, 1).take(6)]
-    rest = training_batches(counting, config, seed=1, skip_steps=2).take(2)
+    names = [record["file_name"].numpy() for _, record in training_order(source, 1).take(6)]
+    rest = training_batches(counting, config, seed=1, skip_samples=6).take(2)
     whole = training_batches(source, config, seed=1).skip(2).take(2)
     for (images, masks), (images_rest, masks_rest) in zip(whole, rest, strict=True):
         np.testing.assert_array_equal(images, images_rest)

@@ -24,6 +24,7 @@ def vgg16_file(tmp_path):
 
 def gradients_of_kernels(run):
     """How many gradients of convolutions' kernels are in the compiled steps."""
+    run.feed()
     graph = run.train_call.get_concrete_function(keras.ops.array(1, "int32")).graph.as_graph_def()
     nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
     return sum(node.op == "Conv2DBackpropFilter" for node in nodes)

@@ -1,0 +1,48 @@
+"""Ctrl-C and SIGTERM, heard but not obeyed before the state is saved."""
+
+import signal
+import threading
+
+NUMBERS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopped(Exception):
+    """The run is to save its state and to end."""
+
+
+class StopSignals:
+    """A context in which the first signal is noted; a second one acts as ever.
+
+    Attributes:
+        number: of the signal that came, or None.
+    """
+
+    def __init__(self):
+        self.number = None
+        self._before = {}
+
+    def __enter__(self):
+        # Python hears signals in the main thread alone; one that is ignored stays so.
+        if threading.current_thread() is threading.main_thread():
+            handlers = {number: signal.getsignal(number) for number in NUMBERS}
+            self._before = {n: h for n, h in handlers.items() if h not in (signal.SIG_IGN, None)}
+        for number in self._before:
+            signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *error):
+        self._restore()
+
+    def obey(self):
+        """Does what the signal does without this context."""
+        self._restore()
+        signal.raise_signal(self.number)
+
+    def _note(self, number, frame):
+        self._restore()
+        self.number = number
+
+    def _restore(self):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
