@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -15,33 +14,14 @@ from PIL import Image
 from tests.data.test_folder import make_folder, spoil_value
 from tests.models.test_published import published_tensors
 from tests.networks import keras_vgg16, random_images
+from tests.processes import ROOT, command, start
 
-ROOT = Path(__file__).parent.parent
 TINY = [
     "--model.width=0.0625",
     "--model.head_units=8",
     "--training.max_steps=2",
     "--data.batch_size=2",
 ]
-
-
-def environment():
-    """That of a user, who has not quieted TensorFlow."""
-    variables = {**os.environ, "PYTHONPATH": str(ROOT)}
-    variables.pop("TF_CPP_MIN_LOG_LEVEL", None)
-    return variables
-
-
-def command(*arguments, cwd=ROOT, extra=None):
-    return subprocess.run(
-        [sys.executable, ROOT / "train.py", *arguments]
-        if arguments[0].startswith("--")
-        else [sys.executable, "-c", "from fcn_tf.cli import main; main()", *arguments],
-        cwd=cwd,
-        env={**environment(), **(extra or {})},
-        capture_output=True,
-        text=True,
-    )
 
 
 def test_help_imports_no_tensorflow():
@@ -227,16 +207,7 @@ def test_a_traceback_only_on_demand(tmp_path):
 def test_a_stopped_run_says_so_and_leaves_its_model(tmp_path, few_scenes_dir, number, code):
     arguments = [f"--data.tfds_dir={few_scenes_dir}", *TINY, "--training.max_steps=100000"]
     arguments += ["--training.log_every_steps=1", "--workdir=run"]
-    run = subprocess.Popen(
-        [sys.executable, ROOT / "train.py", *arguments],
-        cwd=tmp_path,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        # A shell that runs the tests in the background has them ignore Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    run = start(*arguments, cwd=tmp_path)
     while not (tmp_path / "run/metrics.jsonl").exists():
         with contextlib.suppress(subprocess.TimeoutExpired):
             run.wait(timeout=0.2)

@@ -34,6 +34,7 @@ class Place:
         train_line: what was last logged of training.
         losses: of the steps since the last line of the log.
         confusion: (C, C) counts of the same steps.
+        seconds: that they took.
     """
 
     step: int = 0
@@ -45,6 +46,7 @@ class Place:
     train_line: dict | None = None
     losses: list[float] = field(default_factory=list)
     confusion: list[list[int]] | None = None
+    seconds: float = 0.0
 
 
 def save_checkpoint(folder, place, values, about):
@@ -76,7 +78,7 @@ def save_checkpoint(folder, place, values, about):
                 )
             with file.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, value, allow_pickle=False)
-        stands = {"about": about, "place": dataclasses.asdict(place)}
+        stands = {"about": about, "names": [*values], "place": dataclasses.asdict(place)}
         file.writestr(PLACE_MEMBER, json.dumps(stands))
     for path in checkpoints(folder)[:-KEPT]:
         path.unlink(missing_ok=True)
@@ -125,6 +127,8 @@ def _restore(path, values, about):
     with zipfile.ZipFile(path) as file:
         saved = {name.removesuffix(".npy") for name in file.namelist()} - {PLACE_MEMBER}
         stands = json.loads(file.read(PLACE_MEMBER))
+        if saved != set(stands["names"]):
+            raise ValueError("its table of contents is wrong")
         place = Place(**stands["place"])
         for key, value in about.items():
             if stands["about"][key] != value:

@@ -66,7 +66,8 @@ class Cluster:
         """
         if self.workers == 1:
             return list(values)
-        return self._sum(tf.constant(values, tf.int64)).numpy().tolist()
+        (total,) = self._sum([tf.constant(values, tf.int64)])
+        return total.numpy().tolist()
 
     def told_by_chief(self, value):
         """What the chief passes in, on every worker; all have to call this.
@@ -84,9 +85,12 @@ class Cluster:
         """Gives each of some `tf.Variable`s the chief's value; all workers have to call this."""
         if self.workers == 1:
             return
-        for variable in variables:
-            value = tf.identity(variable)
-            variable.assign(self._sum(value if self.is_chief else tf.zeros_like(value)))
+        variables = list(variables)
+        values = [tf.identity(variable) for variable in variables]
+        if not self.is_chief:
+            values = [tf.zeros_like(value) for value in values]
+        for variable, value in zip(variables, self._sum(values), strict=True):
+            variable.assign(value)
 
     @contextlib.contextmanager
     def lost_peers_named(self):
@@ -101,14 +105,17 @@ class Cluster:
                 "start all of them again with --resume auto."
             ) from error
 
-    def _sum_over_replicas(self, value):
+    def _sum_over_replicas(self, values):
         def share():
             context = tf.distribute.get_replica_context()
             # Of a worker's devices the first speaks.
             first = context.replica_id_in_sync_group % (self.replicas // self.workers) == 0
-            return context.all_reduce("SUM", tf.where(first, value, tf.zeros_like(value)))
+            shares = [tf.where(first, value, tf.zeros_like(value)) for value in values]
+            # One by one: a list has to be of one dtype.
+            return [context.all_reduce("SUM", share) for share in shares]
 
-        return self.strategy.experimental_local_results(self.strategy.run(share))[0]
+        totals = self.strategy.run(share)
+        return [self.strategy.experimental_local_results(total)[0] for total in totals]
 
 
 def make_cluster(config):

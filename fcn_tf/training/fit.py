@@ -49,7 +49,7 @@ def fit(run, place, folder, callbacks, signals, deadline):
         last = time_is_up or place.step >= training.max_steps
         evaluates = last or _evaluation_is_due(place, training)
         if place.losses and (evaluates or place.step % training.log_every_steps == 0):
-            _log_training(run, place, folder, progress)
+            _log_training(run, place, folder)
         improved = evaluates and _evaluate(run, place, folder, progress, signals)
         if folder and (improved or last or place.step % training.checkpoint_every_steps == 0):
             folder.save_checkpoint(place)
@@ -80,7 +80,13 @@ def _train_until(stop, run, place, progress, callbacks, signals, deadline):
         place.losses.extend(map(float, losses))
         before = place.confusion
         place.confusion = (confusion + before if before else confusion).tolist()
-        progress.show_training(place, call_steps, run.samples_a_step)
+        place.seconds += progress.end_call(call_steps)
+        progress.show(
+            place.step,
+            loss=float(np.mean(place.losses)),
+            mean_iou=_scores(place.confusion)["mean_iou"] or 0.0,
+            images_per_s=_images_per_s(place, run),
+        )
         callbacks.on_train_batch_end(place.step - 1, {"loss": float(losses[-1])})
         # The chief's clock counts on every machine.
         clock = [time.monotonic() > deadline, progress.pace(run)]
@@ -93,18 +99,17 @@ def _train_until(stop, run, place, progress, callbacks, signals, deadline):
     return False
 
 
-def _log_training(run, place, folder, progress):
+def _log_training(run, place, folder):
     """Writes the line of the steps since the last one, and begins the next."""
     place.train_line = {
         "loss": float(np.mean(place.losses)),
         "learning_rate": run.learning_rate(place.step - 1),
-        "images_per_second": round(progress.images / progress.seconds, 3),
+        "images_per_second": round(_images_per_s(place, run), 3),
         **_scores(place.confusion),
     }
     if folder:
         folder.log.write({**_where(place, run), "split": "train", **place.train_line})
-    place.losses, place.confusion = [], None
-    progress.images, progress.seconds = 0, 0.0
+    place.losses, place.confusion, place.seconds = [], None, 0.0
 
 
 def _evaluate(run, place, folder, progress, signals):
@@ -136,14 +141,12 @@ class _Progress:
     """Keras' progress bar over the steps of this command; in a log file a line every half minute.
 
     Attributes:
-        images, seconds: of the training since the last line of the log.
         epoch_logs: what Keras' callbacks are told of the last evaluation.
     """
 
     def __init__(self, step, max_steps):
         self.before = step
         self.values = {}
-        self.images, self.seconds = 0, 0.0
         self.epoch_logs = {}
         self._calls, self._seconds_a_step = 0, 0.0
         self._mark = time.perf_counter()
@@ -164,20 +167,14 @@ class _Progress:
         steps = int(SECONDS_A_CALL / self._seconds_a_step)
         return max(1, min(steps, run.config.training.steps_per_call))
 
-    def show_training(self, place, steps, samples_a_step):
-        """Takes in a call of so many steps that has just ended."""
+    def end_call(self, steps):
+        """Notes that a call of so many steps has ended; returns the seconds that it took."""
         now = time.perf_counter()
-        self._seconds_a_step = (now - self._mark) / steps
-        self._calls += 1
-        self.images += steps * samples_a_step
-        self.seconds += now - self._mark
+        seconds = now - self._mark
         self._mark = now
-        self.show(
-            place.step,
-            loss=float(np.mean(place.losses)),
-            mean_iou=_scores(place.confusion)["mean_iou"] or 0.0,
-            images_per_s=self.images / self.seconds,
-        )
+        self._seconds_a_step = seconds / steps
+        self._calls += 1
+        return seconds
 
     def show(self, step, **values):
         """Moves the bar; a value stands until the next one of its name."""
@@ -211,6 +208,10 @@ def _where(place, run):
         "step": place.step,
         "epoch": round(place.samples / run.source.split_sizes["train"], 4),
     }
+
+
+def _images_per_s(place, run):
+    return len(place.losses) * run.samples_a_step / place.seconds
 
 
 def _scores(confusion):

@@ -12,9 +12,17 @@ def change(config, section, **values):
     )
 
 
-def lines_of(workdir):
-    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+def lines_of(workdir, torn=False):
+    """The lines of a run's log; the last may be torn."""
+    lines = (workdir / "metrics.jsonl").read_text().splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n") or not torn]
+
+
+def timeless(workdir):
+    """The lines without what differs from run to run."""
+    lines = lines_of(workdir)
+    return [{k: v for k, v in line.items() if k != "images_per_second"} for line in lines]
 
 
 def weights_of(workdir):
-    return {v.path: v.numpy() for v in load_model(workdir).variables}
+    return {v.path: v.numpy() for v in load_model(workdir).weights}

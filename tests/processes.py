@@ -1,0 +1,67 @@
+"""The commands in processes of their own, alone or as the machines of a cluster."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def environment():
+    """That of a user, who has not quieted TensorFlow."""
+    variables = {**os.environ, "PYTHONPATH": str(ROOT)}
+    variables.pop("TF_CPP_MIN_LOG_LEVEL", None)
+    return variables
+
+
+def command(*arguments, cwd=ROOT, extra=None):
+    return subprocess.run(
+        [sys.executable, ROOT / "train.py", *arguments]
+        if arguments[0].startswith("--")
+        else [sys.executable, "-c", "from fcn_tf.cli import main; main()", *arguments],
+        cwd=cwd,
+        env={**environment(), **(extra or {})},
+        capture_output=True,
+        text=True,
+    )
+
+
+def start(*arguments, cwd, extra=None, code=None):
+    """`fcn-tf train` at work, or Python code in its place; its output is in pipes."""
+    what = ["-c", code] if code else ["-c", "from fcn_tf.cli import main; main()", "train"]
+    return subprocess.Popen(
+        [sys.executable, *what, *arguments],
+        cwd=cwd,
+        env={**environment(), **(extra or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell that runs the tests in the background has them ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+def start_workers(*arguments, cwd, extra=None, code=None):
+    """Two of them as the machines of a cluster on this one."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(2)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        addresses = [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
+    workers = []
+    for index in range(2):
+        config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+        variables = {**(extra or {}), "TF_CONFIG": json.dumps(config)}
+        workers.append(start(*arguments, cwd=cwd, extra=variables, code=code))
+    return workers
+
+
+def ended(process):
+    """Waits for the end; returns the exit code and what was written to stderr."""
+    _, stderr = process.communicate(timeout=300)
+    return process.returncode, stderr

@@ -1,0 +1,288 @@
+"""Several devices and several machines: the same run, and what happens when one is lost."""
+
+import json
+import signal
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from fcn_tf.classes import VOID
+from fcn_tf.config import DistributionConfig
+from fcn_tf.errors import InputError
+from fcn_tf.training.checkpoints import checkpoints
+from fcn_tf.training.distribution import Cluster, make_cluster, read_tf_config
+from tests.processes import command, ended, start, start_workers
+from tests.training.runs import lines_of, timeless
+
+
+def write_uneven_folder(folder):
+    """12 pairs; the share of pixels without a label goes from none to nearly all."""
+    random = np.random.default_rng(0)
+    for split, count in (("train", 12), ("val", 5)):
+        for kind in ("images", "masks"):
+            (folder / kind / split).mkdir(parents=True)
+        for number in range(count):
+            size = (70 + number, 90 - number)
+            mask = random.integers(0, 3, (size[0] // 10, size[1] // 10))
+            mask = np.kron(mask, np.ones((10, 10))).astype(np.uint8)
+            mask[: number * len(mask) // count] = VOID
+            image = 60 * (mask % 4)[..., None] + random.integers(0, 60, (*mask.shape, 3))
+            Image.fromarray(image.astype(np.uint8)).save(folder / f"images/{split}/{number}.png")
+            Image.fromarray(mask).save(folder / f"masks/{split}/{number}.png")
+    (folder / "classes.txt").write_text("a\nb\nc\n")
+
+
+@pytest.fixture
+def arguments(tmp_path):
+    """A run of ten steps of four crops, dropout off."""
+    write_uneven_folder(tmp_path / "data")
+    return [
+        "--data.data_dir=data",
+        "--data.batch_size=4",
+        "--data.crop_px=64",
+        "--data.scale_range=[0.7, 1.4]",
+        "--data.color=0.1",
+        "--model.width=0.0625",
+        "--model.head_units=16",
+        "--model.dropout=0",
+        "--optimizer.learning_rate=1e-3",
+        "--optimizer.warmup_steps=5",
+        "--optimizer.ema=0.9",
+        "--training.max_steps=10",
+        "--training.log_every_steps=5",
+        "--training.eval_every_steps=5",
+    ]
+
+
+def newest_of(workdir):
+    return np.load(checkpoints(workdir / "checkpoints")[-1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "rule",
+    [
+        ["--optimizer.name=adamw"],
+        ["--optimizer.name=adamw", "--optimizer.clip_norm=0.5"],
+        [
+            "--optimizer.name=sgd",
+            "--optimizer.clip_norm=1",
+            "--optimizer.weight_decay=0.01",
+            "--optimizer.bias_multiplier=2",
+            "--loss.class_weights=[0.3, 1, 2]",
+        ],
+        ["--optimizer.name=sgd", "--training.accumulate_steps=2", "--data.batch_size=2"],
+    ],
+    ids=["adamw", "adamw clipped", "sgd", "accumulated"],
+)
+def test_one_device_two_devices_and_two_machines_take_the_same_steps(tmp_path, arguments, rule):
+    arguments = [*arguments, *rule]
+    plain = {"TF_ENABLE_ONEDNN_OPTS": "0"}
+    one = start(*arguments, "--workdir=one", cwd=tmp_path, extra=plain)
+    assert ended(one) == (0, "")
+    two = start(*arguments, "--workdir=two", "--distribution.virtual_devices=2", cwd=tmp_path)
+    assert ended(two) == (0, "")
+    workers = start_workers(*arguments, "--workdir=workers", cwd=tmp_path, extra=plain)
+    assert [ended(worker)[0] for worker in workers] == [0, 0]
+
+    reference = newest_of(tmp_path / "one")
+    for other in ("two", "workers"):
+        values = newest_of(tmp_path / other)
+        for name in reference.files:
+            if not name.endswith(".json"):
+                largest = np.abs(reference[name]).max()
+                difference = np.abs(values[name].astype(float) - reference[name]).max()
+                assert difference <= 1e-5 * largest, f"{other}: {name}"
+        for line, expected in zip(
+            timeless(tmp_path / other), timeless(tmp_path / "one"), strict=True
+        ):
+            assert line.keys() == expected.keys()
+            for key in ("loss", "pixel_accuracy", "mean_iou"):
+                assert line[key] == pytest.approx(expected[key], rel=1e-4), key
+
+
+@pytest.mark.slow
+def test_both_machines_end_with_the_same_weights(tmp_path, arguments):
+    """Each prints a digest of its weights when it is done."""
+    code = (
+        "import hashlib, keras, sys, yaml, fcn_tf\n"
+        "def tell(logs):\n"
+        "    values = b''.join(w.numpy().tobytes() for w in callback.model.weights)\n"
+        "    print('digest', hashlib.sha256(values).hexdigest())\n"
+        "callback = keras.callbacks.LambdaCallback(on_train_end=tell)\n"
+        "values = dict(argument[2:].split('=') for argument in sys.argv[1:])\n"
+        "values = {key: yaml.safe_load(value) for key, value in values.items()}\n"
+        "fcn_tf.train(fcn_tf.load_config(**values), 'run', [callback])\n"
+    )
+    workers = start_workers(*arguments, "--model.dropout=0.5", cwd=tmp_path, code=code)
+    digests = []
+    for worker in workers:
+        stdout, _ = worker.communicate(timeout=300)
+        assert worker.returncode == 0
+        digests += [line for line in stdout.splitlines() if line.startswith("digest")]
+    assert len(digests) == 2
+    assert digests[0] == digests[1]
+
+
+def wait_for_step(workdir, step, *processes):
+    """Until a checkpoint of that step or a later one is there."""
+    while not [p for p in checkpoints(workdir / "checkpoints") if int(p.stem[5:]) >= step]:
+        for process in processes:
+            assert process.poll() is None, ended(process)
+        time.sleep(0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_killed_and_resumed_is_as_never_killed(tmp_path, arguments, workers):
+    """20 steps against 10, kill -9 and the rest: bit for bit, with dropout."""
+    arguments = [*arguments, "--training.max_steps=20", "--training.checkpoint_every_steps=1"]
+    arguments += ["--training.steps_per_call=1", "--training.deterministic=true"]
+    arguments += ["--model.dropout=0.5", "--resume=auto"]
+
+    def begin(workdir):
+        more = [*arguments, f"--workdir={workdir}"]
+        if workers == 1:
+            return [start(*more, cwd=tmp_path)]
+        return start_workers(*more, cwd=tmp_path)
+
+    for process in begin("whole"):
+        assert ended(process)[0] == 0
+    processes = begin("killed")
+    wait_for_step(tmp_path / "killed", 10, *processes)
+    processes[-1].send_signal(signal.SIGKILL)
+    assert ended(processes[-1])[0] == -signal.SIGKILL
+    if workers == 2:  # the other notices, and says what to do
+        code, said = ended(processes[0])
+        assert code == 1
+        assert "Another of the machines ended" in said
+        assert "--resume auto" in said
+    stopped_at = lines_of(tmp_path / "killed")[-1]["step"]
+    assert 10 <= stopped_at < 20
+    for process in begin("killed"):
+        assert ended(process)[0] == 0
+    whole, killed = newest_of(tmp_path / "whole"), newest_of(tmp_path / "killed")
+    assert whole.files == killed.files
+    for name in whole.files:
+        if not name.endswith(".json"):
+            np.testing.assert_array_equal(killed[name], whole[name], err_msg=name)
+    assert timeless(tmp_path / "killed") == timeless(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_25_kills_at_random_moments_lose_nothing(tmp_path, arguments):
+    arguments = [*arguments, "--training.max_steps=100000", "--training.checkpoint_every_steps=2"]
+    arguments += ["--training.steps_per_call=1", "--resume=auto", "--workdir=run"]
+    random = np.random.default_rng(0)
+    step = 0
+    for _ in range(25):
+        process = start(*arguments, cwd=tmp_path)
+        wait_for_step(tmp_path / "run", step + 2, process)  # every resume goes on
+        time.sleep(random.uniform(0, 1.5))
+        process.send_signal(signal.SIGKILL)
+        assert ended(process)[0] == -signal.SIGKILL
+        newest = int(checkpoints(tmp_path / "run/checkpoints")[-1].stem[5:])
+        # No checkpoint is lost: nothing is behind the last line of the log by more than a period.
+        assert newest >= lines_of(tmp_path / "run", torn=True)[-1]["step"] - 2
+        assert newest > step
+        step = newest
+    process = start(*arguments, f"--training.max_steps={step + 2}", cwd=tmp_path)
+    assert ended(process) == (0, "")
+    steps = [line["step"] for line in lines_of(tmp_path / "run") if line["split"] == "train"]
+    assert steps == sorted(set(steps))
+    assert steps[-1] == step + 2
+    left = [path.name for path in (tmp_path / "run").rglob(".*") if path.name != ".lock"]
+    assert not left
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_machine_stops_both_at_the_same_step(tmp_path, arguments):
+    arguments = [*arguments, "--training.max_steps=100000", "--workdir=run"]
+    workers = start_workers(*arguments, cwd=tmp_path)
+    wait_for_step(tmp_path / "run", 5, *workers)
+    workers[1].send_signal(signal.SIGTERM)
+    assert ended(workers[1])[0] == 143
+    code, said = ended(workers[0])
+    assert code == 1
+    assert "Another machine was told to stop" in said
+    step = int(checkpoints(tmp_path / "run/checkpoints")[-1].stem[5:])
+    assert f"the state after step {step} is saved" in said
+
+
+@pytest.mark.slow
+def test_a_machine_that_does_not_answer_ends_the_others(tmp_path, arguments):
+    arguments = [*arguments, "--training.max_steps=100000", "--workdir=run"]
+    workers = start_workers(*arguments, "--distribution.timeout_seconds=20", cwd=tmp_path)
+    wait_for_step(tmp_path / "run", 5, *workers)
+    workers[1].send_signal(signal.SIGSTOP)
+    begun = time.monotonic()
+    try:
+        code, said = ended(workers[0])
+    finally:
+        workers[1].send_signal(signal.SIGKILL)
+        ended(workers[1])
+    assert time.monotonic() - begun < 60
+    assert code == 1
+    assert "does not answer" in said
+
+
+def test_devices_that_do_not_divide_the_batch_are_refused(tmp_path, arguments):
+    devices = ["--data.batch_size=3", "--distribution.virtual_devices=2"]
+    done = command(*arguments, *devices, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("fcn-tf: data.batch_size=3: it must be a multiple of 2")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "is not of the form"),
+        ('{"cluster": {"worker": ["a:1"]}}', "is not of the form"),
+        ('{"cluster": ["a:1"], "task": {"type": "worker", "index": 0}}', "is not of the form"),
+        (
+            '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 2}}',
+            "this is worker 2, but there are worker 0 to 1",
+        ),
+        (
+            '{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, "task": {"type": "ps", "index": 0}}',
+            "the task ps: only chief and worker",
+        ),
+    ],
+)
+def test_a_broken_tf_config_is_refused(monkeypatch, text, message):
+    monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(InputError, match=message):
+        make_cluster(DistributionConfig())
+
+
+def test_a_chief_comes_before_the_workers(monkeypatch):
+    cluster = {"chief": ["a:1"], "worker": ["b:1", "c:1"]}
+    task = {"type": "worker", "index": 1}
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": task}))
+    assert read_tf_config() == (cluster, ("worker", 1))
+
+
+def test_without_other_machines_what_is_said_stays(monkeypatch, capsys):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    cluster = make_cluster(DistributionConfig())
+    assert cluster.add_up([True, 3]) == [1, 3]
+    assert cluster.told_by_chief({"step": 3}) == {"step": 3}
+    assert "Training on one CPU (strategy one_device)." in capsys.readouterr().out
+    mirrored = make_cluster(DistributionConfig(strategy="mirrored"))
+    assert (mirrored.replicas, mirrored.is_chief) == (1, True)
+    assert "Training on one CPU (strategy mirrored)." in capsys.readouterr().out
+    with pytest.raises(InputError, match="multi_worker needs TF_CONFIG"):
+        make_cluster(DistributionConfig(strategy="multi_worker"))
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")
+    with pytest.raises(InputError, match="TF_ENABLE_ONEDNN_OPTS=0"):
+        make_cluster(DistributionConfig(virtual_devices=2))
+
+
+def test_an_error_of_a_single_machine_is_nobody_elses():
+    cluster = Cluster(tf.distribute.get_strategy())
+    with pytest.raises(tf.errors.UnavailableError), cluster.lost_peers_named():
+        raise tf.errors.UnavailableError(None, None, "a disk")

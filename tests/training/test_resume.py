@@ -1,0 +1,137 @@
+"""A run that is interrupted and resumed, and what it goes on from."""
+
+import dataclasses
+import json
+import signal
+
+import keras
+import numpy as np
+import pytest
+
+from fcn_tf.errors import InputError
+from fcn_tf.training.checkpoints import checkpoints
+from fcn_tf.training.loop import train
+from fcn_tf.training.state import locked
+from tests.training.runs import change, lines_of, timeless, weights_of
+
+
+@pytest.fixture
+def config(config):
+    """With everything that has a state: dropout, an average, a line of the log half done."""
+    config = change(config, "model", dropout=0.5)
+    config = change(config, "optimizer", ema=0.9, clip_norm=1.0)
+    return change(config, "training", log_every_steps=4, eval_every_steps=3, steps_per_call=1)
+
+
+def stop_after(step):
+    """A callback that presses Ctrl-C in the midst of a run."""
+
+    def press(batch, logs):
+        if batch + 1 == step:
+            signal.raise_signal(signal.SIGINT)
+
+    return keras.callbacks.LambdaCallback(on_train_batch_end=press)
+
+
+def resume(config, workdir):
+    return train(dataclasses.replace(config, resume="always"), workdir)
+
+
+def assert_same_run(one, other):
+    for path, value in weights_of(one).items():
+        np.testing.assert_array_equal(weights_of(other)[path], value, err_msg=path)
+    newest = [np.load(checkpoints(run / "checkpoints")[-1]) for run in (one, other)]
+    assert newest[0].files == newest[1].files
+    for name in newest[0].files:
+        if name != "place.json":
+            np.testing.assert_array_equal(newest[0][name], newest[1][name], err_msg=name)
+    assert timeless(one) == timeless(other)
+
+
+def test_interrupted_and_resumed_is_as_uninterrupted(config, tmp_path, capsys):
+    train(config, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "run", callbacks=[stop_after(5)])
+    assert [line["step"] for line in lines_of(tmp_path / "run")] == [3, 3, 4]
+    resume(config, tmp_path / "run")
+    assert_same_run(tmp_path / "whole", tmp_path / "run")
+    said = capsys.readouterr().out
+    assert "saving the state after step 5" in said
+    assert "Resumed after step 5 of 6." in said
+
+
+@pytest.mark.slow
+def test_a_stop_before_the_first_evaluation_leaves_a_model(config, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "run", callbacks=[stop_after(1)])
+    np.testing.assert_array_equal(
+        weights_of(tmp_path / "run")["fc7/bias"],
+        np.load(tmp_path / "run/checkpoints/step-000000001.npz")["average/fc7/bias"],
+    )
+    assert (tmp_path / "run/config.yaml").exists()
+
+
+@pytest.mark.slow
+def test_what_a_killed_process_left_is_in_nobodys_way(config, tmp_path):
+    """Killed between the log and the checkpoint, and while it wrote three files."""
+    config = change(config, "training", max_steps=2, eval_every_steps=1)
+    train(config, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "run", callbacks=[stop_after(1)])
+    run = tmp_path / "run"
+    (run / "model.keras").unlink()
+    unfinished = [".model.77.keras", ".config.77.yaml", "checkpoints/.step-000000002.77.npz"]
+    for name in unfinished:
+        (run / name).write_bytes(b"PK")
+    with (run / "metrics.jsonl").open("a") as log:
+        log.write(json.dumps({"step": 2, "split": "train", "loss": 9.0}) + '\n{"step": 2, "spl')
+    resume(config, run)
+    assert_same_run(tmp_path / "whole", run)
+    assert not [name for name in unfinished if (run / name).exists()]
+
+
+@pytest.mark.slow
+def test_the_best_model_is_written_though_the_process_ended_before(config, tmp_path):
+    """The checkpoint comes first; a kill may fall between the two."""
+    workdir = train(config, tmp_path / "run")
+    best = weights_of(workdir)
+    _, newest = checkpoints(workdir / "checkpoints")
+    steps = [line["step"] for line in lines_of(workdir) if line["split"] == "val"]
+    ious = [line["mean_iou"] for line in lines_of(workdir) if line["split"] == "val"]
+    if steps[int(np.argmax(ious))] != 6:
+        newest.unlink()
+    (workdir / "model.keras").unlink()
+    resume(config, workdir)
+    for path, value in weights_of(workdir).items():
+        np.testing.assert_array_equal(best[path], value, err_msg=path)
+
+
+@pytest.mark.slow
+def test_resuming_needs_a_run_and_auto_begins_one(config, tmp_path):
+    config = change(config, "training", max_steps=1)
+    with pytest.raises(InputError, match="holds no run to resume"):
+        resume(config, tmp_path / "run")
+    automatic = dataclasses.replace(config, resume="auto")
+    train(automatic, tmp_path / "run")
+    train(automatic, tmp_path / "run")  # nothing is left to do
+    assert [line["step"] for line in lines_of(tmp_path / "run")] == [1, 1]
+    longer = change(automatic, "training", max_steps=2, eval_every_steps=None)
+    train(longer, tmp_path / "run")
+    assert [line["step"] for line in lines_of(tmp_path / "run")] == [1, 1, 2, 2]
+    assert "max_steps: 2" in (tmp_path / "run/config.yaml").read_text()
+    with locked(tmp_path / "run"), pytest.raises(InputError, match="another process"):
+        train(automatic, tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_when_the_time_is_up_the_run_ends_well_and_goes_on(config, tmp_path, capsys):
+    config = change(config, "training", max_minutes=1e-6)
+    workdir = train(config, tmp_path / "run")
+    assert [(line["step"], line["split"]) for line in lines_of(workdir)] == [
+        (1, "train"),
+        (1, "val"),
+    ]
+    assert "Ended after step 1; --resume goes on" in capsys.readouterr().out
+    assert (workdir / "report/scores.json").exists()
+    resume(change(config, "training", max_minutes=None), workdir)
+    assert lines_of(workdir)[-1]["step"] == 6
