@@ -119,9 +119,23 @@ class Run:
                 split_in=self.cluster.replicas // workers,
             )
 
+        if self.cluster.replicas > 1:
+            self._seed_each_device()
         self.train_call = _compile_train_call(self, self.cluster.distribute(share))
         self.evaluation_call = _compile_evaluation_call(self)
         self.predict = labels_fn(self.model)
+
+    def _seed_each_device(self):
+        """Lets each device draw its own dropout; a checkpoint holds the state of the first."""
+        states = [v for name, v in self.variables.items() if name.startswith("random/")]
+
+        @tf.function
+        def seed():
+            device = tf.distribute.get_replica_context().replica_id_in_sync_group
+            for state in states:
+                state.assign(state + tf.cast([device, 0], state.dtype))
+
+        self.cluster.strategy.run(seed)
 
     def evaluate(self, heed=lambda: None):
         """What metrics.jsonl says of val.

@@ -105,6 +105,34 @@ def test_one_device_two_devices_and_two_machines_take_the_same_steps(tmp_path, a
 
 
 @pytest.mark.slow
+def test_each_device_draws_its_own_dropout(tmp_path, arguments):
+    code = (
+        "import sys, yaml, fcn_tf\n"
+        "from fcn_tf.data import open_source\n"
+        "from fcn_tf.training.distribution import make_cluster\n"
+        "from fcn_tf.training.run import Run\n"
+        "values = dict(argument[2:].split('=') for argument in sys.argv[1:])\n"
+        "values = {key: yaml.safe_load(value) for key, value in values.items()}\n"
+        "config = fcn_tf.load_config(**values)\n"
+        "cluster = make_cluster(config.distribution)\n"
+        "run = Run(config, open_source(config.data), cluster)\n"
+        "run.feed()\n"
+        "run.train_call(3)\n"
+        "for value in cluster.strategy.experimental_local_results(run.variables['random/0']):\n"
+        "    print('state', *value.numpy())\n"
+    )
+    devices = "--distribution.virtual_devices=2"
+    plain = {"TF_ENABLE_ONEDNN_OPTS": "0"}
+    options = [*arguments, "--model.dropout=0.5", devices]
+    stdout, stderr = start(*options, cwd=tmp_path, extra=plain, code=code).communicate()
+    (first, drawn), (second, drawn_too) = [
+        map(int, line.split()[1:]) for line in stdout.splitlines() if line.startswith("state")
+    ]
+    assert second == first + 1, stderr
+    assert drawn == drawn_too == 3
+
+
+@pytest.mark.slow
 def test_both_machines_end_with_the_same_weights(tmp_path, arguments):
     """Each prints a digest of its weights when it is done."""
     code = (

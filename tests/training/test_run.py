@@ -111,3 +111,59 @@ def test_the_published_geometry_trains_and_is_kept(config, tmp_path):
     model = load_model(train(config, tmp_path / "run"))
     assert model.get_layer("preprocessing").mean_bgr[0] == 104.00698793
     assert model.get_layer("upscore8_crop").offset_px == 31
+
+
+def steps_of(config, count=3):
+    """The losses of a few steps and the weights after them."""
+    keras.utils.set_random_seed(config.seed)
+    run = Run(config, open_source(config.data))
+    run.feed()
+    losses, confusion = run.train_call(keras.ops.array(count, "int32"))
+    return losses.numpy(), confusion.numpy(), {v.path: v.numpy() for v in run.model.weights}
+
+
+def assert_same_steps(one, other, tolerance=1e-5):
+    np.testing.assert_allclose(one[0], other[0], rtol=tolerance)
+    np.testing.assert_array_equal(one[1], other[1])
+    for path, value in one[2].items():
+        difference = np.abs(other[2][path] - value).max()
+        assert difference <= tolerance * np.abs(value).max(), path
+
+
+@pytest.mark.parametrize(
+    ("reduction", "crop_px"), [("mean", 64), pytest.param("sum", None, marks=pytest.mark.slow)]
+)
+def test_four_batches_of_two_are_one_of_eight(config, reduction, crop_px):
+    """The class weights and the VOID of the filling differ from image to image."""
+    rate = 1e-2 if reduction == "mean" else 1e-6
+    config = change(config, "loss", reduction=reduction, class_weights=[0.2, 1, 2, 3, 1, 1])
+    config = change(config, "optimizer", name="sgd", learning_rate=rate, clip_norm=1e5 * rate)
+    config = change(config, "data", batch_size=8, crop_px=crop_px, scale_range=(0.4, 1.0))
+    whole = steps_of(config)
+    config = change(config, "data", batch_size=2)
+    parts = steps_of(change(config, "training", accumulate_steps=4))
+    assert_same_steps(whole, parts)
+    assert len(set(whole[0])) == 3
+
+
+@pytest.mark.slow
+def test_xla_takes_the_same_steps(config):
+    config = change(config, "optimizer", name="sgd", learning_rate=1e-2)
+    compiled = change(config, "training", jit_compile=True)
+    assert_same_steps(steps_of(config), steps_of(compiled))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_float16_takes_nearly_the_same_steps(config, name):
+    """Gradients too small for float16 arrive, since the loss is scaled."""
+    config = change(config, "optimizer", name=name, learning_rate=1e-3, clip_norm=1.0)
+    exact = steps_of(config)
+    half = steps_of(change(config, "training", precision="mixed_float16"))
+    np.testing.assert_allclose(half[0], exact[0], rtol=2e-2)
+    keras.utils.set_random_seed(config.seed)
+    start = Run(config, open_source(config.data)).model
+    for variable in start.trainable_variables:
+        moved = exact[2][variable.path] - variable.numpy()
+        error = half[2][variable.path] - exact[2][variable.path]
+        assert np.linalg.norm(error) < 0.5 * np.linalg.norm(moved), variable.path

@@ -1,0 +1,127 @@
+"""What the training loop costs over a bare compiled step, and memory over 2,000 steps.
+
+    python benchmarks/loop.py
+
+The images are made in memory and the network is narrow, so that a step takes about
+5 ms. After every 200 steps of the loop, with its log, its bar and its metrics, come 200 calls
+of a compiled function of forward pass, loss, gradient and update. Exits with 1 above 10 %, or where the last tenth of the run takes more than 1.02 times the memory of the second.
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+from large_folder import GROWTH_AT_MOST, resident
+
+from fcn_tf.config import Config, DataConfig, ModelConfig, OptimizerConfig, TrainingConfig
+from fcn_tf.data.source import Source
+from fcn_tf.training.checkpoints import Place
+from fcn_tf.training.fit import fit
+from fcn_tf.training.folder import RunFolder
+from fcn_tf.training.run import Run
+from fcn_tf.training.stopping import StopSignals
+
+STEPS = 2000
+ROUND_STEPS = 200
+OVERHEAD_AT_MOST = 0.10
+SIDE_PX = 32
+CONFIG = Config(
+    data=DataConfig(name="shapes", batch_size=1, crop_px=SIDE_PX, flip=False),
+    model=ModelConfig(width=0.03125, head_units=16, dropout=0.0),
+    optimizer=OptimizerConfig(learning_rate=1e-4),
+    training=TrainingConfig(max_steps=STEPS, eval_every_steps=STEPS),
+)
+
+
+def main():
+    loop, bare = Run(CONFIG, source_in_memory()), Run(CONFIG, source_in_memory())
+    rounds = Rounds(bare_step(bare))
+    with tempfile.TemporaryDirectory() as folder, StopSignals() as signals:
+        files = RunFolder(folder, loop)
+        loop.feed()
+        fit(loop, Place(), files, [rounds], signals, deadline=float("inf"))
+        files.close()
+    rounds.report()
+
+
+def source_in_memory():
+    """Noise and labels that cost nothing to read."""
+    random = np.random.default_rng(0)
+    image = tf.constant(random.integers(0, 256, (SIDE_PX, SIDE_PX, 3)), tf.uint8)
+    mask = tf.constant(random.integers(0, 6, (SIDE_PX, SIDE_PX, 1)), tf.uint8)
+
+    def decode(record, window=None):
+        return {"image": image, "segmentation_mask": mask, "file_name": record["file_name"]}
+
+    return Source(
+        class_names=tuple("abcdef"),
+        split_sizes={"train": 8, "val": 8},
+        records=lambda split: tf.data.Dataset.from_tensor_slices({"file_name": list("12345678")}),
+        image_size=lambda record: tf.constant([SIDE_PX, SIDE_PX]),
+        decode=decode,
+    )
+
+
+def bare_step(run):
+    """One step on one batch, compiled."""
+    images = tf.zeros((CONFIG.data.batch_size, SIDE_PX, SIDE_PX, 3), tf.uint8)
+    masks = tf.zeros((CONFIG.data.batch_size, SIDE_PX, SIDE_PX), tf.uint8)
+    variables = run.model.trainable_variables
+    values = [variable.value for variable in variables]
+
+    @tf.function
+    def step():
+        with tf.GradientTape() as tape:
+            loss = run.loss(masks, run.model(images, training=True))
+        run.optimizer.apply(tape.gradient(loss, values), variables)
+        return loss
+
+    return step
+
+
+class Rounds(keras.callbacks.Callback):
+    """Times the loop's steps, and as many of the bare step after each round of them."""
+
+    def __init__(self, bare):
+        super().__init__()
+        self.bare = bare
+        self.bare().numpy()
+        self.loop_ms, self.bare_ms, self.resident_mb = [], [], []
+
+    def on_train_begin(self, logs=None):
+        self.next_stop, self.started, self.begun_at = ROUND_STEPS, None, 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        step = batch + 1
+        self.resident_mb.append(resident())
+        if self.started is None:  # compiled by now
+            self.started, self.begun_at = time.perf_counter(), step
+        elif step >= self.next_stop:
+            seconds = time.perf_counter() - self.started
+            self.loop_ms.append(1e3 * seconds / (step - self.begun_at))
+            started = time.perf_counter()
+            for _ in range(ROUND_STEPS):
+                self.bare().numpy()
+            self.bare_ms.append(1e3 * (time.perf_counter() - started) / ROUND_STEPS)
+            self.started, self.begun_at = time.perf_counter(), step
+            self.next_stop = step + ROUND_STEPS
+
+    def report(self):
+        """Prints the figures; exits."""
+        loop, bare = statistics.median(self.loop_ms), statistics.median(self.bare_ms)
+        print(f"{len(self.loop_ms)} rounds of {ROUND_STEPS} steps, median (least to most):")
+        for name, ms in (("bare step", self.bare_ms), ("loop", self.loop_ms)):
+            print(f"  {name}: {statistics.median(ms):.2f} ms ({min(ms):.2f} to {max(ms):.2f})")
+        tenths = [part.max() for part in np.array_split(self.resident_mb, 10)]
+        growth = tenths[-1] / tenths[1]
+        print("Resident memory of each tenth, MB:", " ".join(f"{mb:.0f}" for mb in tenths))
+        print(f"Overhead {100 * (loop / bare - 1):.1f} %; last tenth to second {growth:.3f}")
+        sys.exit(not (loop / bare - 1 <= OVERHEAD_AT_MOST and growth <= GROWTH_AT_MOST))
+
+
+if __name__ == "__main__":
+    main()
