@@ -4,7 +4,8 @@
 
 The images are made in memory and the network is narrow, so that a step takes about
 5 ms. After every 200 steps of the loop, with its log, its bar and its metrics, come 200 calls
-of a compiled function of forward pass, loss, gradient and update. Exits with 1 above 10 %, or where the last tenth of the run takes more than 1.02 times the memory of the second.
+of a compiled function of forward pass, loss, gradient and update. Exits with 1 above 10 %, or
+where the last tenth of the run takes more than 1.02 times the memory of the second.
 """
 
 import statistics

@@ -204,7 +204,7 @@ def test_a_traceback_only_on_demand(tmp_path):
     ("number", "code"),
     [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
 )
-def test_a_stopped_run_says_so_and_leaves_its_model(tmp_path, few_scenes_dir, number, code):
+def test_a_stopped_run_says_so_and_is_resumed(tmp_path, few_scenes_dir, number, code):
     arguments = [f"--data.tfds_dir={few_scenes_dir}", *TINY, "--training.max_steps=100000"]
     arguments += ["--training.log_every_steps=1", "--workdir=run"]
     run = start(*arguments, cwd=tmp_path)
@@ -218,5 +218,12 @@ def test_a_stopped_run_says_so_and_leaves_its_model(tmp_path, few_scenes_dir, nu
     assert stderr.count("\n") == 1
     assert "Traceback" not in stderr
     assert (tmp_path / "run/report/learning_curve.png").exists()
-    again = command("evaluate", "--model=run", f"--data.tfds_dir={few_scenes_dir}", cwd=tmp_path)
+    assert (tmp_path / "run/model.keras").exists()
+    (checkpoint,) = (tmp_path / "run/checkpoints").iterdir()
+    step = int(checkpoint.stem.removeprefix("step-"))
+    # Without --config: the run's own.
+    longer = f"--training.max_steps={step + 1}"
+    again = command("--workdir=run", "--resume", longer, cwd=tmp_path)
     assert again.returncode == 0, again.stderr
+    assert f"Resumed after step {step} of {step + 1}." in again.stdout
+    assert (tmp_path / "run/report/scores.json").exists()
