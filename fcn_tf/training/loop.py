@@ -84,16 +84,16 @@ def train(config, workdir=None, callbacks=()):
 
 def _open(workdir, config, run, stack):
     """Makes the run's folder or goes on with it; returns the `Place` to start from."""
-    place = None
-    if workdir.exists():
-        stack.enter_context(locked(workdir))
-        place = restore_newest(workdir / CHECKPOINT_DIR, run.variables, run.about)
-    create_run_dir(workdir, config)
+    is_new = not workdir.exists()
+    if is_new:
+        create_run_dir(workdir, config)
+    stack.enter_context(locked(workdir))
+    place = restore_newest(workdir / CHECKPOINT_DIR, run.variables, run.about)
+    if not is_new:
+        create_run_dir(workdir, config)
     print(f"Run folder: {workdir}", flush=True)
     if place:
         print(f"Resumed after step {place.step} of {config.training.max_steps}.", flush=True)
-    else:
-        stack.enter_context(locked(workdir))
     return place or Place()
 
 

@@ -2,14 +2,13 @@
 
 import contextlib
 import fcntl
+import os
 from pathlib import Path
 
 from fcn_tf.config_files import RUN_CONFIG_FILE, dump_config, recipe_name
 from fcn_tf.errors import InputError
 from fcn_tf.files import remove_unfinished, write_text
 from fcn_tf.version import __version__
-
-LOCK_FILE = ".lock"
 
 
 def default_workdir(config_path, variant, resume="never"):
@@ -70,14 +69,18 @@ def locked(workdir):
     Raises:
         InputError: another process trains in it.
     """
-    with (Path(workdir) / LOCK_FILE).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(f"workdir={workdir}: another process trains in it.") from error
-        except OSError:  # a file system without locks
-            pass
+    folder = os.open(workdir, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(folder)
+        raise InputError(f"workdir={workdir}: another process trains in it.") from error
+    except OSError:  # a file system without locks
+        pass
+    try:
         yield
+    finally:
+        os.close(folder)
 
 
 def create_run_dir(workdir, config):

@@ -208,6 +208,7 @@ def test_a_file_that_breaks_in_the_midst_of_training_is_named(tmp_path, monkeypa
     monkeypatch.setattr(fcn_tf.data.folder, "CHECKED_AT_START", 1)
     write_cvat(tmp_path / "data", ("Train", "Validation"))
     path = tmp_path / "data/SegmentationClass/street_2.png"
+    whole = path.read_bytes()
     mask = np.asarray(Image.open(path)).copy()
     mask[0] = (1, 2, 3)
     Image.fromarray(mask).save(path)
@@ -218,6 +219,7 @@ def test_a_file_that_breaks_in_the_midst_of_training_is_named(tmp_path, monkeypa
     )
     with pytest.raises(RunError, match=r"^/.*street_2.png: colour \(1, 2, 3\) in 32 pixels"):
         train(config, tmp_path / "run")
+    path.write_bytes(whole)
     image = tmp_path / "data/JPEGImages/street_2.png"
     image.write_bytes(image.read_bytes()[:200])
     with pytest.raises(RunError, match="check-data says which"):

@@ -112,6 +112,7 @@ def test_resuming_needs_a_run_and_auto_begins_one(config, tmp_path):
     with pytest.raises(InputError, match="holds no run to resume"):
         resume(config, tmp_path / "run")
     automatic = dataclasses.replace(config, resume="auto")
+    (tmp_path / "run").mkdir()
     train(automatic, tmp_path / "run")
     train(automatic, tmp_path / "run")  # nothing is left to do
     assert [line["step"] for line in lines_of(tmp_path / "run")] == [1, 1]
