@@ -28,10 +28,15 @@ def written_whole(path):
         beside.unlink(missing_ok=True)
 
 
+def is_unfinished(path):
+    """Whether a file is one that `written_whole` writes to."""
+    return re.fullmatch(r"\..+\.\d+(\.\w+)?", Path(path).name) is not None
+
+
 def remove_unfinished(folder):
-    """Removes what killed processes left beside the files of a folder that nobody writes to."""
-    for path in Path(folder).glob(".*.*"):
-        if re.fullmatch(r"\..+\.\d+(\.\w+)?", path.name):
+    """Removes what killed processes left in a folder, and in those below, that is ours alone."""
+    for path in Path(folder).rglob(".*"):
+        if is_unfinished(path):
             path.unlink(missing_ok=True)
 
 

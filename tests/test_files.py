@@ -1,6 +1,6 @@
 import pytest
 
-from fcn_tf.files import write_text, written_whole
+from fcn_tf.files import remove_unfinished, write_text, written_whole
 
 
 def test_a_file_is_replaced_whole(tmp_path):
@@ -24,3 +24,15 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path):
         fail_midway()
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_what_a_killed_process_left_is_told_from_files_of_others(tmp_path):
+    (tmp_path / "report").mkdir()
+    left = [".model.77.keras", "report/.scores.5.json", ".step-000000004.77.npz"]
+    kept = [".lock", ".hidden", "model.keras", ".notes.txt", "a.77.keras"]
+    for name in left + kept:
+        (tmp_path / name).write_bytes(b"PK")
+    remove_unfinished(tmp_path)
+    assert {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()} == set(
+        kept
+    )

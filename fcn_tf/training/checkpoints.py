@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from fcn_tf.errors import InputError, RunError
-from fcn_tf.files import remove_unfinished, written_whole
+from fcn_tf.files import written_whole
 
 CHECKPOINT_DIR = "checkpoints"
 KEPT = 2  # should the newest be torn, there is one before
@@ -97,19 +97,21 @@ def restore_newest(folder, values, about):
     Raises:
         InputError: the checkpoint is of another network, or none is whole.
     """
-    folder = Path(folder)
-    remove_unfinished(folder)
-    paths = checkpoints(folder)
-    for path in reversed(paths):
-        try:
-            return _restore(path, values, about)
-        # What a zip that ends early or has other bytes than were written makes of itself.
-        except (zipfile.BadZipFile, EOFError, OSError, ValueError, KeyError, TypeError) as error:
-            if isinstance(error, InputError):
+    damaged = []
+    for path in reversed(checkpoints(folder)):
+        with path.open("rb") as file:
+            try:
+                place = _restore(path, file, values, about)
+            except InputError:
                 raise
-            print(f"{path} is damaged ({error}): going back to the one before.", flush=True)
-            path.rename(f"{path}.damaged")
-    if paths:
+            except Exception as error:  # a zip with other bytes than were written raises many
+                print(f"{path} is damaged ({error}): going back to the one before.", flush=True)
+                damaged.append(path)
+                continue
+        for other in damaged:  # out of the way, now that there is something to go on from
+            other.rename(f"{other}.damaged")
+        return place
+    if damaged:
         raise InputError(f"{folder} holds no whole checkpoint: train anew in another --workdir.")
     return None
 
@@ -123,17 +125,19 @@ def _path(folder, step):
     return folder / f"step-{step:09d}.npz"
 
 
-def _restore(path, values, about):
-    with zipfile.ZipFile(path) as file:
+def _restore(path, opened, values, about):
+    with zipfile.ZipFile(opened) as file:
         saved = {name.removesuffix(".npy") for name in file.namelist()} - {PLACE_MEMBER}
         stands = json.loads(file.read(PLACE_MEMBER))
         if saved != set(stands["names"]):
             raise ValueError("its table of contents is wrong")
-        place = Place(**stands["place"])
+        known = {field.name for field in dataclasses.fields(Place)}
+        place = Place(**{key: value for key, value in stands["place"].items() if key in known})
         for key, value in about.items():
-            if stands["about"][key] != value:
+            there = stands["about"].get(key, value)
+            if there != value:
                 raise InputError(
-                    f"{path} has {key} {stands['about'][key]}, but {key} {value} is asked for. "
+                    f"{path} has {key} {there}, but {key} {value} is asked for. "
                     "Resume with the configuration of the run, or train in another --workdir."
                 )
         only = sorted(saved ^ values.keys())
@@ -170,7 +174,7 @@ def disk_space_named(folder, values):
     try:
         yield
     except (OSError, tf.errors.ResourceExhaustedError) as error:
-        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
         if not (full or "No space left" in str(error)):
             raise
         needed = sum(variable.numpy().nbytes for variable in values.values())

@@ -4,11 +4,11 @@ import contextlib
 import json
 import os
 import signal
-import threading
 
 import tensorflow as tf
 
 from fcn_tf.errors import InputError, RunError
+from fcn_tf.training.stopping import handlers
 
 # What TensorFlow raises on a machine whose peer is gone or does not answer.
 PEER_ERRORS = (
@@ -101,8 +101,8 @@ class Cluster:
             if self.workers == 1:
                 raise
             raise RunError(
-                "Another of the machines ended or does not answer. The last checkpoint is whole: "
-                "start all of them again with --resume auto."
+                "Another of the machines ended or does not answer: see what it says. The last "
+                "checkpoint is whole; start all of them again with --resume auto."
             ) from error
 
     def _sum_over_replicas(self, values):
@@ -158,8 +158,7 @@ def make_cluster(config):
     else:
         # TensorFlow's default: the first GPU, or else the processor.
         cluster = Cluster(tf.distribute.get_strategy())
-    kind = {"tpu": "TPU core", "one_device": "device"}.get(name, "device")
-    kind = ("GPU" if gpus else "CPU") if name != "tpu" else kind
+    kind = "TPU core" if name == "tpu" else "GPU" if gpus else "CPU"
     count = "one" if cluster.replicas == 1 else cluster.replicas
     plural = "" if cluster.replicas == 1 else "s"
     on = f" of {cluster.workers} machines" if cluster.workers > 1 else ""
@@ -216,11 +215,9 @@ def _connect(timeout_seconds):
 
 @contextlib.contextmanager
 def _default_signals():
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, signal.SIG_DFL) for number in numbers}
+    before = handlers()
+    for number in before:
+        signal.signal(number, signal.SIG_DFL)
     try:
         yield
     finally:

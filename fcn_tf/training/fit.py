@@ -41,17 +41,20 @@ def fit(run, place, folder, callbacks, signals, deadline):
     callbacks.on_epoch_begin(place.epoch)
     finished = place.step >= training.max_steps and not _evaluation_is_due(place, training)
     while not finished:
-        if folder and training.profile_steps:
-            folder.profile(place.step, *training.profile_steps)
+        if folder:
+            folder.profile(place.step)
         time_is_up = _train_until(
             _next_stop(place, training), run, place, progress, callbacks, signals, deadline
         )
+        if folder:
+            folder.profile(place.step)
         last = time_is_up or place.step >= training.max_steps
         evaluates = last or _evaluation_is_due(place, training)
         if place.losses and (evaluates or place.step % training.log_every_steps == 0):
             _log_training(run, place, folder)
         improved = evaluates and _evaluate(run, place, folder, progress, signals)
-        if folder and (improved or last or place.step % training.checkpoint_every_steps == 0):
+        saves = improved or last or place.step % training.checkpoint_every_steps == 0
+        if folder and saves:
             folder.save_checkpoint(place)
             if improved:
                 folder.save_model()
@@ -59,6 +62,8 @@ def fit(run, place, folder, callbacks, signals, deadline):
             callbacks.on_epoch_end(place.epoch - 1, progress.epoch_logs)
             (wishes,) = run.cluster.add_up([bool(run.model.stop_training)])
             finished = last or wishes > 0
+            if folder and finished and not saves:
+                folder.save_checkpoint(place)
             if not finished:
                 callbacks.on_epoch_begin(place.epoch)
     callbacks.on_train_end()
@@ -69,10 +74,9 @@ def fit(run, place, folder, callbacks, signals, deadline):
 def _train_until(stop, run, place, progress, callbacks, signals, deadline):
     """Takes steps up to `stop`, or until the time is up; returns whether it is."""
     progress.restart_clock()
-    call_steps = progress.pace(run)
     while place.step < stop:
         callbacks.on_train_batch_begin(place.step)
-        call_steps = min(call_steps, stop - place.step)
+        call_steps = min(progress.call_steps, stop - place.step)
         losses, confusion = (x.numpy() for x in run.train_call(tf.constant(call_steps)))
         _check_finite(losses, place.step)
         place.step += call_steps
@@ -88,10 +92,11 @@ def _train_until(stop, run, place, progress, callbacks, signals, deadline):
             images_per_s=_images_per_s(place, run),
         )
         callbacks.on_train_batch_end(place.step - 1, {"loss": float(losses[-1])})
-        # The chief's clock counts on every machine.
+        # The chief's clock counts on every machine: all have to take the same calls.
         clock = [time.monotonic() > deadline, progress.pace(run)]
         clock = clock if run.cluster.is_chief else [0, 0]
-        stopped, time_is_up, call_steps = run.cluster.add_up([bool(signals.number), *clock])
+        votes = run.cluster.add_up([bool(signals.number), *clock])
+        stopped, time_is_up, progress.call_steps = votes
         if stopped:
             raise Stopped
         if time_is_up:
@@ -103,7 +108,7 @@ def _log_training(run, place, folder):
     """Writes the line of the steps since the last one, and begins the next."""
     place.train_line = {
         "loss": float(np.mean(place.losses)),
-        "learning_rate": run.learning_rate(place.step - 1),
+        "learning_rate": run.learning_rate(),
         "images_per_second": round(_images_per_s(place, run), 3),
         **_scores(place.confusion),
     }
@@ -141,12 +146,14 @@ class _Progress:
     """Keras' progress bar over the steps of this command; in a log file a line every half minute.
 
     Attributes:
+        call_steps: how many steps the next call may take.
         epoch_logs: what Keras' callbacks are told of the last evaluation.
     """
 
     def __init__(self, step, max_steps):
         self.before = step
         self.values = {}
+        self.call_steps = 1
         self.epoch_logs = {}
         self._calls, self._seconds_a_step = 0, 0.0
         self._mark = time.perf_counter()
@@ -161,7 +168,7 @@ class _Progress:
         self._mark = time.perf_counter()
 
     def pace(self, run):
-        """How many steps a call may take."""
+        """How many steps a call should take by this machine's clock."""
         if self._calls < 2:  # the first one compiles
             return 1
         steps = int(SECONDS_A_CALL / self._seconds_a_step)

@@ -12,7 +12,7 @@ from fcn_tf.files import write_text
 from fcn_tf.models import save_model
 from fcn_tf.models.saving import MODEL_FILE
 from fcn_tf.scoring import REPORT_DIR
-from fcn_tf.training.checkpoints import CHECKPOINT_DIR, disk_space_named, save_checkpoint
+from fcn_tf.training.checkpoints import CHECKPOINT_DIR, save_checkpoint
 
 METRICS_FILE = "metrics.jsonl"
 TENSORBOARD_DIR = "tensorboard"
@@ -24,52 +24,52 @@ class RunFolder:
     Args:
         workdir: the folder.
         run: a `Run`.
-        step: int, the step that the run goes on from; lines of the log past it are dropped.
+        place: the `Place` that it goes on from; lines of the log past it are dropped.
     """
 
-    def __init__(self, workdir, run, step=0):
+    def __init__(self, workdir, run, place):
         self.workdir = Path(workdir)
         self.run = run
-        self.log = RunLog(workdir, step)
-        self.profiling = False
+        self.log = RunLog(workdir, place)
+        self._profiling = False
 
     def save_model(self):
         """Writes model.keras: the averaged weights, where there are any."""
-        with self._disk_space_named(), self.run.average.in_place():
+        with self.run.average.in_place():
             save_model(self.run.model, self.workdir / MODEL_FILE)
 
     def save_checkpoint(self, place):
         """Writes a checkpoint of the run at its `Place`."""
-        with self._disk_space_named():
-            save_checkpoint(
-                self.workdir / CHECKPOINT_DIR, place, self.run.variables, self.run.about
-            )
+        folder = self.workdir / CHECKPOINT_DIR
+        save_checkpoint(folder, place, self.run.variables, self.run.about)
 
-    def profile(self, step, first, last):
-        """Records what the devices do in the steps `first` to `last`, for TensorBoard."""
-        if not self.profiling and first - 1 <= step < last:
+    def profile(self, step):
+        """Begins and ends the profile for TensorBoard, if one is wanted; call it at each step."""
+        first, last = self.run.config.training.profile_steps or (0, 0)
+        if not self._profiling and first - 1 <= step < last:
             tf.profiler.experimental.start(str(self.workdir / TENSORBOARD_DIR))
-            self.profiling = True
-        elif self.profiling and step >= last:
+            self._profiling = True
+        elif self._profiling and step >= last:
             self._end_profile()
 
-    def _end_profile(self):
-        tf.profiler.experimental.stop()
-        self.profiling = False
-        print(f"\nProfile written to {self.workdir / TENSORBOARD_DIR}.", flush=True)
+    def draw_curve(self):
+        """Draws the learning curve so far."""
+        if self.log.lines:
+            curve = self.workdir / REPORT_DIR / "learning_curve.png"
+            write_figure(curve, learning_curve(self.log.lines))
 
     def close(self):
-        """Draws the learning curve and closes the log."""
-        if self.profiling:
-            self._end_profile()
-        with self._disk_space_named():
+        """Ends what was not ended and closes the log."""
+        try:
+            if self._profiling:
+                self._end_profile()
+        finally:
             self.log.close()
-            if self.log.lines:
-                curve = self.workdir / REPORT_DIR / "learning_curve.png"
-                write_figure(curve, learning_curve(self.log.lines))
 
-    def _disk_space_named(self):
-        return disk_space_named(self.workdir, self.run.variables)
+    def _end_profile(self):
+        self._profiling = False
+        tf.profiler.experimental.stop()
+        print(f"\nProfile written to {self.workdir / TENSORBOARD_DIR}.", flush=True)
 
 
 class RunLog:
@@ -77,17 +77,17 @@ class RunLog:
 
     Args:
         workdir: the run's folder.
-        step: int, the step that the run goes on from; lines past it are dropped.
+        place: the `Place` that the run goes on from; lines past it are dropped.
 
     Attributes:
         lines: the dicts written so far.
     """
 
-    def __init__(self, workdir, step=0):
+    def __init__(self, workdir, place):
         self.path = Path(workdir) / METRICS_FILE
         self.lines = []
         if self.path.exists():
-            self.lines = list(_lines_until(self.path, step))
+            self.lines = list(_lines_until(self.path, place))
             write_text(self.path, "".join(json.dumps(line) + "\n" for line in self.lines))
         self._writers = {
             split: tf.summary.create_file_writer(str(Path(workdir) / TENSORBOARD_DIR / split))
@@ -117,10 +117,12 @@ class RunLog:
             writer.close()
 
 
-def _lines_until(path, step):
-    """The whole lines of a log up to a step."""
+def _lines_until(path, place):
+    """The whole lines of a log up to a `Place`."""
     for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
         with contextlib.suppress(ValueError):  # a line that was not written to its end
             line = json.loads(text)
-            if line["step"] <= step:
+            # An evaluation that ended without a checkpoint is done again.
+            undone = line["split"] == "val" and place.evaluated_step != place.step
+            if line["step"] < place.step or (line["step"] == place.step and not undone):
                 yield line

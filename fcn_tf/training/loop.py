@@ -15,13 +15,13 @@ from fcn_tf.errors import InputError, RunError
 from fcn_tf.models import load_model
 from fcn_tf.models.saving import MODEL_FILE
 from fcn_tf.scoring import REPORT_DIR, write_report
-from fcn_tf.training.checkpoints import CHECKPOINT_DIR, Place, checkpoints, restore_newest
+from fcn_tf.training.checkpoints import CHECKPOINT_DIR, Place, disk_space_named, restore_newest
 from fcn_tf.training.distribution import make_cluster
 from fcn_tf.training.fit import fit
 from fcn_tf.training.folder import RunFolder
 from fcn_tf.training.run import Run
 from fcn_tf.training.start import check_start
-from fcn_tf.training.state import check_workdir, create_run_dir, default_workdir, locked
+from fcn_tf.training.state import check_workdir, default_workdir, locked, write_config
 from fcn_tf.training.stopping import Stopped, StopSignals
 
 
@@ -58,39 +58,46 @@ def train(config, workdir=None, callbacks=()):
     workdir = Path(workdir)
     with cluster.lost_peers_named(), _memory_named():
         resumed = cluster.is_chief and check_workdir(workdir, config.resume)
-        resumed = resumed and bool(checkpoints(workdir / CHECKPOINT_DIR))
         if cluster.is_chief and not resumed:
             check_start(config)
+        source = _open_source(config, cluster)
+        # Only now: what prepares a data set draws random numbers too.
         keras.utils.set_random_seed(config.seed)
         if config.training.deterministic:
             tf.config.experimental.enable_op_determinism()
-        source = open_source(config.data)
         with named_as(InputError):  # met while the classes are counted
             run = Run(config, source, cluster, fresh=not resumed)
         with contextlib.ExitStack() as stack, named_as(RunError):
             place, folder = Place(), None
             if cluster.is_chief:
-                place = _open(workdir, config, run, stack)
-                folder = RunFolder(workdir, run, place.step)
+                stack.enter_context(locked(workdir))
+                stack.enter_context(disk_space_named(workdir, run.variables))
+                place = _restore(workdir, config, run)
+                folder = RunFolder(workdir, run, place)
                 stack.callback(folder.close)
             place = Place(**cluster.told_by_chief(dataclasses.asdict(place)))
             cluster.take_from_chief(run.variables.values())
             run.feed(place.samples)
             _fit_until_stopped(run, place, folder, callbacks, deadline)
-        if cluster.is_chief:
-            write_report(load_model(workdir), source, "val", workdir / REPORT_DIR)
+            if cluster.is_chief:
+                write_report(load_model(workdir), source, "val", workdir / REPORT_DIR)
     return workdir
 
 
-def _open(workdir, config, run, stack):
-    """Makes the run's folder or goes on with it; returns the `Place` to start from."""
-    is_new = not workdir.exists()
-    if is_new:
-        create_run_dir(workdir, config)
-    stack.enter_context(locked(workdir))
-    place = restore_newest(workdir / CHECKPOINT_DIR, run.variables, run.about)
-    if not is_new:
-        create_run_dir(workdir, config)
+def _open_source(config, cluster):
+    """The data; on several machines the chief prepares them first, as the disk may be shared."""
+    source = open_source(config.data) if cluster.is_chief else None
+    cluster.add_up([0])  # the others wait here
+    return source or open_source(config.data)
+
+
+def _restore(workdir, config, run):
+    """Gives the run its newest state, if there is one; returns its `Place`. Writes config.yaml."""
+    place = None
+    # Again, now that no other process can change it.
+    if check_workdir(workdir, config.resume):
+        place = restore_newest(workdir / CHECKPOINT_DIR, run.variables, run.about)
+    write_config(workdir, config)
     print(f"Run folder: {workdir}", flush=True)
     if place:
         print(f"Resumed after step {place.step} of {config.training.max_steps}.", flush=True)
@@ -113,6 +120,14 @@ def _fit_until_stopped(run, place, folder, callbacks, deadline):
                 raise RunError(
                     f"Another machine was told to stop; the state after step {place.step} is saved."
                 ) from None
+        except BaseException:
+            if folder:
+                with contextlib.suppress(Exception):  # the first error is the one to show
+                    folder.draw_curve()
+            raise
+        if folder:
+            folder.draw_curve()
+        if signals.number is not None:
             signals.obey()
 
 

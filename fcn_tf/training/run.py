@@ -38,7 +38,6 @@ class Run:
     Attributes:
         model: the `FCN`, with the weights of the last step.
         average: their running average, empty where none is wanted.
-        learning_rate: maps a step, from 0, to the rate that it takes.
         variables: all that a checkpoint holds, by name.
         about: what tells the network from another, as JSON holds it.
         train_call: takes a number of steps, int32; returns the loss of each, float32, and
@@ -63,18 +62,25 @@ class Run:
         self.num_classes = len(source.class_names)
         self.samples_a_step = batch_size * config.training.accumulate_steps
         self.loss = SegmentationLoss(config.loss.reduction, class_weights)
-        schedule = make_schedule(config.optimizer, config.training.max_steps)
-        self.learning_rate = lambda step: float(schedule(step))
+        self._schedule = make_schedule(config.optimizer, config.training.max_steps)
         with self.cluster.strategy.scope():
-            self._build(schedule)
+            self._build()
         # Outside the scope: what is loaded on the way belongs to no other device.
         if fresh and self.cluster.is_chief:
             start(self.model, config)
             self.average.restart()
         self.variables = _variables_by_name(self)
-        self.about = {"variant": config.variant, "classes": list(source.class_names)}
+        self.about = {
+            "variant": config.variant,
+            "geometry": config.model.geometry,
+            "classes": list(source.class_names),
+        }
 
-    def _build(self, schedule):
+    def learning_rate(self):
+        """The rate of the last update; a step whose gradients overflow float16 is none."""
+        return float(self._schedule(max(0, int(self.optimizer.iterations.numpy()) - 1)))
+
+    def _build(self):
         config, source = self.config, self.source
         self.model = build_fcn(
             config.variant,
@@ -93,7 +99,7 @@ class Run:
         if config.model.trainable == "score":
             train_scores_only(self.model)
         self.optimizer = make_optimizer(
-            config.optimizer, schedule, config.training.precision, self.cluster.replicas
+            config.optimizer, self._schedule, config.training.precision, self.cluster.replicas
         )
         # Where Keras' callbacks look for it.
         self.model.optimizer = self.optimizer

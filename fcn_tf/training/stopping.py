@@ -10,6 +10,17 @@ class Stopped(Exception):
     """The run is to save its state and to end."""
 
 
+def handlers():
+    """What is done at each signal; one that is ignored, or is not for Python, is left out.
+
+    Python hears signals in its main thread alone.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    found = {number: signal.getsignal(number) for number in NUMBERS}
+    return {number: do for number, do in found.items() if do not in (signal.SIG_IGN, None)}
+
+
 class StopSignals:
     """A context in which the first signal is noted; a second one acts as ever.
 
@@ -22,10 +33,7 @@ class StopSignals:
         self._before = {}
 
     def __enter__(self):
-        # Python hears signals in the main thread alone; one that is ignored stays so.
-        if threading.current_thread() is threading.main_thread():
-            handlers = {number: signal.getsignal(number) for number in NUMBERS}
-            self._before = {n: h for n, h in handlers.items() if h not in (signal.SIG_IGN, None)}
+        self._before = handlers()
         for number in self._before:
             signal.signal(number, self._note)
         return self

@@ -67,21 +67,24 @@ def test_a_place_is_whole_again_after_json(tmp_path):
     assert restore_newest(tmp_path, variables(), ABOUT) == place
 
 
-@pytest.mark.parametrize("byte", range(0, 1400, 35))
-def test_a_changed_byte_is_never_restored(tmp_path, byte, capsys):
+@pytest.mark.parametrize("flip", [0x01, 0x20, 0xFF])
+@pytest.mark.parametrize("start", [0, 3])
+def test_a_changed_byte_is_never_restored(tmp_path, start, flip, capsys):
     """Of an array it is found by its checksum; elsewhere it may not matter."""
     save_checkpoint(tmp_path, Place(step=1), variables(1), ABOUT)
     save_checkpoint(tmp_path, Place(step=2), variables(2), ABOUT)
     newest = checkpoints(tmp_path)[-1]
-    content = bytearray(newest.read_bytes())
-    content[byte % len(content)] ^= 0x55
-    newest.write_bytes(content)
-    values = variables()
-    place = restore_newest(tmp_path, values, ABOUT)
-    said = capsys.readouterr().out
-    for name, variable in variables(place.step).items():
-        np.testing.assert_array_equal(values[name].numpy(), variable.numpy())
-    assert (place.step == 1) == (f"{newest} is damaged" in said)
+    whole = newest.read_bytes()
+    for byte in range(start, len(whole), 7):
+        content = bytearray(whole)
+        content[byte] ^= flip
+        newest.write_bytes(content)
+        values = variables()
+        place = restore_newest(tmp_path, values, ABOUT)
+        said = capsys.readouterr().out
+        for name, variable in variables(place.step).items():
+            np.testing.assert_array_equal(values[name].numpy(), variable.numpy())
+        assert (place.step == 1) == (f"{newest} is damaged" in said)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
@@ -103,8 +106,10 @@ def test_none_that_is_whole_is_refused(folder):
     for path in checkpoints(folder):
         path.write_bytes(b"")
     values = variables(9)
-    with pytest.raises(InputError, match="no whole checkpoint"):
-        restore_newest(folder, values, ABOUT)
+    for _ in range(2):
+        with pytest.raises(InputError, match="no whole checkpoint"):
+            restore_newest(folder, values, ABOUT)
+    assert len(checkpoints(folder)) == 2
     np.testing.assert_array_equal(values["random/0"], [7, 9])
 
 
@@ -142,12 +147,5 @@ def test_a_full_disk_leaves_what_was_there(folder):
     message = "is full: a checkpoint needs 0.0 MB and .* MB are free"
     with pytest.raises(RunError, match=message), disk_space_named(folder, values):
         save_checkpoint(folder, Place(step=4), values, ABOUT)
-    assert restore_newest(folder, variables(), ABOUT).step == 3
-    assert len(list(folder.iterdir())) == 2
-
-
-def test_what_a_killed_process_left_is_removed(folder):
-    for name in (".step-000000004.77.npz", ".step-000000003.5.npz"):
-        (folder / name).write_bytes(b"PK")
     assert restore_newest(folder, variables(), ABOUT).step == 3
     assert len(list(folder.iterdir())) == 2

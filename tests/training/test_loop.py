@@ -164,13 +164,14 @@ def test_loss_falls(config, tmp_path):
 
 def test_users_callbacks_see_the_scores_and_can_stop_the_run(config, tmp_path):
     logs = []
-    config = change(config, "training", max_steps=50, eval_every_steps=2)
+    config = change(config, "training", max_steps=50, eval_every_steps=2, checkpoint_every_steps=50)
     stop = keras.callbacks.EarlyStopping(monitor="val_mean_iou", mode="max", min_delta=1.0)
     record = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, log: logs.append(log))
     workdir = train(config, tmp_path / "run", callbacks=[stop, record])
     assert len(logs) == 2
     val = [line for line in lines_of(workdir) if line["split"] == "val"]
     assert [log["val_mean_iou"] for log in logs] == [line["mean_iou"] for line in val]
+    assert (workdir / "checkpoints/step-000000004.npz").exists()
 
 
 def test_a_loss_that_is_no_number_ends_the_run_with_the_step(config, tmp_path):

@@ -84,10 +84,23 @@ def test_what_a_killed_process_left_is_in_nobodys_way(config, tmp_path):
     for name in unfinished:
         (run / name).write_bytes(b"PK")
     with (run / "metrics.jsonl").open("a") as log:
+        log.write(json.dumps({"step": 1, "split": "val", "loss": 9.0}) + "\n")
         log.write(json.dumps({"step": 2, "split": "train", "loss": 9.0}) + '\n{"step": 2, "spl')
     resume(config, run)
     assert_same_run(tmp_path / "whole", run)
     assert not [name for name in unfinished if (run / name).exists()]
+
+
+@pytest.mark.slow
+def test_a_signal_in_the_last_evaluation_is_obeyed(config, tmp_path):
+    press = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: signal.raise_signal(signal.SIGINT)
+    )
+    config = change(config, "training", max_steps=1)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "run", callbacks=[press])
+    assert not (tmp_path / "run/report/scores.json").exists()
+    assert (tmp_path / "run/report/learning_curve.png").exists()
 
 
 @pytest.mark.slow
@@ -122,6 +135,12 @@ def test_resuming_needs_a_run_and_auto_begins_one(config, tmp_path):
     assert "max_steps: 2" in (tmp_path / "run/config.yaml").read_text()
     with locked(tmp_path / "run"), pytest.raises(InputError, match="another process"):
         train(automatic, tmp_path / "run")
+    log = (tmp_path / "run/metrics.jsonl").read_text()
+    for path in checkpoints(tmp_path / "run/checkpoints"):
+        path.unlink()
+    with pytest.raises(InputError, match="a model but no checkpoint"):
+        train(automatic, tmp_path / "run")
+    assert (tmp_path / "run/metrics.jsonl").read_text() == log
 
 
 @pytest.mark.slow
