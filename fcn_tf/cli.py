@@ -7,6 +7,7 @@
 import importlib
 import itertools
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from typing import Literal
 
 from jsonargparse import ArgumentParser
 
-from fcn_tf.config import Config, DataConfig, Geometry, Preprocessing, Variant
+from fcn_tf.config import Config, DataConfig, ExportConfig, Geometry, Preprocessing, Variant
 from fcn_tf.config_files import (
     RUN_CONFIG_FILE,
     config_parser,
@@ -164,30 +165,106 @@ def heatmap(values, parser):
     )
 
 
+def export(values, parser):
+    """Write a SavedModel for TensorFlow Serving and TFLite files for devices, verified."""
+    tflite, size = values.tflite, values.tflite.size
+    if size is not None and not re.fullmatch(r"\d+x\d+", size):
+        raise InputError(f"tflite.size={size}: it must be HEIGHTxWIDTH, 320x480 for example.")
+    config = ExportConfig(
+        formats=_names(values.formats),
+        precision=values.precision,
+        max_pixels=values.saved_model.max_pixels,
+        quantize=_names(tflite.quantize) if tflite.quantize else None,
+        size_px=tuple(map(int, size.split("x"))) if size else None,
+        output=tflite.output,
+        calibration_images=tflite.calibration_images,
+    )
+    data = None
+    if values.config or _run_config(values.model).is_file() or parser.names_data:
+        data = Config(data=parser.instantiate(values).data).data
+    _import_quietly("tensorflow")
+    from fcn_tf.exporting.export import export
+
+    export(values.model, values.out, data, config)
+
+
+def _names(text):
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
 def _train_parser(arguments):
     return config_parser()
 
 
 def _evaluate_parser(arguments):
-    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
-    parser.add_argument("--model", type=str, required=True, help="a run folder or a .keras file.")
+    parser = _parser_of_model_and_data(arguments)
     splits = Literal["train", "val", "trainval", "test"]
     parser.add_argument("--split", type=splits, default="val", help="what to score on.")
     parser.add_argument(
         "--out", type=str | None, help="folder for the report; default report/ beside the model."
     )
+    return parser
+
+
+def _export_parser(arguments):
+    parser = _parser_of_model_and_data(arguments)
+    parser.names_data = any(argument.startswith("--data") for argument in arguments)
+    parser.add_argument(
+        "--out", type=str, required=True, help="folder for saved_model/1, tflite/1, then 2, …"
+    )
+    parser.add_argument(
+        "--formats", type=str, default="saved_model,tflite", help="which of the two to write."
+    )
+    precisions = Literal["float32", "bfloat16"]
+    parser.add_argument(
+        "--precision", type=precisions, default="float32", help="of the SavedModel."
+    )
+    parser.add_argument(
+        "--saved_model.max_pixels",
+        type=int,
+        default=ExportConfig.max_pixels,
+        help="pixels of a call above which the SavedModel refuses it.",
+    )
+    parser.add_argument(
+        "--tflite.quantize",
+        type=str | None,
+        help="some of float32,float16,dynamic,int8; default all, int8 only with data.",
+    )
+    parser.add_argument(
+        "--tflite.size", type=str | None, help="HEIGHTxWIDTH to fix the files to; default any."
+    )
+    outputs = Literal["scores", "labels"]
+    parser.add_argument("--tflite.output", type=outputs, default="scores", help="what they give.")
+    parser.add_argument(
+        "--tflite.calibration_images",
+        type=int,
+        default=ExportConfig.calibration_images,
+        help="images of train that int8 is calibrated on.",
+    )
+    return parser
+
+
+def _parser_of_model_and_data(arguments):
+    """A parser of --model, and of --config and --data.*, by default those of the model's run."""
+    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
+    parser.add_argument("--model", type=str, required=True, help="a run folder or a .keras file.")
     parser.add_argument(
         "--config", type=str | None, help="names the data; default the run's own config.yaml."
     )
     parser.add_argument("--data", type=DataConfig)
     recipe = _value_of("--config", arguments)
-    model = Path(_value_of("--model", arguments) or "")
-    run_config = (model if model.is_dir() else model.parent) / RUN_CONFIG_FILE
+    run_config = _run_config(_value_of("--model", arguments) or "")
     if recipe or run_config.is_file():
         # The file's values as they stand: whether they fit is judged with the command line's.
         data = parse_recipe(recipe or run_config).data
         parser.set_defaults({"data": data.as_dict()})
     return parser
+
+
+def _run_config(model):
+    """Where the configuration of a model's run would be."""
+    model = Path(model)
+    return (model if model.is_dir() else model.parent) / RUN_CONFIG_FILE
 
 
 def _check_data_parser(arguments):
@@ -256,6 +333,7 @@ def _heatmap_parser(arguments):
 COMMANDS = {
     "train": (train, _train_parser),
     "evaluate": (evaluate, _evaluate_parser),
+    "export": (export, _export_parser),
     "check-data": (check_data, _check_data_parser),
     "import-weights": (import_weights, _import_weights_parser),
     "heatmap": (heatmap, _heatmap_parser),

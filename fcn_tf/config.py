@@ -362,6 +362,48 @@ class Config:
                 _check(fits, f"model.{key}", getattr(model, key), allowed)
 
 
+@dataclass(frozen=True)
+class ExportConfig:
+    """What an export writes.
+
+    Args:
+        formats: "saved_model" for TensorFlow Serving, "tflite" for devices.
+        precision: of the SavedModel: "float32", or "bfloat16" for processors and
+            accelerators that compute in it.
+        max_pixels: pixels of a call above which the SavedModel refuses it; the first
+            convolutions take about half a kilobyte a pixel.
+        quantize: TFLite files to write: "float32", "float16", "dynamic", "int8"; by
+            default all, int8 only with data to calibrate on.
+        size_px: (height, width) that the TFLite files are fixed to; default any size.
+        output: of the TFLite files: "scores" of each class, or "labels".
+        calibration_images: images of train that int8 is calibrated on.
+    """
+
+    formats: tuple[Literal["saved_model", "tflite"], ...] = ("saved_model", "tflite")
+    precision: Literal["float32", "bfloat16"] = "float32"
+    max_pixels: int = 4_000_000
+    quantize: tuple[Literal["float32", "float16", "dynamic", "int8"], ...] | None = None
+    size_px: tuple[int, int] | None = None
+    output: Literal["scores", "labels"] = "scores"
+    calibration_images: int = 100
+
+    def __post_init__(self):
+        _check_names("formats", self.formats, ("saved_model", "tflite"))
+        if self.quantize is not None:
+            _check_names(
+                "tflite.quantize", self.quantize, ("float32", "float16", "dynamic", "int8")
+            )
+        _check_positive("saved_model.max_pixels", self.max_pixels)
+        for side in self.size_px or ():
+            _check_positive("tflite.size", side)
+        _check_positive("tflite.calibration_images", self.calibration_images)
+
+
+def _check_names(key, names, allowed):
+    known = bool(names) and set(names) <= set(allowed)
+    _check(known, key, ",".join(names), f"some of {','.join(allowed)}")
+
+
 def _check_positive(key, value):
     _check(value >= 1, key, value, "at least 1")
 

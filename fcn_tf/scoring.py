@@ -61,17 +61,31 @@ def report_model(path, data_config, split="val", out=None):
     if not source.split_sizes.get(split):
         there = ", ".join(source.split_sizes)
         raise InputError(f"The data set has no split {split}: there are {there}.")
-    known = model.class_names or [f"class {index}" for index in range(model.num_classes)]
-    same = model.class_names is None or tuple(known) == source.class_names
-    if not same or len(known) != len(source.class_names):
-        raise InputError(
-            f"{path} knows the classes {', '.join(known)}, but the data set has "
-            f"{', '.join(source.class_names)}."
-        )
+    check_classes(model, source, path)
     folder = Path(path) if Path(path).is_dir() else Path(path).parent
     default = folder / REPORT_DIR / ("" if split == "val" else split)
     with named_as(RunError):
         write_report(model, source, split, Path(out) if out else default)
+
+
+def check_classes(model, source, name):
+    """Refuses a data set whose classes are not a model's.
+
+    Args:
+        model: an `FCN`; without class names, their number counts.
+        source: a `Source`.
+        name: what the model is called.
+
+    Raises:
+        InputError: they differ.
+    """
+    known = model.class_names or [f"class {index}" for index in range(model.num_classes)]
+    same = model.class_names is None or tuple(known) == source.class_names
+    if not same or len(known) != len(source.class_names):
+        raise InputError(
+            f"{name} knows the classes {', '.join(known)}, but the data set has "
+            f"{', '.join(source.class_names)}."
+        )
 
 
 def write_report(model, source, split, out):

@@ -21,20 +21,22 @@ GREY_8_BIT = b"\x08\x00"
 def image_size(contents):
     """Height and width from the header, int32 (2,)."""
 
-    def of_png():
-        header = tf.io.decode_raw(tf.strings.substr(contents, *PNG_SIZE), tf.int32, False)
-        return tf.reverse(header, [0])
-
     def of_another():
         return tf.ensure_shape(tf.numpy_function(_size, (contents,), tf.int32), (2,))
 
     return tf.case(
         [
-            (_starts_with(contents, JPEG), lambda: tf.io.extract_jpeg_shape(contents)[:2]),
-            (_starts_with(contents, PNG), of_png),
+            (starts_with(contents, JPEG), lambda: tf.io.extract_jpeg_shape(contents)[:2]),
+            (starts_with(contents, PNG), lambda: png_size(contents)),
         ],
         default=of_another,
     )
+
+
+def png_size(contents):
+    """Height and width from the header of a PNG, int32 (2,); below 0 where they overflow."""
+    header = tf.io.decode_raw(tf.strings.substr(contents, *PNG_SIZE), tf.int32, False)
+    return tf.ensure_shape(tf.reverse(header, [0]), (2,))
 
 
 def decode_image(contents, window=None):
@@ -53,7 +55,7 @@ def decode_image(contents, window=None):
         return cut(tf.ensure_shape(pixels, (None, None, 3)), window)
 
     pixels = tf.case(
-        [(_starts_with(contents, JPEG), of_jpeg), (_starts_with(contents, PNG), of_png)],
+        [(starts_with(contents, JPEG), of_jpeg), (starts_with(contents, PNG), of_png)],
         default=of_another,
     )
     return tf.ensure_shape(pixels, (None, None, 3))
@@ -62,7 +64,7 @@ def decode_image(contents, window=None):
 def is_grey_png(contents):
     """Whether it is an 8-bit greyscale PNG, whose values TensorFlow gives as they are."""
     grey = tf.strings.substr(contents, *PNG_KIND) == GREY_8_BIT
-    return tf.logical_and(_starts_with(contents, PNG), grey)
+    return tf.logical_and(starts_with(contents, PNG), grey)
 
 
 def cut(pixels, window):
@@ -73,7 +75,8 @@ def cut(pixels, window):
     return pixels[start[0] : start[0] + size[0], start[1] : start[1] + size[1]]
 
 
-def _starts_with(contents, magic):
+def starts_with(contents, magic):
+    """Whether contents begin with these bytes."""
     return tf.strings.substr(contents, 0, len(magic)) == magic
 
 

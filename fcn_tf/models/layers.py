@@ -31,8 +31,11 @@ class CaffePreprocessing(keras.layers.Layer):
         self.mean_bgr = tuple(mean_bgr)
 
     def call(self, images):
-        # flip, because the torch backend refuses a slice with a negative step.
-        return ops.flip(ops.cast(images, "float32"), axis=-1) - ops.array(self.mean_bgr, "float32")
+        # Not flip, which TFLite's converter gets wrong in int8: its two sides have scales of
+        # their own, but the values are copied. No slice with a negative step either, which
+        # the torch backend refuses.
+        bgr = ops.take(ops.cast(images, "float32"), [2, 1, 0], axis=-1)
+        return bgr - ops.array(self.mean_bgr, "float32")
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -1,0 +1,140 @@
+"""From a model to versions for a server and for a device."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from fcn_tf.config import ExportConfig
+from fcn_tf.data import open_source
+from fcn_tf.data.pipeline import spread_samples
+from fcn_tf.data.shapes import draw_scene
+from fcn_tf.errors import InputError
+from fcn_tf.exporting.freeze import freeze
+from fcn_tf.exporting.saved_model import write_saved_model
+from fcn_tf.exporting.tflite import convert
+from fcn_tf.exporting.verify import Reference
+from fcn_tf.exporting.versions import check_tree, new_version
+from fcn_tf.models import load_model
+from fcn_tf.scoring import check_classes
+from fcn_tf.version import __version__
+
+VERIFIED_IMAGES = 12
+
+
+def export(model_or_path, out, data=None, config=None):
+    """Writes a SavedModel and TFLite files, each verified before it gets its name.
+
+    Args:
+        model_or_path: an `FCN`, a `.keras` file or a run folder.
+        out: folder; saved_model/VERSION and tflite/VERSION appear in it.
+        data: the `DataConfig` of the images to calibrate and to verify on; without it
+            these are generated scenes, there is no mean IU and no int8.
+        config: an `ExportConfig`.
+
+    Returns:
+        dict of what export.json says of each artefact, by format and precision.
+
+    Raises:
+        InputError: no such model, a folder that is no tree of versions, int8 without
+            data, or data of other classes.
+        RunError: an artefact differs by more than is allowed; nothing of its format was
+            published.
+    """
+    config, out = config or ExportConfig(), Path(out).expanduser()
+    is_path = isinstance(model_or_path, (str, Path))
+    name = str(model_or_path) if is_path else "a model in memory"
+    quantize = config.quantize or ("float32", "float16", "dynamic", *(["int8"] if data else []))
+    if "tflite" in config.formats and "int8" in quantize and data is None:
+        raise InputError(
+            "quantize=int8 needs images to calibrate on: give --config or --data.*, or leave "
+            "int8 out."
+        )
+    for kind in config.formats:
+        check_tree(out / kind)
+    model = load_model(model_or_path) if is_path else model_or_path
+    source = None
+    if data is not None:
+        source = open_source(data)
+        check_classes(model, source, name)
+    samples = list(_samples(source))
+    about = {"model": name, "fcn_tf": __version__, **_data_of(source)}
+    written = {}
+    if "saved_model" in config.formats:
+        with Reference(model, samples) as reference, new_version(out / "saved_model") as folder:
+            print(f"SavedModel, {config.precision} …", flush=True)
+            write_saved_model(freeze(model, config.precision), folder, config.max_pixels)
+            found = reference.compare(folder, config.precision)
+            written["saved_model"] = {config.precision: found}
+            _describe(
+                folder, model, {**about, "max_pixels": config.max_pixels}, written["saved_model"]
+            )
+    if "tflite" in config.formats:
+        logits = freeze(model)
+        with (
+            Reference(model, samples, config.size_px) as reference,
+            new_version(out / "tflite") as folder,
+        ):
+            written["tflite"] = {}
+            for kind in quantize:
+                print(f"TFLite, {kind} …", flush=True)
+                images = _calibration(source, config) if kind == "int8" else ()
+                path = folder / f"{out.name}-{kind}.tflite"
+                path.write_bytes(convert(logits, kind, config.size_px, config.output, images))
+                found = reference.compare(path, kind)
+                written["tflite"][kind] = {"file": path.name, "bytes": path.stat().st_size, **found}
+            size = "x".join(map(str, config.size_px)) if config.size_px else "any"
+            _describe(
+                folder, model, {**about, "size": size, "output": config.output}, written["tflite"]
+            )
+    return written
+
+
+def _samples(source):
+    """(image, labels or None) pairs to verify on."""
+    if source is None:
+        random = np.random.default_rng(0)
+        for _ in range(VERIFIED_IMAGES):
+            yield draw_scene(random)[0], None
+        return
+    split = "val" if source.split_sizes.get("val") else "train"
+    for sample in spread_samples(source, split, source.split_sizes[split], VERIFIED_IMAGES):
+        yield sample["image"], sample["truth"]
+
+
+def _calibration(source, config):
+    """Images of train, spread over it."""
+    images = list(
+        spread_samples(source, "train", source.split_sizes["train"], config.calibration_images)
+    )
+    for sample in images:
+        image = sample["image"]
+        if config.size_px:
+            height, width = config.size_px
+            image = np.asarray(Image.fromarray(image).resize((width, height)))
+        yield image
+
+
+def _data_of(source):
+    if source is None:
+        return {"verified_on": "generated scenes"}
+    return {"verified_on": "images of the data set"}
+
+
+def _describe(folder, model, about, artefacts):
+    """Writes labels.txt and export.json, and prints what was measured."""
+    names = model.class_names or [str(index) for index in range(model.num_classes)]
+    (folder / "labels.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    described = {**about, "classes": list(names), "artefacts": artefacts}
+    (folder / "export.json").write_text(json.dumps(described, indent=2, ensure_ascii=False) + "\n")
+    for kind, found in artefacts.items():
+        parts = [f"same label on {100 * found['same_label']:.3f} % of the decided pixels"]
+        if found["largest_difference"] is not None:
+            parts.append(f"largest difference of a score {found['largest_difference']:.2g}")
+        if found["mean_iou"] is not None:
+            parts.append(
+                f"mean IU {100 * found['mean_iou']:.2f} % "
+                f"(float32 model {100 * found['reference_mean_iou']:.2f} %)"
+            )
+        print(f"  {kind}: {'; '.join(parts)}", flush=True)

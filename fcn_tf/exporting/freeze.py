@@ -1,0 +1,43 @@
+"""A network as a function of constants, on which its graphs are built."""
+
+import tensorflow as tf
+
+from fcn_tf.errors import InputError
+
+# Keras' policy of each precision: plain bfloat16 holds the weights in it too, where the mixed
+# one would cast them at every call. Score layers and logits are float32 under both.
+POLICIES = {"float32": "float32", "bfloat16": "bfloat16"}
+# What protobuf can hold in one message, less room for the graph.
+LARGEST_BYTES = 2**31 - 2**24
+
+
+def freeze(model, precision="float32"):
+    """The network with its weights as constants, of which oneDNN keeps its own layout.
+
+    Args:
+        model: an `FCN`.
+        precision: "float32", or "bfloat16": the layers that compute in it hold their
+            weights in it.
+
+    Returns:
+        A `tf.function` of uint8 images (N, H, W, 3) to float32 logits (N, H, W, C), all
+        sides free.
+
+    Raises:
+        InputError: the weights are too many for one file.
+    """
+    model = model.with_policy(POLICIES[precision])
+    trainable = [variable.numpy() for variable in model.trainable_variables]
+    others = [variable.numpy() for variable in model.non_trainable_variables]
+    size = sum(array.nbytes for array in (*trainable, *others))
+    if size > LARGEST_BYTES:
+        raise InputError(
+            f"The weights are {size / 1e9:.1f} GB, and a SavedModel holds 2 GB of constants: "
+            "export in bfloat16, or train with a smaller model.width or model.head_units."
+        )
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8)])
+    def logits(images):
+        return model.stateless_call(trainable, others, images, training=False)[0]
+
+    return logits

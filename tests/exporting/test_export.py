@@ -1,0 +1,285 @@
+"""Exports of a narrow network whose every layer is filled, calibrated on generated scenes."""
+
+import io
+import json
+import os
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+from PIL import Image
+from tensorflow_serving.apis import prediction_log_pb2
+
+from fcn_tf.classes import VOID
+from fcn_tf.config import DataConfig, ExportConfig
+from fcn_tf.data.shapes import CLASSES
+from fcn_tf.errors import InputError, RunError
+from fcn_tf.exporting.export import export
+from fcn_tf.exporting.freeze import freeze
+from fcn_tf.exporting.saved_model import write_saved_model
+from fcn_tf.exporting.verify import BARS, Reference
+from fcn_tf.exporting.versions import check_tree, new_version
+from fcn_tf.models import build_fcn
+from tests.networks import narrow_fcn, random_images
+
+MAX_PIXELS = 200_000
+
+
+@pytest.fixture(scope="module")
+def model():
+    return narrow_fcn("fcn8s", 6, class_names=CLASSES)
+
+
+@pytest.fixture(scope="module")
+def exported(model, few_scenes_dir, tmp_path_factory):
+    """The folder of both formats with all kinds of TFLite, and what was measured."""
+    out = tmp_path_factory.mktemp("exported") / "scenes"
+    data = DataConfig(name="shapes", tfds_dir=few_scenes_dir)
+    config = ExportConfig(max_pixels=MAX_PIXELS, calibration_images=20)
+    return out, export(model, out, data, config)
+
+
+@pytest.fixture(scope="module")
+def signatures(exported):
+    return tf.saved_model.load(str(exported[0] / "saved_model/1")).signatures
+
+
+def keras_scores(model, image):
+    return keras.ops.convert_to_numpy(keras.ops.softmax(model(image[None], training=False)))[0]
+
+
+def encoded(image, kind):
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, kind)
+    return file.getvalue()
+
+
+def test_every_artefact_is_there_with_what_was_measured(exported):
+    out, written = exported
+    for kind in ("saved_model", "tflite"):
+        described = json.loads((out / kind / "1/export.json").read_text())
+        assert described["artefacts"] == json.loads(json.dumps(written[kind]))
+        assert described["classes"] == list(CLASSES)
+        labels = (out / kind / "1/labels.txt").read_text().splitlines()
+        assert labels == list(CLASSES)
+        assert not [path for path in (out / kind).iterdir() if path.name != "1"]
+    assert list(written["tflite"]) == ["float32", "float16", "dynamic", "int8"]
+    for kind, found in {**written["tflite"], **written["saved_model"]}.items():
+        assert found["same_label"] >= BARS[kind].same_label
+        assert 0 <= found["mean_iou"] <= 1
+        assert found["images"] > 10
+    assert written["tflite"]["float32"]["largest_difference"] <= 1e-5
+
+
+def test_sizes_are_those_of_the_weights(exported, model):
+    out, written = exported
+    weights = 4 * sum(np.prod(weight.shape) for weight in model.weights)
+    assert (out / "saved_model/1/saved_model.pb").stat().st_size <= 1.05 * weights
+    assert written["tflite"]["int8"]["bytes"] <= 0.3 * written["tflite"]["float32"]["bytes"]
+
+
+@pytest.mark.parametrize("size", [(33, 65), (97, 131)])
+def test_a_server_answers_what_the_model_does(signatures, model, size):
+    image = random_images(*size, 3)
+    expected = keras_scores(model, image)
+    scores = signatures["scores"](images=tf.constant(image[None]))["scores"].numpy()[0]
+    np.testing.assert_allclose(scores, expected, atol=1e-5)
+    labels = signatures["labels"](images=tf.constant(image[None]))["labels"].numpy()[0]
+    assert labels.dtype == np.uint8
+    np.testing.assert_array_equal(labels, scores.argmax(-1))
+
+
+def test_encoded_images_of_any_sizes_in_one_call(signatures, model):
+    images = [random_images(40, 70, 3), random_images(97, 33, 3, seed=1)]
+    contents = [encoded(images[0], "png"), encoded(images[1], "jpeg")]
+    images[1] = np.asarray(tf.io.decode_jpeg(contents[1]))
+    answer = signatures["serving_default"](image_bytes=tf.constant(contents))
+    for image, png in zip(images, answer["label_png_bytes"].numpy(), strict=True):
+        labels = np.asarray(Image.open(io.BytesIO(png)))
+        assert labels.dtype == np.uint8
+        expected = keras_scores(model, image).argmax(-1)
+        assert (labels == expected).mean() > 0.999
+
+
+def test_what_is_no_image_or_too_large_is_an_invalid_argument(signatures):
+    serve = signatures["serving_default"]
+    huge = bytearray(encoded(random_images(2, 2, 3), "png"))
+    huge[16:24] = (31_623).to_bytes(4, "big") * 2  # 10 ** 9 pixels, in the header alone
+    empty = huge.copy()
+    empty[16:20] = bytes(4)
+    for content, message in [
+        (b"no image", "neither a JPEG nor a PNG"),
+        (b"", "neither a JPEG nor a PNG"),
+        (bytes(huge), "between 1 and 200000"),
+        (bytes(empty), "without pixels"),
+        (encoded(random_images(50, 50, 3), "png")[:60], "PNG"),
+        (encoded(random_images(50, 50, 3), "jpeg")[:30], "JPEG"),
+    ]:
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+            serve(image_bytes=tf.constant([content]))
+    for name in ("labels", "scores"):
+        for shape in [(1, 400, 600, 3), (10, 200, 200, 3)]:
+            with pytest.raises(tf.errors.InvalidArgumentError, match="between 1 and 200000"):
+                signatures[name](images=tf.zeros(shape, tf.uint8))
+        with pytest.raises(tf.errors.InvalidArgumentError, match="without pixels"):
+            signatures[name](images=tf.zeros((1, 0, 5, 3), tf.uint8))
+
+
+def test_the_server_warms_up_every_signature(exported, signatures):
+    path = exported[0] / "saved_model/1/assets.extra/tf_serving_warmup_requests"
+    names = []
+    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+        log = prediction_log_pb2.PredictionLog.FromString(record)
+        request = log.predict_log.request
+        names.append(request.model_spec.signature_name)
+        inputs = {key: tf.constant(tf.make_ndarray(v)) for key, v in request.inputs.items()}
+        signatures[names[-1]](**inputs)
+    assert names == ["serving_default", "labels", "scores"]
+
+
+def test_no_operation_needs_python(exported):
+    """A server has none."""
+    content = (exported[0] / "saved_model/1/saved_model.pb").read_bytes()
+    assert b"PyFunc" not in content
+    assert b"EagerPyFunc" not in content
+
+
+def run_tflite(path, image):
+    interpreter = Interpreter(str(path))
+    given = interpreter.get_input_details()[0]
+    interpreter.resize_tensor_input(given["index"], (1, *image.shape))
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(given["index"], image[None])
+    interpreter.invoke()
+    return given, interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0]
+
+
+@pytest.mark.parametrize("kind", ["float32", "int8"])
+def test_a_device_answers_what_the_model_does(exported, model, kind):
+    image = random_images(70, 101, 3, seed=3)
+    given, scores = run_tflite(exported[0] / f"tflite/1/scenes-{kind}.tflite", image)
+    assert given["dtype"] == np.uint8
+    expected = keras_scores(model, image)
+    if kind == "float32":
+        np.testing.assert_allclose(scores, expected, atol=1e-5)
+    assert (scores.argmax(-1) == expected.argmax(-1)).mean() > 0.9
+
+
+def test_int8_keeps_the_colours_apart(exported, model):
+    """A converter once scaled the channels' order wrongly: plain colours show it."""
+    path = exported[0] / "tflite/1/scenes-int8.tflite"
+    for color in [(250, 10, 10), (10, 250, 10), (10, 10, 250), (5, 5, 5), (250, 250, 250)]:
+        image = np.broadcast_to(np.uint8(color), (64, 64, 3)).copy()
+        _, scores = run_tflite(path, image)
+        assert np.abs(scores - keras_scores(model, image)).max() < 0.2, color
+
+
+@pytest.mark.slow
+def test_fixed_sizes_and_labels(model, few_scenes_dir, tmp_path):
+    config = ExportConfig(
+        formats=("tflite",), quantize=("float32", "int8"), size_px=(64, 96), output="labels"
+    )
+    data = DataConfig(name="shapes", tfds_dir=few_scenes_dir)
+    written = export(model, tmp_path / "m", data, config)
+    assert written["tflite"]["float32"]["largest_difference"] is None
+    interpreter = Interpreter(str(tmp_path / "m/tflite/1/m-float32.tflite"))
+    assert interpreter.get_input_details()[0]["shape"].tolist() == [1, 64, 96, 3]
+    assert interpreter.get_output_details()[0]["dtype"] == np.uint8
+
+
+@pytest.mark.slow
+def test_bfloat16_halves_the_file(model, few_scenes_dir, tmp_path):
+    data = DataConfig(name="shapes", tfds_dir=few_scenes_dir)
+    config = ExportConfig(formats=("saved_model",), precision="bfloat16")
+    found = export(model, tmp_path / "m", data, config)["saved_model"]["bfloat16"]
+    assert 1e-4 < found["largest_difference"] < 0.3
+    weights = 2 * sum(np.prod(weight.shape) for weight in model.weights)
+    assert (tmp_path / "m/saved_model/1/saved_model.pb").stat().st_size < 1.2 * weights
+
+
+def test_without_data_generated_scenes_serve_and_int8_is_refused(model, tmp_path):
+    with pytest.raises(InputError, match="int8 needs images"):
+        export(model, tmp_path / "m", config=ExportConfig(quantize=("int8",)))
+    assert not (tmp_path / "m").exists()
+    config = ExportConfig(formats=("tflite",), quantize=("float16",))
+    found = export(model, tmp_path / "m", config=config)["tflite"]["float16"]
+    assert found["mean_iou"] is None
+    described = json.loads((tmp_path / "m/tflite/1/export.json").read_text())
+    assert described["verified_on"] == "generated scenes"
+
+
+def test_what_differs_is_never_published(model, tmp_path):
+    """The artefact of one network held against another."""
+    image = random_images(64, 64, 3)
+
+    def publish(model, other):
+        with (
+            Reference(other, [(image, None)]) as reference,
+            new_version(tmp_path / "saved_model") as folder,
+        ):
+            write_saved_model(freeze(model), folder, MAX_PIXELS)
+            reference.compare(folder, "float32")
+
+    with pytest.raises(RunError, match="float32 SavedModel file is refused: a score differs by"):
+        publish(model, narrow_fcn("fcn8s", 6, seed=1))
+    assert not (tmp_path / "saved_model").exists()
+
+
+def test_a_network_that_answers_the_same_everywhere_proves_nothing(tmp_path):
+    fresh = build_fcn("fcn32s", 3, width=1 / 64, head_units=4)
+    with pytest.raises(RunError, match="answers the same to everything"):
+        export(fresh, tmp_path / "m", config=ExportConfig(formats=("saved_model",)))
+    assert not (tmp_path / "m/saved_model").exists()
+
+
+def test_mean_iou_is_taken_over_the_labelled_pixels(model, exported):
+    """Truth is the network's own answer but for a third of the pixels without a label."""
+    image = random_images(64, 96, 3)
+    mask = keras_scores(model, image).argmax(-1).astype(np.uint8)
+    mask[:, ::3] = VOID
+    with Reference(model, [(image, mask)], size_px=(64, 96)) as reference:
+        found = reference.compare(exported[0] / "saved_model/1", "float32")
+    assert found["reference_mean_iou"] == found["mean_iou"] == 1.0
+
+
+def test_classes_that_are_not_the_models_are_refused(few_scenes_dir, tmp_path):
+    other = narrow_fcn("fcn32s", 3, class_names=("a", "b", "c"))
+    data = DataConfig(name="shapes", tfds_dir=few_scenes_dir)
+    with pytest.raises(InputError, match="knows the classes a, b, c, but the data set has"):
+        export(other, tmp_path / "m", data)
+    assert not (tmp_path / "m").exists()
+
+
+def test_versions_count_on_and_what_is_there_is_not_touched(tmp_path):
+    tree = tmp_path / "saved_model"
+    for number in (1, 2):
+        with new_version(tree) as folder:
+            (folder / "a").write_text(str(number))
+    (tree / "7").mkdir()
+    with new_version(tree) as folder:
+        (folder / "a").write_text("8")
+    assert sorted(path.name for path in tree.iterdir()) == ["1", "2", "7", "8"]
+    assert (tree / "1/a").read_text() == "1"
+    (tree / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"no tree of versions .* it holds notes.txt"):
+        check_tree(tree)
+    with pytest.raises(InputError, match="it is a file"):
+        check_tree(tree / "notes.txt")
+
+
+def test_a_disk_that_fills_leaves_the_version_before(tmp_path):
+    tree = tmp_path / "tflite"
+    with new_version(tree) as folder:
+        (folder / "a").write_text("1")
+
+    def fill_the_disk():
+        with new_version(tree) as folder:
+            (folder / "b").symlink_to("/dev/full")
+            (folder / "b").write_text("2")
+
+    with pytest.raises(OSError, match="No space left"):
+        fill_the_disk()
+    assert [path.name for path in tree.iterdir()] == ["1"]
+    assert os.listdir(tree / "1") == ["a"]
