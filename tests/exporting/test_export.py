@@ -23,6 +23,7 @@ from fcn_tf.exporting.verify import BARS, Reference
 from fcn_tf.exporting.versions import check_tree, new_version
 from fcn_tf.models import build_fcn
 from tests.networks import narrow_fcn, random_images
+from tests.processes import command
 
 MAX_PIXELS = 200_000
 
@@ -283,3 +284,50 @@ def test_a_disk_that_fills_leaves_the_version_before(tmp_path):
         fill_the_disk()
     assert [path.name for path in tree.iterdir()] == ["1"]
     assert os.listdir(tree / "1") == ["a"]
+
+
+def test_mediapipe_gives_our_labels(model, tmp_path):
+    """Needs the extra `mediapipe`."""
+    import mediapipe
+    from mediapipe.tasks.python import BaseOptions, vision
+
+    config = ExportConfig(formats=("tflite",), quantize=("float32",), size_px=(64, 96))
+    export(model, tmp_path / "m", config=config)
+    path = tmp_path / "m/tflite/1/m-float32.tflite"
+    options = vision.ImageSegmenterOptions(
+        base_options=BaseOptions(model_asset_path=str(path)), output_category_mask=True
+    )
+    image = random_images(64, 96, 3, seed=5)
+    with vision.ImageSegmenter.create_from_options(options) as segmenter:
+        given = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=image)
+        answer = segmenter.segment(given)
+        mask = answer.category_mask.numpy_view().copy()  # a view of what `answer` holds
+    labels = keras_scores(model, image).argmax(-1)
+    assert (mask.squeeze() == labels).mean() >= 0.999
+    assert len(np.unique(labels)) > 1
+
+
+@pytest.mark.slow
+def test_the_command_from_a_runs_own_data(tmp_path, few_scenes_dir):
+    data = f"--data.tfds_dir={few_scenes_dir}"
+    narrow = ("--model.width=0.0625", "--model.head_units=8", "--training.max_steps=60")
+    done = command(data, *narrow, "--workdir=run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    arguments = ["export", "--model=run", "--out=exported/scenes", "--tflite.size=64x96"]
+    done = command(*arguments, "--tflite.quantize=float32,float16", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    described = json.loads((tmp_path / "exported/scenes/tflite/1/export.json").read_text())
+    assert described["size"] == "64x96"
+    assert list(described["artefacts"]) == ["float32", "float16"]
+    assert described["artefacts"]["float32"]["mean_iou"] is not None
+    assert "Written: exported/scenes/saved_model/1" in done.stdout
+    for option, message in [
+        ("--tflite.size=64", "HEIGHTxWIDTH"),
+        ("--tflite.quantize=int4", "float32,float16,dynamic,int8"),
+        ("--formats=onnx", "saved_model,tflite"),
+        ("--model=nowhere", "no model"),
+    ]:
+        done = command(*arguments, option, cwd=tmp_path)
+        assert done.returncode == 2
+        assert message in done.stderr
+        assert done.stderr.count("\n") == 1
