@@ -30,7 +30,14 @@ MAX_PIXELS = 200_000
 
 @pytest.fixture(scope="module")
 def model():
-    return narrow_fcn("fcn8s", 6, class_names=CLASSES)
+    """Its classes are evened out, so that several of them are answered."""
+    model = narrow_fcn("fcn8s", 6, class_names=CLASSES)
+    logits = np.asarray(model(random_images(1, 96, 96, 3), training=False))
+    bias = model.get_layer("score_fr").bias
+    bias.assign(bias - logits.mean((0, 1, 2)))
+    labels = keras_scores(model, random_images(64, 96, 3)).argmax(-1)
+    assert np.bincount(labels.ravel(), minlength=6).max() < 0.8 * labels.size
+    return model
 
 
 @pytest.fixture(scope="module")
