@@ -65,7 +65,7 @@ def export(model_or_path, out, data=None, config=None):
         with Reference(model, samples) as reference, new_version(out / "saved_model") as folder:
             print(f"SavedModel, {config.precision} …", flush=True)
             write_saved_model(freeze(model, config.precision), folder, config.max_pixels)
-            found = reference.compare(folder, config.precision)
+            found = reference.compare(folder, config.precision, config.max_pixels)
             written["saved_model"] = {config.precision: found}
             _describe(
                 folder, model, {**about, "max_pixels": config.max_pixels}, written["saved_model"]

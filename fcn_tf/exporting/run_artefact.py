@@ -1,12 +1,14 @@
 """Runs an exported model in a process of its own, in which this package is not imported.
 
-python -I run_artefact.py ARTEFACT IMAGES.npz RESULTS.npz
+python -I run_artefact.py ARTEFACT IMAGES.npz RESULTS.npz PIXELS
 
 IMAGES.npz has uint8 images (H, W, 3); RESULTS.npz takes `scores_NAME` (H, W, C) or
-`labels_NAME` (H, W) of each. A SavedModel's other signatures are compared with its scores.
+`labels_NAME` (H, W) of each. A SavedModel's other signatures are compared with its scores, and
+its memory is measured on a square image of PIXELS.
 """
 
 import json
+import math
 import resource
 import sys
 from pathlib import Path
@@ -14,20 +16,25 @@ from pathlib import Path
 import numpy as np
 
 
-def main(artefact, images_file, results_file):
+def main(artefact, images_file, results_file, pixels):
     run = saved_model(artefact) if Path(artefact).is_dir() else tflite(artefact)
     with np.load(images_file, allow_pickle=False) as images:
-        names = sorted(images.files, key=lambda name: images[name].size)
-        run(images[names[0]])
-        before = peak_bytes()
-        results = {}
-        for name in names:
-            for kind, value in run(images[name]).items():
-                results[f"{kind}_{name}"] = value
-        pixels = images[names[-1]].shape[0] * images[names[-1]].shape[1]
+        results = {
+            f"{kind}_{name}": value
+            for name in images.files
+            for kind, value in run(images[name]).items()
+        }
     np.savez(results_file, **results)
     assert not any(module.split(".")[0] == "fcn_tf" for module in sys.modules)
-    print(json.dumps({"bytes_per_pixel": round((peak_bytes() - before) / pixels)}))
+    del results
+    if Path(artefact).is_dir():
+        side = math.isqrt(int(pixels))
+        before = resident_bytes()
+        run(np.zeros((side, side, 3), np.uint8))
+        more = max(0, peak_bytes() - before)
+        print(json.dumps({"bytes_per_pixel": round(more / side**2)}))
+    else:
+        print("{}")
 
 
 def saved_model(folder):
@@ -66,6 +73,11 @@ def tflite(file):
         return {"scores" if value.ndim == 3 else "labels": value}
 
     return run
+
+
+def resident_bytes():
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
 
 
 def peak_bytes():

@@ -15,6 +15,7 @@ from fcn_tf.errors import RunError
 from fcn_tf.evaluation.metrics import confusion_matrix, scores_from_confusion
 
 RUNNER = Path(__file__).with_name("run_artefact.py")
+MEMORY_PIXELS = 1_000_000  # of the image on which memory is measured
 SECOND_SCALE = 0.75  # every image is compared at its own size and at this
 
 
@@ -79,23 +80,26 @@ class Reference:
     def __exit__(self, *error):
         self.folder.cleanup()
 
-    def compare(self, artefact, precision):
+    def compare(self, artefact, precision, max_pixels=MEMORY_PIXELS):
         """Runs an artefact on the images.
 
         Args:
             artefact: a SavedModel's folder or a .tflite file.
             precision: a key of `BARS`.
+            max_pixels: int, the largest image that it takes.
 
         Returns:
             dict for export.json: largest_difference, same_label and what they are held
-            to, mean_iou and reference_mean_iou (None without masks), bytes_per_pixel.
+            to, mean_iou and reference_mean_iou (None without masks), and of a SavedModel
+            bytes_per_pixel, the memory of a call.
 
         Raises:
             RunError: it does not run, or does not keep to its bar.
         """
         results_file = Path(self.folder.name, "results.npz")
-        command = [sys.executable, "-I", str(RUNNER), str(artefact), str(self.images_file)]
-        done = subprocess.run([*command, str(results_file)], capture_output=True, text=True)
+        files = [str(path) for path in (RUNNER, artefact, self.images_file, results_file)]
+        command = [sys.executable, "-I", *files, str(min(max_pixels, MEMORY_PIXELS))]
+        done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             last = (done.stderr.strip() or "no message").splitlines()[-1]
             raise RunError(f"The {precision} {_kind(artefact)} does not run: {last}")
