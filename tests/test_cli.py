@@ -200,10 +200,8 @@ def test_a_traceback_only_on_demand(tmp_path):
     assert "Traceback" in shown.stderr
 
 
-@pytest.mark.parametrize(
-    ("number", "code"),
-    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_run_says_so_and_is_resumed(tmp_path, few_scenes_dir, number, code):
     arguments = [f"--data.tfds_dir={few_scenes_dir}", *TINY, "--training.max_steps=100000"]
     arguments += ["--training.log_every_steps=1", "--workdir=run"]

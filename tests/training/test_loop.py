@@ -137,6 +137,7 @@ def test_l2_of_sgd_is_part_of_the_gradient_and_spares_biases(config, tmp_path):
         np.testing.assert_allclose(saved[variable.path], second, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_biases_take_the_rate_that_the_configuration_says(config, tmp_path):
     """One step of SGD with momentum 0, once with every rate alike and once with 3 for biases."""
     config = change(config, "training", max_steps=1, eval_every_steps=1)

@@ -23,6 +23,14 @@ def config(config):
     return change(config, "training", log_every_steps=4, eval_every_steps=3, steps_per_call=1)
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c():
+    """As in a terminal: a shell that runs the tests in the background has them ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def stop_after(step):
     """A callback that presses Ctrl-C in the midst of a run."""
 

@@ -30,6 +30,7 @@ def gradients_of_kernels(run):
     return sum(node.op == "Conv2DBackpropFilter" for node in nodes)
 
 
+@pytest.mark.slow
 def test_frozen_layers_stay_and_cost_no_gradient(config, tmp_path, vgg16_file):
     config = change(config, "model", weights=str(vgg16_file), trainable="score")
     source = open_source(config.data)
