@@ -248,17 +248,19 @@ def _parser_of_model_and_data(arguments):
     """A parser of --model, and of --config and --data.*, by default those of the model's run."""
     parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--model", type=str, required=True, help="a run folder or a .keras file.")
-    parser.add_argument(
-        "--config", type=str | None, help="names the data; default the run's own config.yaml."
-    )
-    parser.add_argument("--data", type=DataConfig)
-    recipe = _value_of("--config", arguments)
     run_config = _run_config(_value_of("--model", arguments) or "")
-    if recipe or run_config.is_file():
-        # The file's values as they stand: whether they fit is judged with the command line's.
-        data = parse_recipe(recipe or run_config).data
-        parser.set_defaults({"data": data.as_dict()})
+    help = "names the data; default the run's own config.yaml."
+    _add_data(parser, arguments, help, run_config if run_config.is_file() else None)
     return parser
+
+
+def _add_data(parser, arguments, help, recipe=None):
+    """Adds --config and --data.*, whose defaults are those of --config or else of `recipe`."""
+    parser.add_argument("--config", type=str | None, help=help)
+    parser.add_argument("--data", type=DataConfig)
+    if recipe := _value_of("--config", arguments) or recipe:
+        # The file's values as they stand: whether they fit is judged with the command line's.
+        parser.set_defaults({"data": parse_recipe(recipe).data.as_dict()})
 
 
 def _run_config(model):
@@ -273,10 +275,7 @@ def _check_data_parser(arguments):
         "--out", type=str, default="check-data", help="folder for the sheet of samples."
     )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON.")
-    parser.add_argument("--config", type=str | None, help="a recipe that names the data.")
-    parser.add_argument("--data", type=DataConfig)
-    if recipe := _value_of("--config", arguments):
-        parser.set_defaults({"data": parse_recipe(recipe).data.as_dict()})
+    _add_data(parser, arguments, "a recipe that names the data.")
     return parser
 
 

@@ -1,10 +1,11 @@
 """From a model to versions for a server and for a device."""
 
+import contextlib
+import functools
 import json
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from fcn_tf.config import ExportConfig
 from fcn_tf.data import open_source
@@ -14,7 +15,7 @@ from fcn_tf.errors import InputError
 from fcn_tf.exporting.freeze import freeze
 from fcn_tf.exporting.saved_model import write_saved_model
 from fcn_tf.exporting.tflite import convert
-from fcn_tf.exporting.verify import Reference
+from fcn_tf.exporting.verify import Reference, resize
 from fcn_tf.exporting.versions import check_tree, new_version
 from fcn_tf.models import load_model
 from fcn_tf.scoring import check_classes
@@ -59,36 +60,63 @@ def export(model_or_path, out, data=None, config=None):
         source = open_source(data)
         check_classes(model, source, name)
     samples = list(_samples(source))
-    about = {"model": name, "fcn_tf": __version__, **_data_of(source)}
+    verified_on = "images of the data set" if source else "generated scenes"
+    about = {"model": name, "fcn_tf": __version__, "verified_on": verified_on}
+    frozen = functools.cache(functools.partial(freeze, model))
     written = {}
-    if "saved_model" in config.formats:
-        with Reference(model, samples) as reference, new_version(out / "saved_model") as folder:
-            print(f"SavedModel, {config.precision} …", flush=True)
-            write_saved_model(freeze(model, config.precision), folder, config.max_pixels)
-            found = reference.compare(folder, config.precision, config.max_pixels)
-            written["saved_model"] = {config.precision: found}
-            _describe(
-                folder, model, {**about, "max_pixels": config.max_pixels}, written["saved_model"]
+    with contextlib.ExitStack() as stack:
+        # Made when it is first needed: at any size the two formats have the same.
+        reference_at = functools.cache(
+            lambda size_px: stack.enter_context(Reference(model, samples, size_px))
+        )
+        if "saved_model" in config.formats:
+            written["saved_model"] = _export_saved_model(
+                model,
+                out / "saved_model",
+                frozen(config.precision),
+                reference_at(None),
+                config,
+                about,
             )
-    if "tflite" in config.formats:
-        logits = freeze(model)
-        with (
-            Reference(model, samples, config.size_px) as reference,
-            new_version(out / "tflite") as folder,
-        ):
-            written["tflite"] = {}
-            for kind in quantize:
-                print(f"TFLite, {kind} …", flush=True)
-                images = _calibration(source, config) if kind == "int8" else ()
-                path = folder / f"{out.name}-{kind}.tflite"
-                path.write_bytes(convert(logits, kind, config.size_px, config.output, images))
-                found = reference.compare(path, kind)
-                written["tflite"][kind] = {"file": path.name, "bytes": path.stat().st_size, **found}
-            size = "x".join(map(str, config.size_px)) if config.size_px else "any"
-            _describe(
-                folder, model, {**about, "size": size, "output": config.output}, written["tflite"]
+        if "tflite" in config.formats:
+            written["tflite"] = _export_tflite(
+                model,
+                out / "tflite",
+                frozen("float32"),
+                reference_at(config.size_px),
+                config,
+                about,
+                quantize,
+                source,
             )
     return written
+
+
+def _export_saved_model(model, tree, logits, reference, config, about):
+    """Publishes a SavedModel; returns what was measured, by precision."""
+    with new_version(tree) as folder:
+        print(f"SavedModel, {config.precision} …", flush=True)
+        write_saved_model(logits, folder, config.max_pixels)
+        found = reference.compare(folder, config.precision, config.max_pixels)
+        artefacts = {config.precision: found}
+        _describe(folder, model, {**about, "max_pixels": config.max_pixels}, artefacts)
+    return artefacts
+
+
+def _export_tflite(model, tree, logits, reference, config, about, quantize, source):
+    """Publishes TFLite files; returns what was measured, by kind."""
+    artefacts = {}
+    with new_version(tree) as folder:
+        for kind in quantize:
+            print(f"TFLite, {kind} …", flush=True)
+            images = _calibration(source, config) if kind == "int8" else ()
+            path = folder / f"{tree.parent.name}-{kind}.tflite"
+            path.write_bytes(convert(logits, kind, config.size_px, config.output, images))
+            found = reference.compare(path, kind)
+            artefacts[kind] = {"file": path.name, "bytes": path.stat().st_size, **found}
+        size = "x".join(map(str, config.size_px)) if config.size_px else "any"
+        _describe(folder, model, {**about, "size": size, "output": config.output}, artefacts)
+    return artefacts
 
 
 def _samples(source):
@@ -105,21 +133,10 @@ def _samples(source):
 
 def _calibration(source, config):
     """Images of train, spread over it."""
-    images = list(
-        spread_samples(source, "train", source.split_sizes["train"], config.calibration_images)
-    )
+    size = source.split_sizes["train"]
+    images = spread_samples(source, "train", size, config.calibration_images)
     for sample in images:
-        image = sample["image"]
-        if config.size_px:
-            height, width = config.size_px
-            image = np.asarray(Image.fromarray(image).resize((width, height)))
-        yield image
-
-
-def _data_of(source):
-    if source is None:
-        return {"verified_on": "generated scenes"}
-    return {"verified_on": "images of the data set"}
+        yield resize(sample["image"], config.size_px or sample["image"].shape[:2])
 
 
 def _describe(folder, model, about, artefacts):

@@ -4,9 +4,6 @@ import tensorflow as tf
 
 from fcn_tf.errors import InputError
 
-# Keras' policy of each precision: plain bfloat16 holds the weights in it too, where the mixed
-# one would cast them at every call. Score layers and logits are float32 under both.
-POLICIES = {"float32": "float32", "bfloat16": "bfloat16"}
 # What protobuf can hold in one message, less room for the graph.
 LARGEST_BYTES = 2**31 - 2**24
 
@@ -26,7 +23,9 @@ def freeze(model, precision="float32"):
     Raises:
         InputError: the weights are too many for one file.
     """
-    model = model.with_policy(POLICIES[precision])
+    # Plain bfloat16 holds the weights in it too, where the mixed policy would cast them at every
+    # call. Score layers and logits are float32 under both.
+    model = model.with_policy(precision)
     trainable = [variable.numpy() for variable in model.trainable_variables]
     others = [variable.numpy() for variable in model.non_trainable_variables]
     size = sum(array.nbytes for array in (*trainable, *others))

@@ -51,7 +51,8 @@ class Served(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8, name="images")])
     def labels(self, images):
         """uint8 (N, H, W, 3) to uint8 (N, H, W)."""
-        return {"labels": self._labels(images)}
+        with tf.control_dependencies(self._checks(tf.shape(images)[:3])):
+            return {"labels": self._labels(images)}
 
     @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8, name="images")])
     def scores(self, images):
@@ -60,8 +61,7 @@ class Served(tf.Module):
             return {"scores": tf.nn.softmax(self._logits(images))}
 
     def _labels(self, images):
-        with tf.control_dependencies(self._checks(tf.shape(images)[:3])):
-            return tf.cast(tf.argmax(self._logits(images), axis=-1), tf.uint8)
+        return tf.cast(tf.argmax(self._logits(images), axis=-1), tf.uint8)
 
     def _label_png(self, contents):
         labels = self._labels(self._decode(contents)[None])[0]

@@ -66,9 +66,9 @@ class Reference:
         for index, (image, mask) in enumerate(samples):
             for size in [size_px] if size_px else [image.shape[:2], _scaled(image.shape[:2])]:
                 name = f"{index}_{size[0]}x{size[1]}"
-                images[name] = _resize(image, size, Image.Resampling.BILINEAR)
+                images[name] = resize(image, size)
                 if mask is not None:
-                    self.masks[name] = _resize(mask, size, Image.Resampling.NEAREST)
+                    self.masks[name] = resize(mask, size, Image.Resampling.NEAREST)
                 scores[f"scores_{name}"] = predict(images[name][None])[0].numpy()
         self.names = list(images)
         np.savez(self.images_file, **images)
@@ -175,7 +175,8 @@ def _scaled(size):
     return tuple(max(1, round(SECOND_SCALE * side)) for side in size)
 
 
-def _resize(array, size, how):
+def resize(array, size, how=Image.Resampling.BILINEAR):
+    """Brings an image or a mask (H, W, …), uint8, to a size (height, width)."""
     if array.shape[:2] == tuple(size):
         return np.asarray(array)
     return np.asarray(Image.fromarray(array).resize((size[1], size[0]), how))

@@ -35,7 +35,7 @@ def fit(run, place, folder, callbacks, signals, deadline):
     progress = _Progress(place.step, training.max_steps)
     callbacks = keras.callbacks.CallbackList(list(callbacks), model=run.model)
     run.model.stop_training = False
-    if folder and place.best_step is not None and place.best_step == place.step:
+    if folder and place.best_step == place.step:
         folder.save_model()  # the process may have ended before it did
     callbacks.on_train_begin()
     callbacks.on_epoch_begin(place.epoch)
