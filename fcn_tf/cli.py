@@ -10,12 +10,12 @@ import os
 import re
 import signal
 import sys
-import tempfile
 import traceback
 from pathlib import Path
 from typing import Literal
 
 from jsonargparse import ArgumentParser
+from jsonargparse.typing import ClosedUnitInterval, PositiveFloat, PositiveInt
 
 from fcn_tf.config import Config, DataConfig, ExportConfig, Geometry, Preprocessing, Variant
 from fcn_tf.config_files import (
@@ -28,6 +28,7 @@ from fcn_tf.config_files import (
     to_config,
 )
 from fcn_tf.errors import InputError, RunError
+from fcn_tf.quiet import stderr_held_back
 from fcn_tf.version import __version__
 
 DEFAULT_RECIPE = "shapes"
@@ -179,13 +180,41 @@ def export(values, parser):
         output=tflite.output,
         calibration_images=tflite.calibration_images,
     )
-    data = None
-    if values.config or _run_config(values.model).is_file() or parser.names_data:
+    data = None  # that of the run, if it is one
+    if values.config or parser.names_data:
         data = Config(data=parser.instantiate(values).data).data
     _import_quietly("tensorflow")
     from fcn_tf.exporting.export import export
 
     export(values.model, values.out, data, config)
+
+
+def request(values, parser):
+    """Have a TensorFlow Serving server label images, over REST or gRPC."""
+    if values.url.startswith("grpc"):
+        _import_quietly("tensorflow")
+    from fcn_tf.client import request
+    from fcn_tf.files import read_lines
+
+    request(
+        values.url,
+        values.images,
+        values.out,
+        values.concurrency,
+        values.timeout_seconds,
+        _formats(values.format, ("png", "overlay")),
+        read_lines(values.class_names) if values.class_names else None,
+        values.opacity,
+        values.overwrite,
+    )
+
+
+def _formats(text, allowed):
+    """The names in a comma-separated list, some of those allowed."""
+    names = _names(text)
+    if not names or not set(names) <= set(allowed):
+        raise InputError(f"--format {text}: it must be some of {','.join(allowed)}.")
+    return names
 
 
 def _names(text):
@@ -328,11 +357,56 @@ def _heatmap_parser(arguments):
     return parser
 
 
+def _request_parser(arguments):
+    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
+    parser.add_argument(
+        "--url",
+        type=str,
+        required=True,
+        help="http://HOST:8501/v1/models/NAME or grpc://HOST:8500/NAME.",
+    )
+    _add_images(parser, "png,overlay")
+    parser.add_argument("--concurrency", type=PositiveInt, default=8, help="requests at once.")
+    parser.add_argument(
+        "--timeout_seconds",
+        type=PositiveFloat,
+        default=60.0,
+        help="how long the server may take for an image.",
+    )
+    parser.add_argument(
+        "--class_names",
+        type=str | None,
+        help="the labels.txt of the export, for the overlay's legend; default numbers.",
+    )
+    return parser
+
+
+def _add_images(parser, formats):
+    """Adds what images are taken, and what is written of each."""
+    parser.add_argument(
+        "images",
+        type=str,
+        nargs="+",
+        help='files, folders, patterns ("photos/**/*.jpg"), or - for a list on standard input.',
+    )
+    parser.add_argument("--out", type=str, required=True, help="folder for the files.")
+    parser.add_argument(
+        "--format", type=str, default="png,overlay", help=f"some of {formats}: what to write."
+    )
+    parser.add_argument(
+        "--opacity", type=ClosedUnitInterval, default=0.5, help="of the overlay's colours, 0 to 1."
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="take images again whose files are there."
+    )
+
+
 # By name: what runs it, and what makes its parser from the arguments that follow the name.
 COMMANDS = {
     "train": (train, _train_parser),
     "evaluate": (evaluate, _evaluate_parser),
     "export": (export, _export_parser),
+    "request": (request, _request_parser),
     "check-data": (check_data, _check_data_parser),
     "import-weights": (import_weights, _import_weights_parser),
     "heatmap": (heatmap, _heatmap_parser),
@@ -378,25 +452,7 @@ def _value_of(option, arguments):
 
 
 def _import_quietly(module):
-    """Imports a module whose libraries write to stderr before they can be told not to.
-
-    What they wrote is shown only if the import fails. The user's own
-    TF_CPP_MIN_LOG_LEVEL stands, and then nothing is held back.
-    """
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+    """Imports a module whose libraries write to stderr before they can be told not to."""
+    with stderr_held_back():
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         importlib.import_module(module)
-        return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    with tempfile.TemporaryFile() as held_back:
-        os.dup2(held_back.fileno(), 2)
-        try:
-            importlib.import_module(module)
-        except BaseException:
-            held_back.seek(0)
-            os.write(stderr, held_back.read())
-            raise
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)

@@ -5,6 +5,7 @@ import math
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from PIL import Image, ImageDraw, ImageFont
 
 from fcn_tf.classes import VOID, VOID_COLOR
 from fcn_tf.files import written_whole
@@ -67,6 +68,50 @@ def sample_sheet(samples, class_names, palette):
         handles=handles, loc="outside lower center", ncols=legend_columns, fontsize=8, frameon=False
     )
     return figure
+
+
+def overlay(image, labels, class_names, palette, opacity=0.5):
+    """An image with its labels in colour laid over it, and a legend below of those that occur.
+
+    Args:
+        image: uint8 (H, W, 3).
+        labels: uint8 (H, W).
+        class_names: C strings.
+        palette: C RGB triples in 0..255.
+        opacity: of the colours, 0 to 1.
+
+    Returns:
+        A Pillow image, W px wide and higher than H by the legend.
+    """
+    height_px, width_px = labels.shape
+    blended = Image.blend(
+        Image.fromarray(image), Image.fromarray(colorize(labels, palette)), opacity
+    )
+    counts = np.bincount(labels.ravel(), minlength=VOID + 1)
+    names = {**dict(enumerate(class_names)), VOID: "void"}
+    colors = {**dict(enumerate(map(tuple, np.asarray(palette).tolist()))), VOID: VOID_COLOR}
+    entries = [
+        (f"{names[label]} {100 * counts[label] / labels.size:.1f} %", colors[label])
+        for label in np.flatnonzero(counts)
+    ]
+
+    text_px = max(10, round(0.025 * min(2000, max(height_px, width_px))))
+    font = ImageFont.load_default(text_px)
+    line_px, gap_px = round(1.6 * text_px), round(0.5 * text_px)
+    places, x, y = [], gap_px, height_px + gap_px
+    for text, _ in entries:
+        entry_px = line_px + math.ceil(font.getlength(text)) + gap_px
+        if x > gap_px and x + entry_px > width_px:
+            x, y = gap_px, y + line_px
+        places.append((x, y))
+        x += entry_px + gap_px
+    drawn = Image.new("RGB", (width_px, y + line_px + gap_px), "white")
+    drawn.paste(blended)
+    draw = ImageDraw.Draw(drawn)
+    for (text, color), (x, y) in zip(entries, places, strict=True):
+        draw.rectangle((x, y, x + text_px, y + text_px), fill=color, outline="gray")
+        draw.text((x + line_px, y + text_px / 2), text, "black", font, anchor="lm")
+    return drawn
 
 
 def heatmap_figure(image, heat, extent_px, title):

@@ -6,11 +6,11 @@ from typing import get_args
 
 import keras
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from fcn_tf.config import Preprocessing
 from fcn_tf.drawing import heatmap_figure, write_figure
 from fcn_tf.errors import InputError
+from fcn_tf.image_files import open_image
 from fcn_tf.models import convolutionalize
 from fcn_tf.models.saving import load_keras_file
 from fcn_tf.models.weights import imagenet_vgg16
@@ -55,7 +55,7 @@ def heatmap(
     out = Path(out)
     if out.suffix.lower() != ".png" or (out.exists() and out.samefile(image)):
         raise InputError(f"--out {out}: it must end in .png and not be the image.")
-    pixels = _read(image)
+    pixels = open_image(image).convert("RGB")
     classifier = _classifier(model, weights)
     try:
         network = convolutionalize(classifier)
@@ -88,14 +88,6 @@ def heatmap(
     write_figure(out, heatmap_figure(np.asarray(pixels), heat, extent_px, title))
     print(f"Written: {out}")
     return heat
-
-
-def _read(path):
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except (OSError, UnidentifiedImageError) as error:
-        raise InputError(f"{path} cannot be read as an image: {error}") from error
 
 
 def _classifier(model, weights):

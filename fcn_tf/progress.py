@@ -1,22 +1,19 @@
-"""Keras' progress bar around anything that is counted; in a log file a line every half minute."""
+"""A progress bar around anything that is counted; in a log file a line every half minute."""
 
 import sys
 
-import keras
+from tqdm import tqdm
 
 
 def with_progress(items, size, unit):
-    """Passes `size` items on and moves a bar.
+    """Passes items on and moves a bar with their number a second and the time left.
 
     Args:
         items: an iterable.
         size: int, how many there are.
-        unit: what one is called, for the time of each.
+        unit: what one is called.
     """
-    bar = keras.utils.Progbar(size, unit_name=unit, interval=bar_interval_s())
-    for number, item in enumerate(items, start=1):
-        yield item
-        bar.update(number)
+    return tqdm(items, total=size, unit=f" {unit}s", mininterval=bar_interval_s(), file=sys.stdout)
 
 
 def bar_interval_s():

@@ -18,20 +18,23 @@ ALLOWED = {
     "drawing": {"classes", "files"},
     "models": {"errors", "files"},
     "progress": set(),
-    "data": {"classes", "config", "errors", "files", "progress"},
+    "data": {"classes", "config", "errors", "files", "image_files", "progress"},
     "checking": {"data", "drawing", "errors"},
     "evaluation": {"classes", "drawing", "files"},
     "exporting": {
         "classes",
         "config",
+        "config_files",
         "data",
         "errors",
         "evaluation",
         "models",
+        "quiet",
         "scoring",
         "version",
     },
-    "heatmap": {"config", "drawing", "errors", "models"},
+    "heatmap": {"config", "drawing", "errors", "image_files", "models"},
+    "image_files": {"errors"},
     "importing": {"classes", "errors", "files", "models"},
     "predictor": set(),
     "training": {
@@ -58,8 +61,12 @@ ALLOWED = {
         "predictor",
         "progress",
     },
+    "prediction_files": {"drawing", "errors", "files", "progress"},
+    "quiet": set(),
+    "client": {"classes", "errors", "image_files", "prediction_files"},
     "cli": {
         "checking",
+        "client",
         "config",
         "config_files",
         "errors",
@@ -67,6 +74,7 @@ ALLOWED = {
         "files",
         "heatmap",
         "importing",
+        "quiet",
         "scoring",
         "training",
         "version",
@@ -79,7 +87,7 @@ ONLY = {
     "classes": {"numpy"},
     # h5py comes with keras; torch and safetensors read published files, if they are there
     "models": {"fcn_tf", "h5py", "keras", "numpy", "safetensors", "torch"},
-    "drawing": {"fcn_tf", "matplotlib", "numpy"},
+    "drawing": {"PIL", "fcn_tf", "matplotlib", "numpy"},
 }
 PRIVATE = ("keras.src", "tensorflow.python", "tensorflow_datasets.core.")
 THIRD_PARTY = {

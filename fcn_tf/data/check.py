@@ -11,9 +11,10 @@ from PIL import ExifTags
 from fcn_tf.classes import VOID, voc_palette
 from fcn_tf.data.frequencies import median_frequency_weights
 from fcn_tf.data.layouts import find_layout
-from fcn_tf.data.pairs import Coding, labels_of, open_image, read_pair, size_problem
+from fcn_tf.data.pairs import Coding, labels_of, read_pair, size_problem
 from fcn_tf.data.pipeline import open_source, spread_samples, whole_images
 from fcn_tf.errors import InputError
+from fcn_tf.image_files import open_image
 from fcn_tf.progress import with_progress
 
 SAMPLES = 6

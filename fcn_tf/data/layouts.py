@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fcn_tf.classes import VOID, voc_palette
-from fcn_tf.data.pairs import IMAGE_SUFFIXES, Pair
+from fcn_tf.data.pairs import Pair
 from fcn_tf.errors import InputError
 from fcn_tf.files import read_lines
+from fcn_tf.image_files import IMAGE_SUFFIXES
 
 SPLITS = ("train", "val", "test")
 # What the lists of ImageSets/Segmentation are called, in CVAT and elsewhere.

@@ -4,12 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from fcn_tf.classes import VOID, VOID_COLOR
 from fcn_tf.errors import InputError
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+from fcn_tf.image_files import open_image
 
 
 @dataclass(frozen=True)
@@ -120,22 +118,6 @@ def _from_colors(picture, path, coding):
             "PASCAL VOC's."
         )
     return values[first][found]
-
-
-def open_image(path):
-    """A decoded Pillow image.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return image
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(
-            f"{path}: cannot be read as an image ({error}); replace it or take it out."
-        ) from error
 
 
 def describe_size(image):

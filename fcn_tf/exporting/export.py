@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from fcn_tf.classes import voc_palette
 from fcn_tf.config import ExportConfig
+from fcn_tf.config_files import RUN_CONFIG_FILE, load_config
 from fcn_tf.data import open_source
 from fcn_tf.data.pipeline import spread_samples
 from fcn_tf.data.shapes import draw_scene
-from fcn_tf.errors import InputError
+from fcn_tf.errors import InputError, RunError
 from fcn_tf.exporting.freeze import freeze
 from fcn_tf.exporting.saved_model import write_saved_model
 from fcn_tf.exporting.tflite import convert
@@ -30,8 +32,9 @@ def export(model_or_path, out, data=None, config=None):
     Args:
         model_or_path: an `FCN`, a `.keras` file or a run folder.
         out: folder; saved_model/VERSION and tflite/VERSION appear in it.
-        data: the `DataConfig` of the images to calibrate and to verify on; without it
-            these are generated scenes, there is no mean IU and no int8.
+        data: the `DataConfig` of the images to calibrate and to verify on; by default the
+            data of a run. Where there are none, the images are generated scenes, without
+            mean IU and int8.
         config: an `ExportConfig`.
 
     Returns:
@@ -40,56 +43,69 @@ def export(model_or_path, out, data=None, config=None):
     Raises:
         InputError: no such model, a folder that is no tree of versions, int8 without
             data, or data of other classes.
-        RunError: an artefact differs by more than is allowed; nothing of its format was
-            published.
+        RunError: an artefact differs by more than is allowed. It was not published; the
+            others were.
     """
     config, out = config or ExportConfig(), Path(out).expanduser()
     is_path = isinstance(model_or_path, (str, Path))
     name = str(model_or_path) if is_path else "a model in memory"
-    quantize = config.quantize or ("float32", "float16", "dynamic", *(["int8"] if data else []))
-    if "tflite" in config.formats and "int8" in quantize and data is None:
+    for kind in config.formats:
+        check_tree(out / kind)
+    model = load_model(model_or_path) if is_path else model_or_path
+    source = open_source(data) if data else _source_of_run(model_or_path) if is_path else None
+    quantize = config.quantize or ("float32", "float16", "dynamic", *(["int8"] if source else []))
+    if "tflite" in config.formats and "int8" in quantize and source is None:
         raise InputError(
             "quantize=int8 needs images to calibrate on: give --config or --data.*, or leave "
             "int8 out."
         )
-    for kind in config.formats:
-        check_tree(out / kind)
-    model = load_model(model_or_path) if is_path else model_or_path
-    source = None
-    if data is not None:
-        source = open_source(data)
+    if source is not None:
         check_classes(model, source, name)
     samples = list(_samples(source))
     verified_on = "images of the data set" if source else "generated scenes"
     about = {"model": name, "fcn_tf": __version__, "verified_on": verified_on}
     frozen = functools.cache(functools.partial(freeze, model))
-    written = {}
+    written, refused = {}, []
     with contextlib.ExitStack() as stack:
         # Made when it is first needed: at any size the two formats have the same.
         reference_at = functools.cache(
             lambda size_px: stack.enter_context(Reference(model, samples, size_px))
         )
         if "saved_model" in config.formats:
-            written["saved_model"] = _export_saved_model(
-                model,
-                out / "saved_model",
-                frozen(config.precision),
-                reference_at(None),
-                config,
-                about,
-            )
+            with _noted(refused):
+                written["saved_model"] = _export_saved_model(
+                    model,
+                    out / "saved_model",
+                    frozen(config.precision),
+                    reference_at(None),
+                    config,
+                    about,
+                )
         if "tflite" in config.formats:
-            written["tflite"] = _export_tflite(
-                model,
-                out / "tflite",
-                frozen("float32"),
-                reference_at(config.size_px),
-                config,
-                about,
-                quantize,
-                source,
-            )
+            with _noted(refused):
+                written["tflite"] = _export_tflite(
+                    model,
+                    out / "tflite",
+                    frozen("float32"),
+                    reference_at(config.size_px),
+                    config,
+                    about,
+                    quantize,
+                    source,
+                    refused,
+                )
+    if refused:
+        raise RunError(" ".join(refused))
     return written
+
+
+@contextlib.contextmanager
+def _noted(refused):
+    """Notes the reason of what is refused; the rest goes on."""
+    try:
+        yield
+    except RunError as error:
+        refused.append(str(error))
 
 
 def _export_saved_model(model, tree, logits, reference, config, about):
@@ -103,7 +119,7 @@ def _export_saved_model(model, tree, logits, reference, config, about):
     return artefacts
 
 
-def _export_tflite(model, tree, logits, reference, config, about, quantize, source):
+def _export_tflite(model, tree, logits, reference, config, about, quantize, source, refused):
     """Publishes TFLite files; returns what was measured, by kind."""
     artefacts = {}
     with new_version(tree) as folder:
@@ -112,11 +128,29 @@ def _export_tflite(model, tree, logits, reference, config, about, quantize, sour
             images = _calibration(source, config) if kind == "int8" else ()
             path = folder / f"{tree.parent.name}-{kind}.tflite"
             path.write_bytes(convert(logits, kind, config.size_px, config.output, images))
-            found = reference.compare(path, kind)
-            artefacts[kind] = {"file": path.name, "bytes": path.stat().st_size, **found}
+            with _noted(refused):
+                found = reference.compare(path, kind)
+                artefacts[kind] = {"file": path.name, "bytes": path.stat().st_size, **found}
+            if kind not in artefacts:
+                path.unlink()
+        if not artefacts:
+            raise RunError("No TFLite file is left to publish.")
         size = "x".join(map(str, config.size_px)) if config.size_px else "any"
         _describe(folder, model, {**about, "size": size, "output": config.output}, artefacts)
     return artefacts
+
+
+def _source_of_run(path):
+    """The data set that a run was trained on, or None where it is no run or the data are gone."""
+    path = Path(path)
+    config_file = (path if path.is_dir() else path.parent) / RUN_CONFIG_FILE
+    if not config_file.is_file():
+        return None
+    try:
+        return open_source(load_config(config_file).data)
+    except InputError as error:
+        print(f"The data of the run are left out: {error}", flush=True)
+        return None
 
 
 def _samples(source):
@@ -142,8 +176,9 @@ def _calibration(source, config):
 def _describe(folder, model, about, artefacts):
     """Writes labels.txt and export.json, and prints what was measured."""
     names = model.class_names or [str(index) for index in range(model.num_classes)]
+    palette = model.palette or voc_palette(model.num_classes).tolist()
     (folder / "labels.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
-    described = {**about, "classes": list(names), "artefacts": artefacts}
+    described = {**about, "classes": list(names), "palette": palette, "artefacts": artefacts}
     (folder / "export.json").write_text(json.dumps(described, indent=2, ensure_ascii=False) + "\n")
     for kind, found in artefacts.items():
         parts = [f"same label on {100 * found['same_label']:.3f} % of the decided pixels"]

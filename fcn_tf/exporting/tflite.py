@@ -5,6 +5,8 @@ import warnings
 
 import tensorflow as tf
 
+from fcn_tf.quiet import stderr_held_back
+
 
 class OneImage(tf.Module):
     """The network on one image, as a TFLite file takes it.
@@ -58,7 +60,7 @@ def convert(logits, quantize, size_px=None, output="scores", calibration=()):
                 {"image": image[None]} for image in calibration
             )
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), stderr_held_back():
             # The converter's own use of an interpreter that TensorFlow is about to drop.
             warnings.filterwarnings("ignore", message=r"\s*Warning: tf.lite.Interpreter is")
             return converter.convert()

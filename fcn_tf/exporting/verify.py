@@ -153,17 +153,17 @@ def _judge(found, bar, what):
     if difference is not None and allowed is not None and not difference <= allowed:
         raise RunError(
             f"The {what} file is refused: a score differs by {difference:.2g}, and "
-            f"{allowed:g} is allowed. Nothing was published."
+            f"{allowed:g} is allowed. It was not published."
         )
     if same is None:
         raise RunError(
             f"The {what} file cannot be judged: the model answers the same to everything, as one "
-            "that was not trained does. Nothing was published."
+            "that was not trained does. It was not published."
         )
     if not same >= bar.same_label:
         raise RunError(
             f"The {what} file is refused: {100 * same:.2f} % of the decided pixels have the same "
-            f"label, and {100 * bar.same_label:g} % are required. Nothing was published."
+            f"label, and {100 * bar.same_label:g} % are required. It was not published."
         )
 
 

@@ -31,11 +31,15 @@ class CaffePreprocessing(keras.layers.Layer):
         self.mean_bgr = tuple(mean_bgr)
 
     def call(self, images):
+        # In two parts, each of which float16 holds: the constants of a TFLite file may be stored
+        # in it, where 116.779 would be 116.75. What stands between keeps them from being folded.
+        mean = np.array(self.mean_bgr)
+        whole = np.round(mean)
+        rgb = ops.cast(images, "float32") - ops.array((mean - whole)[::-1], "float32")
         # Not flip, which TFLite's converter gets wrong in int8: its two sides have scales of
         # their own, but the values are copied. No slice with a negative step either, which
         # the torch backend refuses.
-        bgr = ops.take(ops.cast(images, "float32"), [2, 1, 0], axis=-1)
-        return bgr - ops.array(self.mean_bgr, "float32")
+        return ops.take(rgb, [2, 1, 0], axis=-1) - ops.array(whole, "float32")
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -14,12 +14,13 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from fcn_tf.classes import VOID
 from fcn_tf.config import DataConfig, ExportConfig
-from fcn_tf.data.shapes import CLASSES
+from fcn_tf.data.shapes import CLASSES, draw_scene
 from fcn_tf.errors import InputError, RunError
 from fcn_tf.exporting.export import export
 from fcn_tf.exporting.freeze import freeze
 from fcn_tf.exporting.saved_model import write_saved_model
-from fcn_tf.exporting.verify import BARS, Reference
+from fcn_tf.exporting.tflite import convert
+from fcn_tf.exporting.verify import BARS, Bar, Reference
 from fcn_tf.exporting.versions import check_tree, new_version
 from fcn_tf.models import build_fcn
 from tests.networks import narrow_fcn, random_images
@@ -168,13 +169,30 @@ def run_tflite(path, image):
 
 @pytest.mark.parametrize("kind", ["float32", "int8"])
 def test_a_device_answers_what_the_model_does(exported, model, kind):
-    image = random_images(70, 101, 3, seed=3)
+    # A scene of another seed: noise lies outside of what int8 was calibrated on.
+    image = draw_scene(np.random.default_rng(7))[0][:70, :101]
     given, scores = run_tflite(exported[0] / f"tflite/1/scenes-{kind}.tflite", image)
     assert given["dtype"] == np.uint8
     expected = keras_scores(model, image)
     if kind == "float32":
         np.testing.assert_allclose(scores, expected, atol=1e-5)
-    assert (scores.argmax(-1) == expected.argmax(-1)).mean() > 0.9
+    two_best = np.sort(expected, axis=-1)[..., -2:]
+    decided = two_best[..., 1] - two_best[..., 0] > BARS[kind].margin
+    same = scores.argmax(-1) == expected.argmax(-1)
+    assert decided.mean() > 0.5
+    assert same[decided].mean() > BARS[kind].same_label
+
+
+def test_float16_rounds_the_weights_alone(tmp_path):
+    """And not the mean colour, whose values float16 holds to 0.03 only."""
+    model = narrow_fcn("fcn8s", 6)
+    for weight in model.weights:
+        weight.assign(np.float16(weight.numpy()))
+    path = tmp_path / "m.tflite"
+    path.write_bytes(convert(freeze(model), "float16"))
+    image = random_images(70, 101, 3)
+    _, scores = run_tflite(path, image)
+    np.testing.assert_allclose(scores, keras_scores(model, image), atol=2e-5)
 
 
 def test_int8_keeps_the_colours_apart(exported, model):
@@ -235,6 +253,15 @@ def test_what_differs_is_never_published(model, tmp_path):
     with pytest.raises(RunError, match="float32 SavedModel file is refused: a score differs by"):
         publish(model, narrow_fcn("fcn8s", 6, seed=1))
     assert not (tmp_path / "saved_model").exists()
+
+
+def test_what_is_refused_does_not_hold_back_the_rest(model, tmp_path, monkeypatch):
+    monkeypatch.setitem(BARS, "float16", Bar(1e-12, 1.0, 1e-12))
+    config = ExportConfig(formats=("tflite",), quantize=("float32", "float16"))
+    with pytest.raises(RunError, match=r"float16 TFLite file is refused: .* It was not published"):
+        export(model, tmp_path / "m", config=config)
+    names = sorted(path.name for path in (tmp_path / "m/tflite/1").iterdir())
+    assert names == ["export.json", "labels.txt", "m-float32.tflite"]
 
 
 def test_a_network_that_answers_the_same_everywhere_proves_nothing(tmp_path):
