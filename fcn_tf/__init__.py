@@ -20,6 +20,7 @@ _PUBLIC = {
     "load_config": "fcn_tf.config_files",
     "train": "fcn_tf.training.loop",
     "evaluate": "fcn_tf.scoring",
+    "Predictor": "fcn_tf.predictor",
     "export": "fcn_tf.exporting.export",
 }
 

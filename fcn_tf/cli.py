@@ -4,8 +4,10 @@
 130 Ctrl-C; 143 SIGTERM. TensorFlow is imported only once a command works.
 """
 
+import contextlib
 import importlib
 import itertools
+import json
 import os
 import re
 import signal
@@ -32,6 +34,7 @@ from fcn_tf.quiet import stderr_held_back
 from fcn_tf.version import __version__
 
 DEFAULT_RECIPE = "shapes"
+ANY_MODEL = "a run folder, a .keras file, a SavedModel or a .tflite file."
 
 
 def main(arguments=None):
@@ -66,6 +69,8 @@ def _describe(error):
             return "stopped by Ctrl-C; what was saved stays.", 130
         case _Terminated():
             return "stopped by SIGTERM; what was saved stays.", 143
+    if "No space left on device" in str(error):
+        return f"the disk is full; what was there is untouched. Free some space. ({error})", 1
     return f"failed: {type(error).__name__}: {error} (--traceback shows where)", 1
 
 
@@ -127,7 +132,16 @@ def evaluate(values, parser):
     _import_quietly("tensorflow")
     from fcn_tf.scoring import report_model
 
-    report_model(values.model, data, values.split, values.out)
+    report_model(
+        values.model,
+        data,
+        values.split,
+        values.out,
+        values.compare,
+        values.tile_px,
+        values.flip,
+        _scales(values.scales),
+    )
 
 
 def check_data(values, parser):
@@ -189,6 +203,43 @@ def export(values, parser):
     export(values.model, values.out, data, config)
 
 
+def predict(values, parser):
+    """Label images with a model of any kind: files of labels, overlays, scores."""
+    shard = None
+    if values.shard is not None:
+        match = re.fullmatch(r"(\d+)/(\d+)", values.shard)
+        shard = match and (int(match[1]), int(match[2]))
+        if not shard or shard[0] >= shard[1]:
+            raise InputError(f"--shard {values.shard}: it must be 0/N to N-1/N, 0/4 for example.")
+    formats = _formats(values.format, ("png", "overlay", "npy"))
+    _import_quietly("tensorflow")
+    from fcn_tf.predicting import predict
+
+    predict(
+        values.model,
+        values.images,
+        values.out,
+        formats,
+        values.tile_px,
+        values.flip,
+        _scales(values.scales),
+        values.batch_size,
+        values.max_pixels,
+        shard,
+        values.opacity,
+        values.overwrite,
+    )
+
+
+def _scales(text):
+    try:
+        return tuple(float(scale) for scale in text.split(","))
+    except ValueError as error:
+        raise InputError(
+            f"--scales {text}: they must be numbers, 0.75,1,1.25 for example."
+        ) from error
+
+
 def request(values, parser):
     """Have a TensorFlow Serving server label images, over REST or gRPC."""
     if values.url.startswith("grpc"):
@@ -232,6 +283,10 @@ def _evaluate_parser(arguments):
     parser.add_argument(
         "--out", type=str | None, help="folder for the report; default report/ beside the model."
     )
+    parser.add_argument(
+        "--compare", type=str | None, help="another model, whose scores stand beside."
+    )
+    _add_test_time(parser)
     return parser
 
 
@@ -276,7 +331,7 @@ def _export_parser(arguments):
 def _parser_of_model_and_data(arguments):
     """A parser of --model, and of --config and --data.*, by default those of the model's run."""
     parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
-    parser.add_argument("--model", type=str, required=True, help="a run folder or a .keras file.")
+    parser.add_argument("--model", type=str, required=True, help=ANY_MODEL)
     run_config = _run_config(_value_of("--model", arguments) or "")
     help = "names the data; default the run's own config.yaml."
     _add_data(parser, arguments, help, run_config if run_config.is_file() else None)
@@ -293,8 +348,13 @@ def _add_data(parser, arguments, help, recipe=None):
 
 
 def _run_config(model):
-    """Where the configuration of a model's run would be."""
+    """Where the configuration of a model's run would be; for an export that of its source."""
     model = Path(model)
+    described = [model / "export.json", model.parent / "export.json", *model.glob("*/export.json")]
+    for file in described if not (model / "model.keras").exists() else ():
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            model = Path(json.loads(file.read_text(encoding="utf-8"))["model"])
+            break
     return (model if model.is_dir() else model.parent) / RUN_CONFIG_FILE
 
 
@@ -357,6 +417,40 @@ def _heatmap_parser(arguments):
     return parser
 
 
+def _predict_parser(arguments):
+    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
+    parser.add_argument("--model", type=str, required=True, help=ANY_MODEL)
+    _add_images(parser, "png,overlay,npy")
+    _add_test_time(parser)
+    parser.add_argument(
+        "--batch_size", type=PositiveInt, default=1, help="tiles of one size at once, for GPUs."
+    )
+    parser.add_argument(
+        "--max_pixels",
+        type=PositiveInt,
+        default=2 * 89_478_485,
+        help="the largest image that is read; default Pillow's limit.",
+    )
+    parser.add_argument(
+        "--shard", type=str | None, help="0/4 to 3/4: a quarter of the images, on four machines."
+    )
+    return parser
+
+
+def _add_test_time(parser):
+    """Adds how an image is predicted."""
+    parser.add_argument(
+        "--tile_px",
+        type=PositiveInt | None,
+        help="side of the tiles of large images, a multiple of 32; default 1024 above 4 "
+        "megapixels. The labels are those of the whole image.",
+    )
+    parser.add_argument("--flip", action="store_true", help="average with the mirrored image.")
+    parser.add_argument(
+        "--scales", type=str, default="1", help="average over scales, 0.75,1,1.25 for example."
+    )
+
+
 def _request_parser(arguments):
     parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
     parser.add_argument(
@@ -406,6 +500,7 @@ COMMANDS = {
     "train": (train, _train_parser),
     "evaluate": (evaluate, _evaluate_parser),
     "export": (export, _export_parser),
+    "predict": (predict, _predict_parser),
     "request": (request, _request_parser),
     "check-data": (check_data, _check_data_parser),
     "import-weights": (import_weights, _import_weights_parser),

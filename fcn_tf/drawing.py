@@ -10,6 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 from fcn_tf.classes import VOID, VOID_COLOR
 from fcn_tf.files import written_whole
 
+WRONG_COLOR = (255, 0, 0)
+
 
 def colorize(labels, palette):
     """Paints a label map.
@@ -27,20 +29,39 @@ def colorize(labels, palette):
     return table[labels]
 
 
+def error_map(image, truth, labels):
+    """An image in grey with the wrong pixels red; pale where the truth says nothing.
+
+    Args:
+        image: uint8 (H, W, 3).
+        truth, labels: uint8 (H, W), class indices, and VOID in the truth.
+
+    Returns:
+        uint8 (H, W, 3).
+    """
+    grey = np.repeat(image.mean(axis=-1, keepdims=True), 3, axis=-1)
+    shown = 0.6 * grey
+    shown[truth == VOID] = 0.4 * grey[truth == VOID] + 150
+    wrong = (truth != labels) & (truth != VOID)
+    shown[wrong] = 0.35 * grey[wrong] + 0.65 * np.array(WRONG_COLOR)
+    return shown.astype(np.uint8)
+
+
 def sample_sheet(samples, class_names, palette):
-    """A sheet of image, truth and prediction, two samples a row, and the legend below.
+    """A sheet of image, truth and prediction, and the legend below.
 
     Args:
         samples: dicts of `image` uint8 (H, W, 3), `truth` and, all or none,
-            `prediction`, integer (H, W), and `title`.
+            `prediction`, integer (H, W), and `errors` uint8 (H, W, 3), and `title`.
+            Without errors two samples stand in a row.
         class_names: C strings.
         palette: C RGB triples in 0..255.
 
     Returns:
         A matplotlib Figure.
     """
-    parts = [part for part in ("image", "truth", "prediction") if part in samples[0]]
-    samples_per_row = min(2, len(samples))
+    parts = [part for part in ("image", "truth", "prediction", "errors") if part in samples[0]]
+    samples_per_row = min(1 if "errors" in parts else 2, len(samples))
     columns = samples_per_row * len(parts)
     rows = math.ceil(len(samples) / samples_per_row)
     entries = [*zip(class_names, palette, strict=True), ("void", VOID_COLOR)]
@@ -58,7 +79,7 @@ def sample_sheet(samples, class_names, palette):
         row, left = divmod(number, samples_per_row)
         for axis, part in zip(axes[row, left * len(parts) :], parts, strict=False):
             picture = sample[part]
-            axis.imshow(picture if part == "image" else colorize(picture, palette))
+            axis.imshow(colorize(picture, palette) if picture.ndim == 2 else picture)
             axis.set_title(sample["title"] if part == "image" else part, fontsize=7)
     handles = [
         Patch(facecolor=np.asarray(color) / 255, edgecolor="gray", label=name)

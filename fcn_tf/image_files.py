@@ -1,16 +1,20 @@
 """Image files as the commands take them: found, and read."""
 
 import glob
+import importlib.util
 import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from fcn_tf.errors import InputError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+MAX_PIXELS = 2 * 89_478_485  # where Pillow refuses an image by default
+WINDOWS_PIXELS = 4_000_000  # above which a TIFF is read slice by slice
 
 
 @dataclass(frozen=True)
@@ -80,17 +84,51 @@ def _below(folder, out):
                 yield parent / file
 
 
-def open_image(path):
-    """A decoded Pillow image.
+def open_pixels(path, max_pixels=MAX_PIXELS):
+    """An image to predict, as something with a shape (H, W, 3) whose slices are uint8 RGB.
+
+    A large TIFF is read slice by slice where the extra `geo` is installed.
+
+    Args:
+        path: of the file.
+        max_pixels: int, the largest image that is read: a guard against small files that
+            unpack to a full memory.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: it cannot be read, or is larger.
+    """
+    path = Path(path)
+    if path.suffix.lower() in (".tif", ".tiff") and importlib.util.find_spec("rasterio"):
+        from fcn_tf.windows import TiffWindows
+
+        windows = TiffWindows(path)
+        if WINDOWS_PIXELS < windows.shape[0] * windows.shape[1] <= max_pixels:
+            return windows
+    Image.MAX_IMAGE_PIXELS = None  # ours stands in its place
+    return np.asarray(open_image(path, max_pixels).convert("RGB"))
+
+
+def open_image(path, max_pixels=None):
+    """A decoded Pillow image.
+
+    Args:
+        path: of the file.
+        max_pixels: int, the largest image that is decoded, or None for Pillow's own limit.
+
+    Raises:
+        InputError: it cannot be read, or is larger.
     """
     try:
         with Image.open(path) as image:
-            image.load()
-            return image
+            if max_pixels is None or image.width * image.height <= max_pixels:
+                image.load()
+                return image
+            size_px = image.size
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(
             f"{path}: cannot be read as an image ({error}); replace it or take it out."
         ) from error
+    width_px, height_px = size_px
+    raise InputError(
+        f"{path}: {width_px}×{height_px} px are more than {max_pixels}; --max_pixels allows more."
+    )

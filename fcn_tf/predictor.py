@@ -1,21 +1,227 @@
-"""From a model to labels."""
+"""An image of any size to its labels; in exact tiles where it is too large at once."""
 
-import tensorflow as tf
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from fcn_tf.artefacts import Network, load_network
+from fcn_tf.errors import InputError
+from fcn_tf.image_files import open_image
+from fcn_tf.models.reach import GRID_PX
+from fcn_tf.progress import with_progress
+
+# An image above this is cut into tiles where the user does not say otherwise. The network takes
+# about half a kilobyte a pixel.
+WHOLE_PIXELS = 4_000_000
+DEFAULT_TILE_PX = 1024
+SHOWN_BATCHES = 16  # fewer are soon done
 
 
-def labels_fn(model):
-    """Compiles a model's prediction, once for all image sizes.
+class Predictor:
+    """Predicts with a model of any kind.
 
     Args:
-        model: maps images (N, H, W, 3) in 0..255 to logits (N, H, W, C), C <= 256.
+        model_or_path: as `load_network` takes it, or a `Network`.
+        tile_px: side of the tiles that an image is cut into, a multiple of 32; by default
+            images above 4 megapixels are cut into tiles of 1024 px, and others not. The
+            labels are those of the whole image.
+        flip: bool, average with the scores of the mirrored image.
+        scales: average over the image at these scales. With tiles, each tile is mirrored
+            and scaled by itself, which the whole image is not quite equal to.
+        batch_size: int, tiles or images of one size at once.
+        shows_progress: bool, a bar over the tiles of an image with many.
 
-    Returns:
-        A function of uint8 (N, H, W, 3) to uint8 labels (N, H, W).
+    Raises:
+        InputError: no such model, or options that do not fit it.
     """
 
-    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8)])
-    def predict(images):
-        logits = model(images, training=False)
-        return tf.cast(tf.argmax(logits, axis=-1), tf.uint8)
+    def __init__(
+        self,
+        model_or_path,
+        tile_px=None,
+        flip=False,
+        scales=(1.0,),
+        batch_size=1,
+        shows_progress=False,
+    ):
+        is_network = isinstance(model_or_path, Network)
+        self.network = model_or_path if is_network else load_network(model_or_path)
+        self.tile_px = tile_px
+        self.flip = flip
+        self.scales = tuple(scales)
+        self.batch_size = batch_size
+        self.shows_progress = shows_progress
+        if tile_px is not None and (tile_px < GRID_PX or tile_px % GRID_PX):
+            raise InputError(f"tile_px={tile_px}: it must be a multiple of {GRID_PX}.")
+        if not self.scales or min(self.scales) <= 0:
+            raise InputError(f"scales={list(scales)}: they must be above 0.")
+        if batch_size < 1:
+            raise InputError(f"batch_size={batch_size}: it must be at least 1.")
+        if self.network.scores is None and (flip or self.scales != (1.0,)):
+            raise InputError("flip and scales average scores, and this file gives labels alone.")
+        unknown = self.network.margin_px is None or self.network.size_px is not None
+        if tile_px is not None and unknown:
+            raise InputError(
+                "tile_px: this model has a fixed size, or does not say what a tile needs around "
+                "it; export it again, or leave tile_px out."
+            )
 
-    return predict
+    def __call__(self, image):
+        """The labels of an image, uint8 (H, W), or of each of a list of images.
+
+        Args:
+            image: uint8 (H, W, 3) RGB, a path, a Pillow image, anything with a shape
+                (H, W, 3) whose slices are such arrays; or a list of these.
+        """
+        if isinstance(image, (list, tuple)):
+            return self._of_many(image)
+        return self._predict(_opened(image), self._labels, (), np.uint8)
+
+    def scores(self, image):
+        """The softmax scores of an image, float32 (H, W, C)."""
+        if self.network.scores is None:
+            raise InputError("This file gives labels alone: export it with scores.")
+        return self._predict(_opened(image), self._scores, (self.network.num_classes,), np.float32)
+
+    def tiles(self, shape):
+        """How an image of this shape is cut.
+
+        Returns:
+            A list of `(kept, fed)` pairs of slices, rows and columns; one pair if it is not.
+        """
+        height_px, width_px = shape[:2]
+        network = self.network
+        can = network.margin_px is not None and network.size_px is None
+        tile_px = self.tile_px
+        if tile_px is None and can and height_px * width_px > WHOLE_PIXELS:
+            tile_px = DEFAULT_TILE_PX
+        if tile_px is None:
+            whole = (slice(0, height_px), slice(0, width_px))
+            return [(whole, whole)]
+        return [
+            ((rows[0], columns[0]), (rows[1], columns[1]))
+            for rows in _cuts(height_px, tile_px, network.margin_px)
+            for columns in _cuts(width_px, tile_px, network.margin_px)
+        ]
+
+    def _predict(self, image, run, channels, dtype):
+        tiles = self.tiles(image.shape)
+        if len(tiles) == 1:
+            return run(np.asarray(image[:, :])[None])[0]
+        result = np.empty((*image.shape[:2], *channels), dtype)
+        batches = list(self._batches(tiles))
+        if self.shows_progress and len(batches) >= SHOWN_BATCHES:
+            batches = with_progress(
+                batches, len(batches), "tile" if self.batch_size == 1 else "batch"
+            )
+        for batch in batches:
+            answers = run(np.stack([np.asarray(image[fed]) for _, fed in batch]))
+            for (kept, fed), answer in zip(batch, answers, strict=True):
+                inside = tuple(
+                    slice(k.start - f.start, k.stop - f.start)
+                    for k, f in zip(kept, fed, strict=True)
+                )
+                result[kept] = answer[inside]
+        return result
+
+    def _batches(self, tiles):
+        """Tiles that are fed the same size, `batch_size` at a time."""
+        waiting = {}
+        for kept, fed in tiles:
+            size = tuple(part.stop - part.start for part in fed)
+            batch = waiting.setdefault(size, [])
+            batch.append((kept, fed))
+            if len(batch) == self.batch_size:
+                yield waiting.pop(size)
+        yield from waiting.values()
+
+    def _of_many(self, images):
+        """Images that are not cut run together where they have one size."""
+        images = [_opened(image) for image in images]
+        results, waiting = [None] * len(images), {}
+
+        def finish(numbers):
+            batch = np.stack([np.asarray(images[number][:, :]) for number in numbers])
+            for number, labels in zip(numbers, self._labels(batch), strict=True):
+                results[number] = labels
+
+        for number, image in enumerate(images):
+            if len(self.tiles(image.shape)) > 1:
+                results[number] = self(image)
+                continue
+            batch = waiting.setdefault(image.shape, [])
+            batch.append(number)
+            if len(batch) == self.batch_size:
+                finish(waiting.pop(image.shape))
+        for numbers in waiting.values():
+            finish(numbers)
+        return results
+
+    def _labels(self, images):
+        """uint8 (N, H, W, 3) to uint8 (N, H, W)."""
+        if self.flip or self.scales != (1.0,):
+            return self._scores(images).argmax(-1).astype(np.uint8)
+        size_px = self.network.size_px
+        if size_px is None or images.shape[1:3] == size_px:
+            return self.network.labels(images)
+        if self.network.scores is not None:
+            return self._scores(images).argmax(-1).astype(np.uint8)
+        labels = self.network.labels(_resized(images, size_px))
+        return _resized(labels, images.shape[1:3], Image.Resampling.NEAREST)
+
+    def _scores(self, images):
+        """uint8 (N, H, W, 3) to float32 (N, H, W, C), averaged over scales and mirrors."""
+        size_px = images.shape[1:3]
+        total, count = 0, 0
+        for scale in self.scales:
+            scaled_px = tuple(max(1, round(scale * side)) for side in size_px)
+            scaled = _resized(images, self.network.size_px or scaled_px)
+            for step in (1, -1) if self.flip else (1,):
+                scores = self.network.scores(np.ascontiguousarray(scaled[:, :, ::step]))
+                total = total + _resized(scores[:, :, ::step], size_px)
+                count += 1
+        return total / np.float32(count)
+
+
+def _cuts(length_px, tile_px, margin_px):
+    """Slices of one axis: what is kept of each tile, and what is fed for it."""
+    return [
+        (
+            slice(start, min(start + tile_px, length_px)),
+            slice(max(0, start - margin_px), min(start + tile_px + margin_px, length_px)),
+        )
+        for start in range(0, length_px, tile_px)
+    ]
+
+
+def _opened(image):
+    """A path or a Pillow image as an array; what has a shape stays what it is."""
+    if isinstance(image, (str, Path)):
+        image = open_image(image)
+    if isinstance(image, Image.Image):
+        image = np.asarray(image.convert("RGB"))
+    if getattr(image, "dtype", None) != np.uint8 or len(image.shape) != 3 or image.shape[2] != 3:
+        raise InputError(
+            f"An image is uint8 (height, width, 3), RGB; this is {getattr(image, 'dtype', '?')} "
+            f"{tuple(image.shape)}."
+        )
+    if 0 in image.shape:
+        raise InputError("An image has at least one pixel.")
+    return image
+
+
+def _resized(arrays, size_px, how=Image.Resampling.BILINEAR):
+    """Brings (N, H, W) or (N, H, W, C), uint8 or float32, to a size (height, width)."""
+    if arrays.shape[1:3] == tuple(size_px):
+        return arrays
+
+    def plane(values):
+        return np.asarray(Image.fromarray(values).resize((size_px[1], size_px[0]), how))
+
+    arrays = np.ascontiguousarray(arrays)
+    if arrays.dtype == np.uint8:
+        return np.stack([plane(array) for array in arrays])
+    channels = np.ascontiguousarray(np.moveaxis(arrays, -1, 1))
+    resized = [[plane(channel) for channel in one] for one in channels]
+    return np.moveaxis(np.array(resized), 1, -1)

@@ -19,7 +19,7 @@ def environment():
     return variables
 
 
-def command(*arguments, cwd=ROOT, extra=None):
+def command(*arguments, cwd=ROOT, extra=None, stdin=None):
     return subprocess.run(
         [sys.executable, ROOT / "train.py", *arguments]
         if arguments[0].startswith("--")
@@ -28,6 +28,7 @@ def command(*arguments, cwd=ROOT, extra=None):
         env={**environment(), **(extra or {})},
         capture_output=True,
         text=True,
+        input=stdin,
     )
 
 

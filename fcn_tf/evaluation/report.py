@@ -1,10 +1,7 @@
-"""A run's report: scores as a table and as JSON, the learning curve, the sample sheet."""
+"""Scores as rows of a table and as JSON."""
 
 import json
 import math
-
-from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from fcn_tf.evaluation.metrics import SCORES
 from fcn_tf.files import write_text
@@ -31,52 +28,44 @@ def scores_json(scores, class_names):
     }
 
 
-def scores_table(plain):
-    """The scores as text for the terminal.
+def scores_rows(plain):
+    """(name, percent) rows of strings: the four scores, then the IU of each class.
 
     Args:
         plain: what `scores_json` returns.
     """
-
-    def percent(value):
-        return "–" if value is None else f"{100 * value:.1f}"
-
-    rows = [(name.replace("_", " "), percent(plain[name])) for name in SCORES]
-    rows += [(f"  IU {name}", percent(value)) for name, value in plain["class_iou"].items()]
-    width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}}  {value:>5} %" for name, value in rows)
+    return [[name, _percent(value)] for name, value in _values(plain)]
 
 
-def write_scores(path, plain):
-    """Writes scores.json."""
+def compared_rows(plain, other):
+    """(name, percent, percent of the other, difference) rows of two models' scores."""
+    rows = []
+    for (name, ours), (_, theirs) in zip(_values(plain), _values(other), strict=True):
+        both = ours is not None and theirs is not None
+        difference = f"{100 * (theirs - ours):+.1f}" if both else "–"
+        rows.append([name, _percent(ours), _percent(theirs), difference])
+    return rows
+
+
+def table(rows):
+    """Rows of strings as text for the terminal."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for name, *cells in rows:
+        padded = [f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True)]
+        lines.append(f"{name:<{widths[0]}}  " + "  ".join(padded) + " %")
+    return "\n".join(lines)
+
+
+def _values(plain):
+    yield from ((name.replace("_", " "), plain[name]) for name in SCORES)
+    yield from ((f"  IU {name}", value) for name, value in plain["class_iou"].items())
+
+
+def _percent(value):
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def write_json(path, plain):
+    """Writes scores.json and the like."""
     write_text(path, json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
-
-
-def learning_curve(lines):
-    """Loss and mean IU over the steps, of training and of validation.
-
-    Args:
-        lines: dicts as in metrics.jsonl.
-
-    Returns:
-        A matplotlib Figure.
-    """
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    for axis, key, label in zip(
-        figure.subplots(1, 2), ("loss", "mean_iou"), ("loss", "mean IU"), strict=True
-    ):
-        for split, style in (("train", {"alpha": 0.6}), ("val", {"marker": "o", "markersize": 3})):
-            points = [
-                (line["step"], line[key])
-                for line in lines
-                if line["split"] == split and line[key] is not None
-            ]
-            axis.plot(*zip(*points, strict=True) if points else ([], []), label=split, **style)
-        axis.set_xlabel("step")
-        axis.set_ylabel(label)
-        axis.grid(alpha=0.3)
-        axis.set_ylim(bottom=0)
-    axis.set_ylim(0, 1)
-    axis.yaxis.set_major_formatter(PercentFormatter(1))
-    axis.legend()
-    return figure

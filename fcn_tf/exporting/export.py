@@ -20,6 +20,7 @@ from fcn_tf.exporting.tflite import convert
 from fcn_tf.exporting.verify import Reference, resize
 from fcn_tf.exporting.versions import check_tree, new_version
 from fcn_tf.models import load_model
+from fcn_tf.models.reach import margin_px
 from fcn_tf.scoring import check_classes
 from fcn_tf.version import __version__
 
@@ -63,7 +64,12 @@ def export(model_or_path, out, data=None, config=None):
         check_classes(model, source, name)
     samples = list(_samples(source))
     verified_on = "images of the data set" if source else "generated scenes"
-    about = {"model": name, "fcn_tf": __version__, "verified_on": verified_on}
+    about = {
+        "model": name,
+        "fcn_tf": __version__,
+        "verified_on": verified_on,
+        "margin_px": margin_px(model),
+    }
     frozen = functools.cache(functools.partial(freeze, model))
     written, refused = {}, []
     with contextlib.ExitStack() as stack:

@@ -7,11 +7,11 @@ from pathlib import Path
 import tensorflow as tf
 
 from fcn_tf.drawing import write_figure
-from fcn_tf.evaluation.report import learning_curve
+from fcn_tf.evaluation.figures import learning_curve
 from fcn_tf.files import write_text
 from fcn_tf.models import save_model
 from fcn_tf.models.saving import MODEL_FILE
-from fcn_tf.scoring import REPORT_DIR
+from fcn_tf.scoring import CURVE_FILE, REPORT_DIR
 from fcn_tf.training.checkpoints import CHECKPOINT_DIR, save_checkpoint
 
 METRICS_FILE = "metrics.jsonl"
@@ -55,7 +55,7 @@ class RunFolder:
     def draw_curve(self):
         """Draws the learning curve so far."""
         if self.log.lines:
-            curve = self.workdir / REPORT_DIR / "learning_curve.png"
+            curve = self.workdir / REPORT_DIR / CURVE_FILE
             write_figure(curve, learning_curve(self.log.lines))
 
     def close(self):

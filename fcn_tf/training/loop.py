@@ -12,8 +12,8 @@ import tensorflow as tf
 from fcn_tf.data import open_source
 from fcn_tf.data.faults import named_as
 from fcn_tf.errors import InputError, RunError
-from fcn_tf.models import load_model
 from fcn_tf.models.saving import MODEL_FILE
+from fcn_tf.predictor import Predictor
 from fcn_tf.scoring import REPORT_DIR, write_report
 from fcn_tf.training.checkpoints import CHECKPOINT_DIR, Place, disk_space_named, restore_newest
 from fcn_tf.training.distribution import make_cluster
@@ -80,7 +80,8 @@ def train(config, workdir=None, callbacks=()):
             run.feed(place.samples)
             _fit_until_stopped(run, place, folder, callbacks, deadline)
             if cluster.is_chief:
-                write_report(load_model(workdir), source, "val", workdir / REPORT_DIR)
+                predictors = {str(workdir): Predictor(workdir)}
+                write_report(predictors, source, "val", workdir / REPORT_DIR)
     return workdir
 
 

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
+from fcn_tf.artefacts import of_model
 from fcn_tf.classes import VOID, voc_palette
 from fcn_tf.data import training_batches, whole_images
 from fcn_tf.data.frequencies import count_classes, median_frequency_weights
@@ -14,7 +15,6 @@ from fcn_tf.errors import InputError
 from fcn_tf.evaluation.metrics import count_pixels, scores_from_confusion
 from fcn_tf.evaluation.report import scores_json
 from fcn_tf.models import build_fcn, train_scores_only
-from fcn_tf.predictor import labels_fn
 from fcn_tf.training.averaging import WeightAverage
 from fcn_tf.training.distribution import Cluster
 from fcn_tf.training.losses import SegmentationLoss
@@ -129,7 +129,7 @@ class Run:
             self._seed_each_device()
         self.train_call = _compile_train_call(self, self.cluster.distribute(share))
         self.evaluation_call = _compile_evaluation_call(self)
-        self.predict = labels_fn(self.model)
+        self.predict = of_model(self.model).labels
 
     def _seed_each_device(self):
         """Lets each device draw its own dropout; a checkpoint holds the state of the first."""
@@ -178,7 +178,7 @@ class Run:
         with self.average.in_place():
             for example in whole_images(self.source, "val").take(PICTURES).as_numpy_iterator():
                 image, truth = example["image"], example["segmentation_mask"][..., 0]
-                masks = truth, self.predict(image[None])[0].numpy()
+                masks = truth, self.predict(image[None])[0]
                 colored = [colorize(mask, self.model.palette) for mask in masks]
                 name = example["file_name"].decode()
                 pictures[name] = np.concatenate([image, *colored], axis=1)

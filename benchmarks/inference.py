@@ -1,0 +1,438 @@
+"""FCN-8s, an image to its labels: our artefacts beside OpenVINO, ONNX Runtime and PyTorch.
+
+    pip install '.[bench]' && python benchmarks/inference.py [--size_px 375 500] [--width 1]
+
+All sides hold the same random weights, take uint8 (1, H, W, 3) and give uint8 labels. Each runs
+in a process of its own and waits there, so that no side's threads disturb another's; they take
+turns. The limits are matrix products of the network's multiplications. Prints Markdown for
+docs/performance.md; exits with 1 if a bar is missed by more than 2 %.
+"""
+
+import argparse
+import json
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+CLASSES = 21
+MATRIX = 4096
+PAUSE_SECONDS = 0.5
+FLOAT32 = "SavedModel float32"
+BFLOAT16 = "SavedModel bfloat16"
+SERVED = "SavedModel float32, JPEG to PNG"
+AROUND = "decoding, preprocessing, argmax and PNG alone"
+TFLITE = ("float32", "float16", "dynamic", "int8")
+LIGHT = "TFLite int8, fc6_kernel=1"
+PARTS = ("float32", "bfloat16", "torch", *(f"TFLite {kind}" for kind in TFLITE), LIGHT)
+PYTORCH = ("PyTorch", "PyTorch channels-last", "PyTorch compiled")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size_px", type=int, nargs=2, default=(375, 500))
+    parser.add_argument("--width", type=float, default=1.0)
+    parser.add_argument("--head_units", type=int, default=4096)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--only", default="", help="parts of the names of the sides, by commas")
+    parser.add_argument("--folder", help="where the artefacts are kept; default a temporary one")
+    parser.add_argument("--side", help=argparse.SUPPRESS)
+    parser.add_argument("--part", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.part:
+        return write(arguments.part, Path(arguments.folder), arguments)
+    if arguments.side:
+        return serve(arguments.side, Path(arguments.folder))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(arguments.folder or temporary)
+        folder.mkdir(exist_ok=True, parents=True)
+        if not (folder / "written").exists():
+            for part in ("about", *PARTS):
+                command = [sys.executable, *sys.argv, "--part", part, "--folder", str(folder)]
+                subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+            (folder / "written").touch()
+        about = json.loads((folder / "about.json").read_text())
+        about["bytes"] = {
+            **{name: bytes_of(folder / name.split()[1]) for name in (FLOAT32, BFLOAT16)},
+            **{name: bytes_of(folder / f"{slug(name)}.tflite") for name in PARTS if "TFL" in name},
+        }
+        milliseconds, labels = [], {}
+        for group in GROUPS:
+            wanted = arguments.only.split(",")
+            if names := [name for name in group if any(part in name for part in wanted)]:
+                milliseconds.append(race(names, folder, arguments.rounds, about["gflop"], labels))
+                print(f"ran {', '.join(names)}", file=sys.stderr, flush=True)
+    return report(about, milliseconds, labels)
+
+
+def write(part, folder, arguments):
+    """Writes the network in one form; each in a process of its own, or memory does not suffice."""
+    import tensorflow as tf
+
+    from fcn_tf.exporting.freeze import freeze
+    from fcn_tf.exporting.saved_model import write_saved_model
+    from fcn_tf.exporting.tflite import convert
+    from fcn_tf.models import build_fcn
+
+    height_px, width_px = arguments.size_px
+    random = np.random.default_rng(0)
+    sizes = {"width": arguments.width, "head_units": arguments.head_units, "dropout": 0.0}
+    if part == "about":
+        coarse = random.integers(0, 256, (1, height_px // 8, width_px // 8, 3))
+        image = tf.cast(tf.image.resize(coarse, arguments.size_px), tf.uint8).numpy()
+        np.save(folder / "image.npy", image)
+        (folder / "image.jpg").write_bytes(tf.io.encode_jpeg(image[0]).numpy())
+        fixed = build_fcn("fcn8s", CLASSES, **sizes, input_shape=(height_px, width_px, 3))
+        about = {
+            "size_px": arguments.size_px,
+            "parameters": fixed.count_params(),
+            "gflop": sum(map(flop, fixed.layers)) / 1e9,
+        }
+        (folder / "about.json").write_text(json.dumps(about))
+        return
+    image = np.load(folder / "image.npy")
+    model = build_fcn("fcn8s", CLASSES, **sizes, fc6_kernel=1 if part == LIGHT else 7)
+    fill(model, random)
+    if part in ("float32", "bfloat16"):
+        write_saved_model(freeze(model, part), folder / part, max_pixels=4_000_000)
+        if part == "float32":
+            np.save(folder / "logits.npy", freeze(model)(image).numpy())
+    elif part == "torch":
+        write_torch(model, folder, image)
+    else:
+        kind = part.removeprefix("TFLite ").split(",")[0]
+        content = convert(freeze(model), kind, None, "labels", [image[0]] * 4)
+        (folder / f"{slug(part)}.tflite").write_bytes(content)
+
+
+def bytes_of(path):
+    return (path / "saved_model.pb" if path.is_dir() else path).stat().st_size
+
+
+def flop(layer):
+    """Two a multiplication, of a layer with known sizes."""
+    kernel = getattr(layer, "kernel", None)
+    if kernel is None:
+        return 0
+    is_transposed = layer.name.startswith("upscore")
+    cells = (layer.input if is_transposed else layer.output).shape[1:3]
+    return 2 * int(np.prod(kernel.shape)) * cells[0] * cells[1]
+
+
+def fill(model, random):
+    """Random weights that keep values of one size, so that all classes are answered."""
+    for layer in model.layers:
+        if layer.weights and not layer.name.startswith("upscore"):
+            fan_in = np.prod(layer.kernel.shape[:-1])
+            first = 70 if layer.name == "conv1_1" else 1  # it sees values of about 70
+            deviation = np.float32(np.sqrt(2 / fan_in) / first)
+            layer.kernel.assign(random.standard_normal(layer.kernel.shape, "float32") * deviation)
+            layer.bias.assign(random.uniform(-0.1, 0.1, layer.bias.shape))
+
+
+def write_torch(model, folder, image):
+    import torch
+    from peers import Labels, TorchFCN8s
+
+    network = TorchFCN8s(model).eval()
+    torch.save(network, folder / "network.pt")
+    given = (torch.from_numpy(image),)
+    torch.onnx.export(Labels(network), given, folder / "network.onnx", dynamo=False)
+
+
+def serve(side, folder):
+    """Makes a side and runs it once for every line on standard input; answers with its seconds."""
+    run = SIDES[side](folder)
+    for _ in range(5):  # the first calls compile, and settle where memory lies
+        answer = run()
+    if answer is not None:
+        np.save(folder / f"{slug(side)}.npy", answer)
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        started = time.perf_counter()
+        run()
+        print(time.perf_counter() - started, flush=True)
+
+
+def race(names, folder, rounds, gflop, labels):
+    """Milliseconds of each side in each round; what each answered is added to `labels`."""
+    sides = {}
+    for name in names:
+        command = [sys.executable, __file__, "--side", name, "--folder", str(folder)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        sides[name] = subprocess.Popen(command, **pipes, stderr=subprocess.DEVNULL)
+        while (line := sides[name].stdout.readline()).strip() != "ready":
+            if not line:
+                raise SystemExit(f"{name} does not run: {' '.join(command)} says why.")
+    milliseconds = {name: [] for name in names}
+    for number in range(rounds):
+        # Another order each time, and time for the threads of the side before to fall asleep.
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            process = sides[name]
+            time.sleep(PAUSE_SECONDS)
+            process.stdin.write("\n")
+            process.stdin.flush()
+            milliseconds[name].append(1000 * float(process.stdout.readline()))
+    for name, process in sides.items():
+        process.communicate()
+        if (path := folder / f"{slug(name)}.npy").exists():
+            labels[name] = np.load(path)
+        if name.startswith("limit"):  # of whole products to the network's multiplications
+            share = gflop * 1e9 / (products(gflop) * 2 * MATRIX**3)
+            milliseconds[name] = [share * value for value in milliseconds[name]]
+    return milliseconds
+
+
+def products(gflop):
+    """How many products of matrices multiply about as much as the network."""
+    return max(1, round(gflop * 1e9 / (2 * MATRIX**3)))
+
+
+def slug(name):
+    return re.sub(r"\W+", "-", name)
+
+
+def matrix_product(dtype):
+    """Products with as many multiplications as the network, by the fastest library at hand."""
+
+    def make(folder):
+        import tensorflow as tf
+
+        gflop = json.loads((folder / "about.json").read_text())["gflop"]
+        left, right = tf.cast(tf.random.normal((2, MATRIX, MATRIX)), dtype)
+
+        def run():
+            for _ in range(products(gflop)):
+                product = tf.matmul(left, right)
+            product.numpy()
+
+        return run
+
+    return make
+
+
+def saved_model(precision):
+    def make(folder):
+        import tensorflow as tf
+
+        labels = tf.saved_model.load(str(folder / precision)).signatures["labels"]
+        image = tf.constant(np.load(folder / "image.npy"))
+        return lambda: labels(images=image)["labels"].numpy()
+
+    return make
+
+
+def served(folder):
+    import tensorflow as tf
+
+    serve = tf.saved_model.load(str(folder / "float32")).signatures["serving_default"]
+    encoded = tf.constant([(folder / "image.jpg").read_bytes()])
+
+    def run():
+        serve(image_bytes=encoded)["label_png_bytes"].numpy()
+
+    return run
+
+
+def around(folder):
+    """What a served call does besides the network, on the network's own logits."""
+    import tensorflow as tf
+
+    from fcn_tf.models.layers import CaffePreprocessing
+
+    preprocess = CaffePreprocessing()
+    answered = tf.Variable(np.load(folder / "logits.npy"))
+    encoded = tf.constant((folder / "image.jpg").read_bytes())
+
+    @tf.function
+    def call():
+        image = preprocess(tf.io.decode_png(encoded, channels=3)[None])
+        with tf.control_dependencies([image]):
+            labels = tf.cast(tf.argmax(answered, axis=-1), tf.uint8)
+        return tf.io.encode_png(labels[0, ..., None])
+
+    def run():
+        call().numpy()
+
+    return run
+
+
+def tflite(kind):
+    def make(folder):
+        from ai_edge_litert.interpreter import Interpreter
+
+        interpreter = Interpreter(
+            str(folder / f"{slug(f'TFLite {kind}')}.tflite"), num_threads=THREADS
+        )
+        image = np.load(folder / "image.npy")
+        given = interpreter.get_input_details()[0]["index"]
+        interpreter.resize_tensor_input(given, image.shape)
+        interpreter.allocate_tensors()
+        answered = interpreter.get_output_details()[0]["index"]
+
+        def run():
+            interpreter.set_tensor(given, image)
+            interpreter.invoke()
+            return interpreter.get_tensor(answered)
+
+        return run
+
+    return make
+
+
+def openvino(precision):
+    def make(folder):
+        import openvino
+
+        image = np.load(folder / "image.npy")
+        network = openvino.convert_model(folder / "network.onnx")
+        network.reshape(image.shape)
+        options = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+        compiled = openvino.Core().compile_model(network, "CPU", options)
+        return lambda: compiled(image)[0]
+
+    return make
+
+
+def onnx_runtime(folder):
+    import onnxruntime
+
+    path = str(folder / "network.onnx")
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    inputs = {session.get_inputs()[0].name: np.load(folder / "image.npy")}
+    return lambda: session.run(None, inputs)[0]
+
+
+def pytorch(how, precision="float32"):
+    def make(folder):
+        import torch
+        from peers import Labels
+
+        network = torch.load(folder / "network.pt", weights_only=False)
+        if how == "channels-last":
+            network = network.to(memory_format=torch.channels_last)
+        labels = Labels(network)
+        if how == "compiled":
+            labels = torch.compile(labels)
+        image = torch.from_numpy(np.load(folder / "image.npy"))
+
+        def run():
+            is_lower = precision == "bfloat16"
+            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=is_lower):
+                return labels(image).numpy()
+
+        return run
+
+    return make
+
+
+THREADS = len(os.sched_getaffinity(0))
+LIMIT, LIMIT_BFLOAT16 = "limit, float32", "limit, bfloat16"
+# Those that are compared with each other run together; memory does not suffice for all at once.
+GROUPS = (
+    {
+        FLOAT32: saved_model("float32"),
+        LIMIT: matrix_product("float32"),
+        "OpenVINO float32": openvino("f32"),
+        "ONNX Runtime float32": onnx_runtime,
+    },
+    {
+        FLOAT32: saved_model("float32"),
+        "PyTorch": pytorch("plain"),
+        "PyTorch channels-last": pytorch("channels-last"),
+        "PyTorch compiled": pytorch("compiled"),
+    },
+    {
+        BFLOAT16: saved_model("bfloat16"),
+        LIMIT: matrix_product("float32"),
+        LIMIT_BFLOAT16: matrix_product("bfloat16"),
+        "OpenVINO bfloat16": openvino("bf16"),
+        "PyTorch bfloat16 autocast": pytorch("channels-last", "bfloat16"),
+    },
+    {
+        LIMIT: matrix_product("float32"),
+        **{f"TFLite {kind}": tflite(kind) for kind in TFLITE},
+    },
+    {SERVED: served, AROUND: around},
+)
+SIDES = {name: make for group in GROUPS for name, make in group.items()}
+
+
+def report(about, groups, labels):
+    """Prints the tables; returns whether a bar was missed."""
+    print(f"FCN-8s, {about['parameters']:,} parameters, {about['gflop']:.1f} GFLOP, ", end="")
+    print("{}×{} px, ".format(*about["size_px"]) + f"{THREADS} threads, {processor()}\n")
+    print("| side | ms, median | least to most | × float32 limit | same labels |")
+    print("|---|---|---|---|---|")
+    for milliseconds in groups:
+        medians = medians_of(milliseconds)
+        for name, values in milliseconds.items():
+            median = medians[name]
+            ratio = f"{medians[LIMIT] / median:.2f}" if LIMIT in medians else ""
+            same = ""
+            if name in labels and FLOAT32 in labels:
+                same = f"{100 * (labels[name] == labels[FLOAT32]).mean():.2f} %"
+            spread = f"{min(values):.0f} to {max(values):.0f}"
+            print(f"| {name} | {median:.0f} | {spread} | {ratio} | {same} |")
+    size = about["bytes"]
+    print("\n| file | MB | of the same in float32 |\n|---|---|---|")
+    for name, count in size.items():
+        whole = size[f"{name.split()[0]} float32"]
+        print(f"| {name} | {count / 1e6:.1f} | {count / whole:.3f} |")
+    missed = False
+    print("\n| bar | required | measured |\n|---|---|---|")
+    for what, required, measured in bars(groups, size):
+        is_missed = measured < required / 1.02
+        missed |= is_missed
+        print(f"| {what} | {required:.3g} | {measured:.3g}{' missed' if is_missed else ''} |")
+    return missed
+
+
+def medians_of(milliseconds):
+    return {name: statistics.median(values) for name, values in milliseconds.items()}
+
+
+def bars(groups, size):
+    """(what, at least, measured) of what both sides of were run."""
+
+    def ratio(of, to):
+        """How many times as long as `of` the fastest of `to` took, in one group."""
+        for medians in map(medians_of, groups):
+            others = [medians[name] for name in to if name in medians]
+            if others and of in medians:
+                return min(others) / medians[of]
+        return None
+
+    to_limit = ratio("TFLite int8", [LIMIT])
+    found = [
+        ("SavedModel float32 to the limit", 0.95, ratio(FLOAT32, [LIMIT])),
+        (
+            "SavedModel float32 to the best of OpenVINO and ONNX Runtime",
+            1.0,
+            ratio(FLOAT32, ["OpenVINO float32", "ONNX Runtime float32"]),
+        ),
+        ("SavedModel float32 to the fastest PyTorch", 1.3, ratio(FLOAT32, PYTORCH)),
+        ("SavedModel bfloat16 to OpenVINO bfloat16", 1.0, ratio(BFLOAT16, ["OpenVINO bfloat16"])),
+        ("TFLite int8 to TFLite float32", 3.5, ratio("TFLite int8", ["TFLite float32"])),
+        ("TFLite int8 to four times the float32 limit's rate", 0.8, to_limit and to_limit / 4),
+        ("JPEG to PNG: the call to what is not network", 20, ratio(AROUND, [SERVED])),
+        ("bytes, TFLite float32 to int8", 1 / 0.26, size["TFLite float32"] / size["TFLite int8"]),
+        ("36 MB to TFLite int8 with fc6_kernel=1", 1, 36e6 / size[LIGHT]),
+    ]
+    return [one for one in found if one[2] is not None]
+
+
+def processor():
+    names = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    return names[0] if names else platform.processor()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""Prediction in tiles: memory and time over the image's area, and what the margins cost.
+
+    python benchmarks/tiles.py [--width 0.25] [--megapixels 4 16 64 256]
+
+Each image is predicted in a process of its own; memory is its peak less the decoded image and the
+labels. Prints Markdown; exits with 1 where memory is not flat within 10 %, time is not linear
+within 10 %, or tiles of 1024 px cost over 10 % more than the pixels that they are fed.
+"""
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+TILE_PX = 1024
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--width", type=float, default=0.25)
+    parser.add_argument("--head_units", type=int, default=512)
+    parser.add_argument("--megapixels", type=float, nargs="+", default=(4, 16, 64, 256))
+    parser.add_argument("--one", type=float, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        return print(json.dumps(predict(arguments.one, arguments)))
+    rows = []
+    for megapixels in arguments.megapixels:
+        command = [sys.executable, *sys.argv, "--one", str(megapixels)]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        rows.append(json.loads(done.stdout.splitlines()[-1]))
+    print("| megapixels | s | s a megapixel fed | fed / image | memory, GB | image + labels, GB |")
+    print("|---|---|---|---|---|---|")
+    for row in rows:
+        print(
+            f"| {row['megapixels']:.0f} | {row['seconds']:.1f} | {row['per_fed']:.3f} "
+            f"| {row['fed']:.2f} | {row['memory_gb']:.2f} | {row['image_gb']:.2f} |"
+        )
+    whole = rows[0]["whole_per_megapixel"]
+    overhead = rows[-1]["per_fed"] / whole
+    memory = [row["memory_gb"] for row in rows]
+    pace = [row["per_fed"] for row in rows]
+    print(f"\nmemory, most to least: {max(memory) / min(memory):.3f}")
+    print(f"time a pixel fed, most to least: {max(pace) / min(pace):.3f}")
+    print(f"time a pixel fed, to that of a whole image of 1024 px: {overhead:.3f}")
+    return max(memory) > 1.1 * min(memory) or max(pace) > 1.1 * min(pace) or overhead > 1.1
+
+
+def predict(megapixels, arguments):
+    from fcn_tf.artefacts import of_model
+    from fcn_tf.models import build_fcn
+    from fcn_tf.predictor import Predictor
+
+    model = build_fcn("fcn8s", 21, width=arguments.width, head_units=arguments.head_units)
+    predictor = Predictor(of_model(model), tile_px=TILE_PX)
+    side_px = math.isqrt(round(megapixels * 1e6))
+    image = np.random.default_rng(0).integers(0, 256, (side_px, side_px, 3), np.uint8)
+    tile = image[:TILE_PX, :TILE_PX]
+    whole_seconds = min(timed(predictor, tile) for _ in range(4))
+    # Every size of tile once, so that nothing is set up while the clock runs.
+    predictor(image[: 3 * TILE_PX, : 3 * TILE_PX])
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew (proc(5))
+    seconds = timed(predictor, image)
+    status = Path("/proc/self/status").read_text()
+    peak = 1024 * int(status.split("VmHWM:")[1].split()[0])
+    fed = sum(
+        math.prod(part.stop - part.start for part in fed) for _, fed in predictor.tiles(image.shape)
+    )
+    held = image.nbytes + image.nbytes // 3
+    return {
+        "megapixels": side_px**2 / 1e6,
+        "seconds": seconds,
+        "per_fed": seconds / fed * 1e6,
+        "fed": fed / side_px**2,
+        "memory_gb": (peak - held) / 1e9,
+        "image_gb": held / 1e9,
+        "whole_per_megapixel": whole_seconds / (TILE_PX**2 / 1e6),
+    }
+
+
+def timed(function, *arguments):
+    started = time.perf_counter()
+    function(*arguments)
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    sys.exit(main())

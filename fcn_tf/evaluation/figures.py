@@ -1,0 +1,146 @@
+"""The figures of a report, each a matplotlib Figure that reads on a phone."""
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from fcn_tf.evaluation.details import EDGE_DISTANCES_PX, edge_ious
+
+PERCENT = PercentFormatter(1, decimals=0)
+MOST_NUMBERED_CLASSES = 24  # of a confusion matrix whose cells still have room for a number
+
+
+def learning_curve(lines):
+    """Loss and mean IU over the steps, of training and of validation.
+
+    Args:
+        lines: dicts as in metrics.jsonl.
+    """
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    for axis, key, label in zip(
+        figure.subplots(1, 2), ("loss", "mean_iou"), ("loss", "mean IU"), strict=True
+    ):
+        for split, style in (("train", {"alpha": 0.6}), ("val", {"marker": "o", "markersize": 3})):
+            points = [
+                (line["step"], line[key])
+                for line in lines
+                if line["split"] == split and line[key] is not None
+            ]
+            axis.plot(*zip(*points, strict=True) if points else ([], []), label=split, **style)
+        axis.set_xlabel("step")
+        axis.set_ylabel(label)
+        axis.grid(alpha=0.3)
+        axis.set_ylim(bottom=0)
+    axis.set_ylim(0, 1)
+    axis.yaxis.set_major_formatter(PERCENT)
+    axis.legend()
+    return figure
+
+
+def class_iou_bars(class_iou, palette, other=None, other_name=None):
+    """The IU of each class, in the classes' colours.
+
+    Args:
+        class_iou: dict of fractions by name, None where undefined.
+        palette: C RGB triples.
+        other: the same of a model to compare with, or None.
+        other_name: what it is called.
+    """
+    names = list(class_iou)
+    figure = Figure(figsize=(6, 0.9 + 0.27 * len(names)), layout="constrained")
+    axis = figure.subplots()
+    places = np.arange(len(names))
+    values = [value or 0 for value in class_iou.values()]
+    colors = np.asarray(palette)[: len(names)] / 255
+    axis.barh(places, values, 0.7, color=colors, edgecolor="gray", linewidth=0.6)
+    for place, value in zip(places, class_iou.values(), strict=True):
+        text = " –" if value is None else f" {100 * value:.1f}"
+        axis.text(value or 0, place, text, va="center", fontsize=8)
+    if other is not None:
+        marks = [np.nan if value is None else value for value in other.values()]
+        axis.plot(marks, places, "k|", markersize=11, markeredgewidth=2, label=other_name)
+        axis.legend(fontsize=8)
+    axis.set_yticks(places, names, fontsize=8)
+    axis.invert_yaxis()
+    axis.set_xlim(0, 1.08)
+    axis.xaxis.set_major_formatter(PERCENT)
+    axis.set_xlabel("IU")
+    axis.grid(axis="x", alpha=0.3)
+    axis.set_axisbelow(True)
+    return figure
+
+
+def confusion_figure(matrix, class_names):
+    """The confusion matrix, each row divided by the pixels of its true class.
+
+    Args:
+        matrix: (C, C) counts, rows by true class.
+        class_names: C strings.
+    """
+    matrix = np.asarray(matrix, np.float64)
+    totals = matrix.sum(axis=1, keepdims=True)
+    shares = np.divide(matrix, totals, out=np.full_like(matrix, np.nan), where=totals > 0)
+    side_in = max(4.0, 1.6 + 0.36 * len(class_names))
+    figure = Figure(figsize=(side_in, side_in), layout="constrained")
+    axis = figure.subplots()
+    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axis.set_xticks(range(len(class_names)), class_names, rotation=90, fontsize=8)
+    axis.set_yticks(range(len(class_names)), class_names, fontsize=8)
+    axis.set_xlabel("predicted")
+    axis.set_ylabel("true")
+    if len(class_names) <= MOST_NUMBERED_CLASSES:
+        for row, column in np.argwhere(shares >= 0.005):
+            share = shares[row, column]
+            color = "white" if share > 0.5 else "black"
+            text = f"{100 * share:.0f}"
+            axis.text(column, row, text, ha="center", va="center", fontsize=7, color=color)
+    return figure
+
+
+def edges_figure(confusions):
+    """The mean IU of the pixels up to a distance from an object's edge.
+
+    Args:
+        confusions: as `edge_confusions` gives them, summed.
+    """
+    *near, whole = edge_ious(confusions)
+    figure = Figure(figsize=(5, 3.6), layout="constrained")
+    axis = figure.subplots()
+    axis.plot(EDGE_DISTANCES_PX, near, marker="o", label="near the edges")
+    axis.axhline(whole, color="gray", linestyle="--", label="all pixels")
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(EDGE_DISTANCES_PX, EDGE_DISTANCES_PX)
+    axis.set_xlabel("pixels up to this distance from an edge of the truth, px")
+    axis.set_ylabel("mean IU")
+    axis.set_ylim(0, 1)
+    axis.yaxis.set_major_formatter(PERCENT)
+    axis.grid(alpha=0.3)
+    axis.legend()
+    return figure
+
+
+def calibration_figure(counts):
+    """How often pixels are right, over how sure the network was, and how many there are.
+
+    Args:
+        counts: as `calibration_counts` gives them, summed.
+    """
+    pixels, sure, right = counts.T
+    filled = pixels > 0
+    figure = Figure(figsize=(5, 4.4), layout="constrained")
+    axis, below = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
+    axis.plot([0, 1], [0, 1], color="gray", linestyle="--", label="as sure as right")
+    axis.plot(sure[filled] / pixels[filled], right[filled] / pixels[filled], marker="o")
+    axis.set_ylabel("share that is right")
+    axis.set_ylim(0, 1.02)
+    axis.legend()
+    below.bar(
+        (np.arange(len(pixels)) + 0.5) / len(pixels), pixels / pixels.sum(), 0.9 / len(pixels)
+    )
+    below.set_ylabel("pixels")
+    below.set_xlabel("score of the label")
+    below.set_xlim(0, 1)
+    for one in (axis, below):
+        one.yaxis.set_major_formatter(PERCENT)
+        one.grid(alpha=0.3)
+    return figure

@@ -1,0 +1,85 @@
+"""The report: its figures' numbers, its page, two models side by side."""
+
+import base64
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fcn_tf.artefacts import Network
+from fcn_tf.classes import voc_palette
+from fcn_tf.config import DataConfig
+from fcn_tf.data import open_source, whole_images
+from fcn_tf.evaluation.metrics import confusion_matrix, scores_from_confusion
+from fcn_tf.predictor import Predictor
+from fcn_tf.scoring import write_report
+
+
+@pytest.fixture(scope="module")
+def source(few_scenes_dir):
+    return open_source(DataConfig(name="shapes", tfds_dir=few_scenes_dir))
+
+
+def painted(source, wrong_share, seed=0):
+    """A `Network` that knows the truth of `val` and gets a share of each image's rows wrong."""
+    answers = {}
+    for number, example in enumerate(whole_images(source, "val").as_numpy_iterator()):
+        truth = example["segmentation_mask"][..., 0].copy()
+        truth[truth == 255] = 0
+        rows = int(wrong_share * number / 40 * len(truth))
+        truth[:rows] = (truth[:rows] + 1) % 6
+        answers[example["image"].tobytes()] = truth
+
+    def labels(images):
+        return np.stack([answers[image.tobytes()] for image in images])
+
+    def scores(images):
+        return 0.75 * np.eye(6, dtype=np.float32)[labels(images)] + np.float32(0.25 / 6)
+
+    names, palette = source.class_names, voc_palette(6).tolist()
+    return Network(scores, labels, 6, names, palette, margin_px=224)
+
+
+def test_a_report(source, tmp_path, capsys):
+    network = painted(source, 0.5)
+    write_report({"runs/a": Predictor(network)}, source, "val", tmp_path)
+    plain = json.loads((tmp_path / "scores.json").read_text())
+    matrix = sum(
+        confusion_matrix(
+            example["segmentation_mask"][..., 0], network.labels(example["image"][None])[0], 6
+        )
+        for example in whole_images(source, "val").as_numpy_iterator()
+    )
+    assert plain["confusion_matrix"] == matrix.tolist()
+    scores = scores_from_confusion(matrix.astype(np.float64))
+    assert plain["mean_iou"] == pytest.approx(scores["mean_iou"])
+    right = scores["pixel_accuracy"]
+    sure = 0.75 + 0.25 / 6
+    assert plain["calibration_error"] == pytest.approx(abs(sure - right), abs=1e-6)
+    assert f"{100 * scores['mean_iou']:.1f} %" in capsys.readouterr().out
+    page = (tmp_path / "report.html").read_text()
+    pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+    assert len(pictures) == 8
+    for picture in pictures:
+        with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
+            assert min(image.size) > 100
+    assert "http" not in page  # it needs nothing but itself
+    # The first image of val is all right, the last is half wrong.
+    for name in ("best", "worst", "median", "class_iou", "confusion", "edges", "calibration"):
+        assert (tmp_path / f"{name}.png").is_file()
+
+
+def test_two_models_side_by_side(source, tmp_path, capsys):
+    predictors = {
+        name: Predictor(painted(source, share)) for name, share in (("good", 0.1), ("poor", 0.9))
+    }
+    write_report(predictors, source, "val", tmp_path)
+    both = json.loads((tmp_path / "compared.json").read_text())
+    assert both["good"]["mean_iou"] > both["poor"]["mean_iou"] + 0.1
+    line = next(x for x in capsys.readouterr().out.splitlines() if x.startswith("mean iou"))
+    good, poor = (100 * both[name]["mean_iou"] for name in ("good", "poor"))
+    assert line.split()[2:] == [f"{good:.1f}", f"{poor:.1f}", f"{poor - good:+.1f}", "%"]
+    assert "B is poor" in (tmp_path / "report.html").read_text()
