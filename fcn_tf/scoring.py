@@ -8,6 +8,7 @@ import numpy as np
 from fcn_tf.artefacts import load_network
 from fcn_tf.data import open_source, whole_images
 from fcn_tf.data.faults import named_as
+from fcn_tf.data.pipeline import samples_of
 from fcn_tf.drawing import error_map, sample_sheet, write_figure
 from fcn_tf.errors import InputError, RunError
 from fcn_tf.evaluation import figures
@@ -260,18 +261,16 @@ def _extremes(order):
 
 
 def _shown(numbers, predictor, source, split, image_ious):
-    """Samples for a sheet, of the images with these numbers."""
-    data = whole_images(source, split)
-    for number in numbers:
-        example = next(data.skip(int(number)).take(1).as_numpy_iterator())
-        truth = example["segmentation_mask"][..., 0]
-        labels = predictor(example["image"])
+    """Samples for a sheet, of the images with these numbers, from the worst to the best."""
+    numbers = sorted(numbers)
+    samples = zip(image_ious[numbers], samples_of(source, split, numbers), strict=True)
+    for iou, sample in sorted(samples, key=lambda pair: pair[0]):
+        labels = predictor(sample["image"])
         yield {
-            "image": example["image"],
-            "truth": truth,
+            **sample,
             "prediction": labels,
-            "errors": error_map(example["image"], truth, labels),
-            "title": f"{example['file_name'].decode()}: {100 * image_ious[number]:.1f} %",
+            "errors": error_map(sample["image"], sample["truth"], labels),
+            "title": f"{sample['title']}: {_percent(None if np.isnan(iou) else iou)} %",
         }
 
 

@@ -37,6 +37,17 @@ def test_tiles_give_what_the_whole_image_does(variant, geometry):
     assert whole.std(axis=(0, 1)).min() > 0
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_tiles_of_512_px_give_what_a_large_image_does(variant):
+    network = of_model(narrow_fcn(variant))
+    image = scene(1500, 2100)
+    whole = network.scores(image[None])[0]
+    predictor = Predictor(network, tile_px=512)
+    np.testing.assert_allclose(predictor.scores(image), whole, atol=1e-4)
+    assert (predictor(image) == whole.argmax(-1)).mean() >= 0.99999
+
+
 def positive_fcn(fc6_kernel):
     """All weights above 0, so that every pixel that is looked at shows in the scores."""
     model = build_fcn("fcn8s", 3, **{**NARROW, "width": 1 / 16}, fc6_kernel=fc6_kernel)

@@ -79,7 +79,7 @@ def test_two_models_side_by_side(source, tmp_path, capsys):
     write_report(predictors, source, "val", tmp_path)
     both = json.loads((tmp_path / "compared.json").read_text())
     assert both["good"]["mean_iou"] > both["poor"]["mean_iou"] + 0.1
-    line = next(x for x in capsys.readouterr().out.splitlines() if x.startswith("mean iou"))
+    line = next(x for x in capsys.readouterr().out.splitlines() if x.startswith("mean IU"))
     good, poor = (100 * both[name]["mean_iou"] for name in ("good", "poor"))
     assert line.split()[2:] == [f"{good:.1f}", f"{poor:.1f}", f"{poor - good:+.1f}", "%"]
     assert "B is poor" in (tmp_path / "report.html").read_text()

@@ -203,7 +203,22 @@ def spread_samples(source, split, size, count):
         dicts of `image` uint8 (H, W, 3), `truth` uint8 (H, W) and `title`, as
         `fcn_tf.drawing.sample_sheet` takes them.
     """
-    examples = whole_images(source, split).take(size).shard(max(1, -(-size // count)), 0)
+    yield from samples_of(source, split, range(0, size, max(1, -(-size // count))))
+
+
+def samples_of(source, split, numbers):
+    """The images of a split with these numbers, in their order there; no other is decoded.
+
+    Yields:
+        dicts as `spread_samples` does.
+    """
+    numbers = tf.constant(sorted(map(int, numbers)), tf.int64)
+    chosen = (
+        source.records(split)
+        .enumerate()
+        .filter(lambda number, record: tf.reduce_any(number == numbers))
+    )
+    examples = chosen.map(lambda number, record: source.decode(record))
     for example in examples.as_numpy_iterator():
         yield {
             "image": example["image"],

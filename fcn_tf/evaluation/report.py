@@ -58,7 +58,8 @@ def table(rows):
 
 
 def _values(plain):
-    yield from ((name.replace("_", " "), plain[name]) for name in SCORES)
+    for name in SCORES:
+        yield name.replace("_", " ").replace("iou", "IU"), plain[name]
     yield from ((f"  IU {name}", value) for name, value in plain["class_iou"].items())
 
 
