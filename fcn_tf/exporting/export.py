@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import gc
 import json
 from pathlib import Path
 
@@ -70,7 +71,6 @@ def export(model_or_path, out, data=None, config=None):
         "verified_on": verified_on,
         "margin_px": margin_px(model),
     }
-    frozen = functools.cache(functools.partial(freeze, model))
     written, refused = {}, []
     with contextlib.ExitStack() as stack:
         # Made when it is first needed: at any size the two formats have the same.
@@ -82,7 +82,6 @@ def export(model_or_path, out, data=None, config=None):
                 written["saved_model"] = _export_saved_model(
                     model,
                     out / "saved_model",
-                    frozen(config.precision),
                     reference_at(None),
                     config,
                     about,
@@ -92,7 +91,6 @@ def export(model_or_path, out, data=None, config=None):
                 written["tflite"] = _export_tflite(
                     model,
                     out / "tflite",
-                    frozen("float32"),
                     reference_at(config.size_px),
                     config,
                     about,
@@ -114,26 +112,28 @@ def _noted(refused):
         refused.append(str(error))
 
 
-def _export_saved_model(model, tree, logits, reference, config, about):
+def _export_saved_model(model, tree, reference, config, about):
     """Publishes a SavedModel; returns what was measured, by precision."""
     with new_version(tree) as folder:
         print(f"SavedModel, {config.precision} …", flush=True)
-        write_saved_model(logits, folder, config.max_pixels)
+        write_saved_model(freeze(model, config.precision), folder, config.max_pixels)
+        gc.collect()  # graphs with copies of the weights, before another process loads them
         found = reference.compare(folder, config.precision, config.max_pixels)
         artefacts = {config.precision: found}
         _describe(folder, model, {**about, "max_pixels": config.max_pixels}, artefacts)
     return artefacts
 
 
-def _export_tflite(model, tree, logits, reference, config, about, quantize, source, refused):
+def _export_tflite(model, tree, reference, config, about, quantize, source, refused):
     """Publishes TFLite files; returns what was measured, by kind."""
-    artefacts = {}
+    artefacts, logits = {}, freeze(model)
     with new_version(tree) as folder:
         for kind in quantize:
             print(f"TFLite, {kind} …", flush=True)
             images = _calibration(source, config) if kind == "int8" else ()
             path = folder / f"{tree.parent.name}-{kind}.tflite"
             path.write_bytes(convert(logits, kind, config.size_px, config.output, images))
+            gc.collect()
             with _noted(refused):
                 found = reference.compare(path, kind)
                 artefacts[kind] = {"file": path.name, "bytes": path.stat().st_size, **found}
