@@ -53,11 +53,13 @@ def main():
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(arguments.folder or temporary)
         folder.mkdir(exist_ok=True, parents=True)
-        if not (folder / "written").exists():
+        sizes = json.dumps([*arguments.size_px, arguments.width, arguments.head_units])
+        written = folder / "written"
+        if not written.exists() or written.read_text() != sizes:
             for part in ("about", *PARTS):
                 command = [sys.executable, *sys.argv, "--part", part, "--folder", str(folder)]
                 subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
-            (folder / "written").touch()
+            written.write_text(sizes)
         about = json.loads((folder / "about.json").read_text())
         about["bytes"] = {
             **{name: bytes_of(folder / name.split()[1]) for name in (FLOAT32, BFLOAT16)},

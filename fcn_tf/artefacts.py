@@ -1,6 +1,7 @@
 """Models of every kind behind one interface: runs, `.keras` files, SavedModels, TFLite files."""
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ class Network:
         palette: C RGB triples.
         margin_px: what a tile needs around it, or None where it is not known.
         size_px: (height, width) where they are fixed, or None.
+        max_pixels: int, the pixels of a call above which it is refused, or None.
     """
 
     scores: Callable | None
@@ -38,6 +40,7 @@ class Network:
     palette: list
     margin_px: int | None
     size_px: tuple[int, int] | None = None
+    max_pixels: int | None = None
 
 
 def load_network(model_or_path):
@@ -100,8 +103,8 @@ def about_of(path):
     if file is None or not file.is_file():
         return {}
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
         raise InputError(f"{file} is damaged ({error}): export the model again.") from error
 
 
@@ -122,6 +125,7 @@ def _described(scores, labels, num_classes, path, size_px=None):
         about.get("palette") or voc_palette(num_classes).tolist(),
         about.get("margin_px"),
         size_px,
+        about.get("max_pixels"),
     )
 
 
@@ -163,7 +167,7 @@ def _of_tflite(path):
     if not path.is_file():
         raise InputError(f"{path} is no model: there is no such file.")
     try:
-        interpreter = Interpreter(str(path))
+        interpreter = Interpreter(str(path), num_threads=len(os.sched_getaffinity(0)))
     except ValueError as error:
         raise InputError(f"{path} cannot be loaded as a TFLite file: {error}") from error
     given, answered = interpreter.get_input_details()[0], interpreter.get_output_details()[0]

@@ -127,7 +127,11 @@ def train(values, parser):
 
 
 def evaluate(values, parser):
-    """Score a model: the paper's four scores and the IU of each class."""
+    """Score a model: the paper's four scores, the IU of each class, and a report."""
+    if not (values.config or parser.names_data or _run_config(values.model).is_file()):
+        raise InputError(
+            f"--model {values.model} does not say what data it is for: give --config or --data.*."
+        )
     data = Config(data=parser.instantiate(values).data).data
     _import_quietly("tensorflow")
     from fcn_tf.scoring import report_model
@@ -292,7 +296,6 @@ def _evaluate_parser(arguments):
 
 def _export_parser(arguments):
     parser = _parser_of_model_and_data(arguments)
-    parser.names_data = any(argument.startswith("--data") for argument in arguments)
     parser.add_argument(
         "--out", type=str, required=True, help="folder for saved_model/1, tflite/1, then 2, …"
     )
@@ -335,6 +338,7 @@ def _parser_of_model_and_data(arguments):
     run_config = _run_config(_value_of("--model", arguments) or "")
     help = "names the data; default the run's own config.yaml."
     _add_data(parser, arguments, help, run_config if run_config.is_file() else None)
+    parser.names_data = any(argument.startswith("--data") for argument in arguments)
     return parser
 
 
@@ -349,12 +353,14 @@ def _add_data(parser, arguments, help, recipe=None):
 
 def _run_config(model):
     """Where the configuration of a model's run would be; for an export that of its source."""
-    model = Path(model)
-    described = [model / "export.json", model.parent / "export.json", *model.glob("*/export.json")]
-    for file in described if not (model / "model.keras").exists() else ():
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            model = Path(json.loads(file.read_text(encoding="utf-8"))["model"])
-            break
+    model = Path(model).expanduser()
+    versions = [file for file in model.glob("*/export.json") if file.parent.name.isdigit()]
+    newest = max(versions, key=lambda file: int(file.parent.name), default=None)
+    for file in (model / "export.json", model.parent / "export.json", newest):
+        if file and file.is_file() and not (model / "model.keras").exists():
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                model = Path(json.loads(file.read_text(encoding="utf-8"))["model"])
+                break
     return (model if model.is_dir() else model.parent) / RUN_CONFIG_FILE
 
 

@@ -15,7 +15,8 @@ from urllib3.util import Retry
 
 from fcn_tf.classes import voc_palette
 from fcn_tf.errors import InputError, RunError
-from fcn_tf.image_files import find_images, open_image
+from fcn_tf.files import make_folder
+from fcn_tf.image_files import find_images, open_image, rgb
 from fcn_tf.prediction_files import work_through, write_prediction
 
 ATTEMPTS = 5  # gRPC allows no more
@@ -56,17 +57,18 @@ def request(
     """
     connect = _connection(url)
     images = find_images(images, out)
-    names = class_names or [str(label) for label in range(256)]
+    names = list(map(str, range(256))) if class_names is None else class_names
+    if not 1 <= len(names) <= 256:
+        raise InputError(f"--class_names: {len(names)} names, and there are 1 to 256 classes.")
     palette = voc_palette(len(names))
     with connect(concurrency, timeout_seconds) as label_png_of:
+        make_folder(out)
 
         def work(image, paths):
             labels = _labels(label_png_of(_encoded(image.path)), len(names))
-            pixels = None
-            if "overlay" in paths:
-                pixels = np.asarray(open_image(image.path).convert("RGB"))
-                if pixels.shape[:2] != labels.shape:
-                    raise RunError("the answer has another size than the image.")
+            pixels = np.asarray(rgb(open_image(image.path), image.path))
+            if pixels.shape[:2] != labels.shape:
+                raise RunError("the answer has another size than the image.")
             write_prediction(paths, pixels, labels, names, palette, opacity)
 
         work_through(images, work, out, formats, overwrite, concurrency)
@@ -74,12 +76,16 @@ def request(
 
 def _connection(url):
     """A function of concurrency and timeout that connects to a URL."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        is_plain = parts.hostname and parts.port != 0 and not (parts.query or parts.fragment)
+    except ValueError:
+        parts, is_plain = urlsplit(""), False
     pattern = {
         "http": r".*/v1/models/[^/]+(/versions/\d+)?",
-        "grpc": r"/(?P<name>[^/]+)(/versions/(?P<version>\d+))?",
+        "grpc": r"/(?P<name>[^/]+)(/versions/(?P<version>\d{1,18}))?",
     }.get(parts.scheme.removesuffix("s"))
-    match = pattern and parts.netloc and re.fullmatch(pattern, parts.path.rstrip("/"))
+    match = pattern and is_plain and re.fullmatch(pattern, parts.path.rstrip("/"))
     if not match:
         raise InputError(
             f"--url {url}: it must be http://HOST:8501/v1/models/NAME or grpc://HOST:8500/NAME, "
@@ -102,6 +108,7 @@ def _rest(url, concurrency, timeout_seconds):
         backoff_max=LONGEST_PAUSE_SECONDS,
         status_forcelist=TRY_AGAIN,
         allowed_methods=None,
+        respect_retry_after_header=False,  # which may be hours
         raise_on_status=False,
     )
 
@@ -118,6 +125,8 @@ def _rest(url, concurrency, timeout_seconds):
             try:
                 content = answer.json()
             except ValueError:
+                content = None
+            if not isinstance(content, dict):
                 content = {"error": answer.text.strip() or answer.reason}
             if not answer.ok:
                 what = _what(str(content.get("error", content)))
@@ -134,8 +143,11 @@ def _rest(url, concurrency, timeout_seconds):
                     f"{url} does not answer with label_png_bytes: is it a model of fcn-tf export?"
                 ) from error
 
-        states = call("GET", url).get("model_version_status", [])
-        _check_available(url, [state.get("state") for state in states])
+        try:
+            states = [one["state"] for one in call("GET", url)["model_version_status"]]
+        except (KeyError, TypeError) as error:
+            raise RunError(f"{url} does not answer as TensorFlow Serving does.") from error
+        _check_available(url, states)
         yield label_png_of
 
 
@@ -226,7 +238,7 @@ def _encoded(path):
     if is_sent_as_it_is:
         return contents
     png = io.BytesIO()
-    open_image(path).convert("RGB").save(png, "png")
+    rgb(open_image(path), path).save(png, "png")
     return png.getvalue()
 
 
@@ -235,7 +247,7 @@ def _labels(png, num_classes):
     try:
         with Image.open(io.BytesIO(png)) as image:
             labels = np.asarray(image)
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise RunError(f"the answer is no PNG ({error}).") from error
     if labels.ndim != 2 or labels.dtype != np.uint8:
         raise RunError("the answer is no 8-bit PNG of labels.")

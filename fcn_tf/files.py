@@ -28,6 +28,20 @@ def written_whole(path):
         beside.unlink(missing_ok=True)
 
 
+def make_folder(path):
+    """Makes a folder for results, before any work is done for them.
+
+    Raises:
+        InputError: it is a file, or cannot be written to.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path} cannot be made a folder: {error.strerror}.") from error
+    if not os.access(path, os.W_OK):
+        raise InputError(f"{path} cannot be written to: choose another folder.")
+
+
 def is_unfinished(path):
     """Whether a file is one that `written_whole` writes to."""
     return re.fullmatch(r"\..+\.\d+(\.\w+)?", Path(path).name) is not None

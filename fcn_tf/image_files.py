@@ -37,18 +37,21 @@ def find_images(arguments, out=None, shard=None):
     Args:
         arguments: list of strings: files, folders (all images below them), patterns, and
             "-" for a list of these on standard input, one a line.
-        out: folder of the results, which is not searched.
+        out: folder of the results; what lies in it is not taken.
         shard: (index, count) to take every count-th image alone, or None.
 
     Returns:
         A list of `ImageFile`, in the order of their paths, each once.
 
     Raises:
-        InputError: nothing is there under one of the names.
+        InputError: nothing is there under one of the names, or the results would lie
+            among the images.
     """
     named = []
     for argument in arguments:
-        named += sys.stdin.read().splitlines() if argument == "-" else [argument]
+        # File names are bytes, which need not be text in UTF-8.
+        listed = argument == "-" and os.fsdecode(sys.stdin.buffer.read()).splitlines()
+        named += listed or [argument]
     out = Path(out).resolve() if out else None
     found, folders = set(), set()
     for name in filter(None, named):
@@ -57,7 +60,7 @@ def find_images(arguments, out=None, shard=None):
         for match in map(Path, matches):
             if match.is_dir():
                 folders.add(match.resolve())
-                images += _below(match.resolve(), out)
+                images += _below(match.resolve())
             else:
                 folders.add(match.resolve().parent)
                 images.append(match.parent.resolve() / match.name)
@@ -67,6 +70,10 @@ def find_images(arguments, out=None, shard=None):
                 f"standard input; in folders these are found: {' '.join(IMAGE_SUFFIXES)}."
             )
         found.update(images)
+    results = {path for path in found if out in path.parents}
+    if results and results == found:
+        raise InputError(f"--out {out} holds the images themselves: choose another folder.")
+    found -= results
     if not found:
         raise InputError("No image was named.")
     base = Path(os.path.commonpath(folders | {path.parent for path in found}))
@@ -74,14 +81,13 @@ def find_images(arguments, out=None, shard=None):
     return images[shard[0] :: shard[1]] if shard else images
 
 
-def _below(folder, out):
-    """The images below a folder, without hidden ones and those that this package wrote."""
+def _below(folder):
+    """The images below a folder, without hidden ones."""
     for parent, children, files in os.walk(folder):
-        parent = Path(parent)
-        children[:] = [c for c in children if not c.startswith(".") and parent / c != out]
+        children[:] = [child for child in children if not child.startswith(".")]
         for file in files:
             if file.lower().endswith(IMAGE_SUFFIXES) and not file.startswith("."):
-                yield parent / file
+                yield Path(parent, file)
 
 
 def open_pixels(path, max_pixels=MAX_PIXELS):
@@ -99,13 +105,27 @@ def open_pixels(path, max_pixels=MAX_PIXELS):
     """
     path = Path(path)
     if path.suffix.lower() in (".tif", ".tiff") and importlib.util.find_spec("rasterio"):
-        from fcn_tf.windows import TiffWindows
+        from fcn_tf.windows import tiff_windows
 
-        windows = TiffWindows(path)
-        if WINDOWS_PIXELS < windows.shape[0] * windows.shape[1] <= max_pixels:
+        windows = tiff_windows(path)
+        if windows and WINDOWS_PIXELS < windows.shape[0] * windows.shape[1] <= max_pixels:
             return windows
     Image.MAX_IMAGE_PIXELS = None  # ours stands in its place
-    return np.asarray(open_image(path, max_pixels).convert("RGB"))
+    return np.asarray(rgb(open_image(path, max_pixels), path))
+
+
+def rgb(image, path):
+    """A Pillow image in RGB.
+
+    Raises:
+        InputError: it has more than 8 bits a channel, which Pillow would cut off.
+    """
+    if image.mode.startswith(("I", "F")):
+        raise InputError(
+            f"{path}: it has more than 8 bits a channel ({image.mode}); networks take 8: bring it "
+            "to them first."
+        )
+    return image.convert("RGB")
 
 
 def open_image(path, max_pixels=None):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from fcn_tf.errors import InputError
+from fcn_tf.files import make_folder
 from fcn_tf.image_files import MAX_PIXELS, find_images, open_pixels
 from fcn_tf.prediction_files import work_through, write_prediction
 from fcn_tf.predictor import Predictor
@@ -40,6 +41,7 @@ def predict(
         RunError: images that failed, each of which was named.
     """
     images = find_images(images, out, shard)
+    make_folder(out)
     predictor = Predictor(model, tile_px, flip, scales, batch_size, shows_progress=True)
     network = predictor.network
     if "npy" in formats and network.scores is None:

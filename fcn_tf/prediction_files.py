@@ -1,5 +1,7 @@
 """What a command makes of many images: files of each, and the names of those that failed."""
 
+import errno
+import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -61,7 +63,7 @@ def work_through(images, work, out, formats, overwrite=False, concurrency=1):
     """
     todo = [(image, paths_of(image, out, formats)) for image in images]
     if not overwrite:
-        todo = [one for one in todo if not all(path.exists() for path in one[1].values())]
+        todo = [one for one in todo if not all(map(os.path.exists, one[1].values()))]
     if len(todo) < len(images):
         skipped = len(images) - len(todo)
         print(f"{skipped} images are finished and left out; --overwrite takes them again.")
@@ -71,18 +73,23 @@ def work_through(images, work, out, formats, overwrite=False, concurrency=1):
             work(*one)
         except (InputError, RunError) as error:
             return f"{one[0].path}: {str(error).removeprefix(f'{one[0].path}: ')}"
+        except Exception as error:  # a name too long, memory: whatever it is, the others go on
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                raise
+            return f"{one[0].path}: {type(error).__name__}: {' '.join(str(error).split())}"
 
+    failures = []
     pool = ThreadPoolExecutor(concurrency)
     try:
         results = with_progress(pool.map(attempt, todo), len(todo), "image")
-        failures = [failure for failure in results if failure]
+        failures.extend(failure for failure in results if failure)
     finally:
         pool.shutdown(cancel_futures=True)  # after Ctrl-C those in work are finished
-    for failure in failures[:NAMED_FAILURES]:
-        print(failure, file=sys.stderr)
+        for failure in failures[:NAMED_FAILURES]:
+            print(failure, file=sys.stderr)
     if failures:
         raise RunError(
             f"{len(failures)} of {len(todo)} images failed, as said above; the same command "
-            "again tries them alone."
+            "again, without --overwrite, tries them alone."
         )
     print(f"{len(todo)} images done, in {out}", flush=True)

@@ -1,5 +1,6 @@
 """An image of any size to its labels; in exact tiles where it is too large at once."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ from PIL import Image
 
 from fcn_tf.artefacts import Network, load_network
 from fcn_tf.errors import InputError
-from fcn_tf.image_files import open_image
+from fcn_tf.image_files import open_pixels, rgb
 from fcn_tf.models.reach import GRID_PX
 from fcn_tf.progress import with_progress
 
@@ -54,10 +55,14 @@ class Predictor:
         self.shows_progress = shows_progress
         if tile_px is not None and (tile_px < GRID_PX or tile_px % GRID_PX):
             raise InputError(f"tile_px={tile_px}: it must be a multiple of {GRID_PX}.")
-        if not self.scales or min(self.scales) <= 0:
+        if not self.scales or not all(math.isfinite(s) and s > 0 for s in self.scales):
             raise InputError(f"scales={list(scales)}: they must be above 0.")
+        # What the model takes at once, of an image that is then enlarged by the largest scale.
+        self._most_pixels = (self.network.max_pixels or math.inf) / max(1, *self.scales) ** 2
         if batch_size < 1:
             raise InputError(f"batch_size={batch_size}: it must be at least 1.")
+        if self.network.size_px is not None and self.scales != (1.0,):
+            raise InputError("scales: this file has a fixed size.")
         if self.network.scores is None and (flip or self.scales != (1.0,)):
             raise InputError("flip and scales average scores, and this file gives labels alone.")
         unknown = self.network.margin_px is None or self.network.size_px is not None
@@ -94,8 +99,10 @@ class Predictor:
         network = self.network
         can = network.margin_px is not None and network.size_px is None
         tile_px = self.tile_px
-        if tile_px is None and can and height_px * width_px > WHOLE_PIXELS:
+        if tile_px is None and can and height_px * width_px > min(WHOLE_PIXELS, self._most_pixels):
             tile_px = DEFAULT_TILE_PX
+            while (tile_px + 2 * network.margin_px) ** 2 > self._most_pixels and tile_px > GRID_PX:
+                tile_px -= GRID_PX
         if tile_px is None:
             whole = (slice(0, height_px), slice(0, width_px))
             return [(whole, whole)]
@@ -132,31 +139,34 @@ class Predictor:
             size = tuple(part.stop - part.start for part in fed)
             batch = waiting.setdefault(size, [])
             batch.append((kept, fed))
-            if len(batch) == self.batch_size:
+            if len(batch) == self._at_once(size):
                 yield waiting.pop(size)
         yield from waiting.values()
 
     def _of_many(self, images):
         """Images that are not cut run together where they have one size."""
-        images = [_opened(image) for image in images]
         results, waiting = [None] * len(images), {}
 
-        def finish(numbers):
-            batch = np.stack([np.asarray(images[number][:, :]) for number in numbers])
-            for number, labels in zip(numbers, self._labels(batch), strict=True):
+        def finish(batch):
+            numbers, arrays = zip(*batch, strict=True)
+            for number, labels in zip(numbers, self._labels(np.stack(arrays)), strict=True):
                 results[number] = labels
 
-        for number, image in enumerate(images):
+        for number, image in enumerate(map(_opened, images)):
             if len(self.tiles(image.shape)) > 1:
                 results[number] = self(image)
                 continue
             batch = waiting.setdefault(image.shape, [])
-            batch.append(number)
-            if len(batch) == self.batch_size:
+            batch.append((number, np.asarray(image[:, :])))
+            if len(batch) == self._at_once(image.shape[:2]):
                 finish(waiting.pop(image.shape))
-        for numbers in waiting.values():
-            finish(numbers)
+        for batch in waiting.values():
+            finish(batch)
         return results
+
+    def _at_once(self, size_px):
+        """How many of a size run together, within what the model takes at once."""
+        return max(1, int(min(self.batch_size, self._most_pixels / math.prod(size_px))))
 
     def _labels(self, images):
         """uint8 (N, H, W, 3) to uint8 (N, H, W)."""
@@ -198,9 +208,9 @@ def _cuts(length_px, tile_px, margin_px):
 def _opened(image):
     """A path or a Pillow image as an array; what has a shape stays what it is."""
     if isinstance(image, (str, Path)):
-        image = open_image(image)
+        image = open_pixels(image)
     if isinstance(image, Image.Image):
-        image = np.asarray(image.convert("RGB"))
+        image = np.asarray(rgb(image, "The image"))
     if getattr(image, "dtype", None) != np.uint8 or len(image.shape) != 3 or image.shape[2] != 3:
         raise InputError(
             f"An image is uint8 (height, width, 3), RGB; this is {getattr(image, 'dtype', '?')} "

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fcn_tf.artefacts import load_network
+from fcn_tf.artefacts import load_network, saved_model_folder
 from fcn_tf.data import open_source, whole_images
 from fcn_tf.data.faults import named_as
 from fcn_tf.data.pipeline import samples_of
@@ -23,7 +23,7 @@ from fcn_tf.evaluation.evaluate import evaluate_predictions
 from fcn_tf.evaluation.metrics import scores_from_confusion
 from fcn_tf.evaluation.page import report_page
 from fcn_tf.evaluation.report import compared_rows, scores_json, scores_rows, table, write_json
-from fcn_tf.files import write_text
+from fcn_tf.files import make_folder, write_text
 from fcn_tf.predictor import Predictor
 from fcn_tf.progress import with_progress
 
@@ -110,18 +110,22 @@ def report_model(
         raise InputError(f"The data set has no split {split}: there are {there}.")
     for name, predictor in predictors.items():
         check_classes(predictor.network, source, name)
+    out = Path(out).expanduser() if out else _default_out(path, split)
+    make_folder(out)
     with named_as(RunError):
-        write_report(predictors, source, split, Path(out) if out else _default_out(path, split))
+        write_report(predictors, source, split, out)
 
 
 def _default_out(path, split):
-    path = Path(path)
+    path = Path(path).expanduser()
+    saved = saved_model_folder(path)
     if path.suffix == ".keras":
         folder = path.parent / REPORT_DIR
-    elif path.is_dir() and not list(path.glob("**/saved_model.pb")):
+    elif path.is_dir() and not saved:
         folder = path / REPORT_DIR
     else:  # a published version is not written to
-        folder = Path(REPORT_DIR) / (path.stem if path.is_file() else path.resolve().name)
+        name = path.stem if path.is_file() else "-".join(saved.resolve().parts[-3:])
+        folder = Path(REPORT_DIR) / name
     return folder if split == "val" else folder / split
 
 
@@ -167,8 +171,9 @@ def write_report(predictors, source, split, out):
         other_iou = other_plain["class_iou"]
         rows = compared_rows(plain, other_plain)
         lines.append(f"B is {other_name}: mean IU {_percent(other_plain['mean_iou'])} %.")
-        write_json(out / "compared.json", {name: plain, other_name: other_plain})
     print(f"Scores on {split}, {size} images:\n{table(rows)}")
+    if others:
+        write_json(out / "compared.json", {name: plain, other_name: other_plain})
     write_json(out / "scores.json", plain)
 
     sections = [("Scores", "", [["", "%"] if not others else ["", "A", "B", "B - A"], *rows])]
@@ -196,9 +201,8 @@ def write_report(predictors, source, split, out):
             add(f"{what}.png", f"The {what} images", text, sample_sheet(rows, names, palette))
     text = "The mean IU of pixels near the objects' edges (trimap)."
     add("edges.png", "Near the edges", text, figures.edges_figure(found.confusions))
-    if found.calibration is not None:
-        error = 100 * calibration_error(found.calibration)
-        text = f"Expected calibration error {error:.1f} %."
+    if plain.get("calibration_error") is not None:
+        text = f"Expected calibration error {_percent(plain['calibration_error'])} %."
         figure = figures.calibration_figure(found.calibration)
         add("calibration.png", "How sure, and how right", text, figure)
     if (curve := out / CURVE_FILE).is_file():
@@ -218,7 +222,8 @@ def _plain(found, source, split):
         str(distance): None if np.isnan(iou) else iou for distance, iou in near.items()
     }
     if found.calibration is not None:
-        plain["calibration_error"] = calibration_error(found.calibration)
+        error = calibration_error(found.calibration)
+        plain["calibration_error"] = None if np.isnan(error) else error
     return {"split": split, "images": source.split_sizes[split], **plain}
 
 

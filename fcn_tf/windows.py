@@ -9,38 +9,44 @@ from rasterio.windows import Window
 from fcn_tf.errors import InputError
 
 
-class TiffWindows:
-    """A TIFF as an array of uint8 (H, W, 3), read slice by slice.
+def tiff_windows(path):
+    """A TIFF as an array that is read slice by slice, or None where Pillow has to read it.
 
     Args:
-        path: of the file: 8 bits a channel, grey, RGB, or more channels, of which the first
-            three are taken.
-
-    Raises:
-        InputError: it cannot be read, or has another type.
+        path: of the file. Grey and RGB of 8 bits, with further channels or without, are
+            read; a palette, CMYK, other depths and what is broken are not.
     """
+    try:
+        with warnings.catch_warnings():
+            # Where on earth it lies does not matter here.
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+            file = rasterio.open(path)
+    except rasterio.errors.RasterioError:
+        return None
+    kinds = tuple(kind.name for kind in file.colorinterp)
+    is_rgb, is_grey = kinds[:3] == ("red", "green", "blue"), kinds in (("gray",), ("gray", "alpha"))
+    deep = set(file.dtypes) != {"uint8"} or file.tags(1, ns="IMAGE_STRUCTURE").get("NBITS")
+    inverted = file.photometric is not None and file.photometric.name == "white"
+    if deep or inverted or not (is_rgb or is_grey):
+        return None
+    return TiffWindows(file, [1, 2, 3] if is_rgb else [1, 1, 1])
 
-    def __init__(self, path):
-        try:
-            with warnings.catch_warnings():
-                # Where on earth it lies does not matter here.
-                warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-                self._file = rasterio.open(path)
-        except rasterio.errors.RasterioError as error:
-            raise InputError(f"{path}: cannot be read as a TIFF ({error}).") from error
-        kinds = set(self._file.dtypes)
-        if kinds != {"uint8"}:
-            raise InputError(f"{path}: its channels are {', '.join(sorted(kinds))}, not 8 bits.")
+
+class TiffWindows:
+    """An array of uint8 (H, W, 3), read slice by slice from an open file's bands."""
+
+    def __init__(self, file, bands):
+        self._file = file
+        self._bands = bands
         self.dtype = np.dtype(np.uint8)
-        self.shape = (self._file.height, self._file.width, 3)
+        self.shape = (file.height, file.width, 3)
 
     def __getitem__(self, slices):
         rows, columns = (
             slice(*part.indices(side)) for part, side in zip(slices, self.shape, strict=False)
         )
-        bands = [1, 2, 3] if self._file.count >= 3 else [1, 1, 1]
         try:
             window = Window.from_slices(rows, columns)
-            return np.moveaxis(self._file.read(bands, window=window), 0, -1)
+            return np.moveaxis(self._file.read(self._bands, window=window), 0, -1)
         except rasterio.errors.RasterioError as error:
             raise InputError(f"{self._file.name}: cannot be read ({error}).") from error

@@ -38,7 +38,7 @@ ALLOWED = {
     "importing": {"classes", "errors", "files", "models"},
     "artefacts": {"classes", "errors", "models"},
     "predictor": {"artefacts", "errors", "image_files", "models", "progress"},
-    "predicting": {"errors", "image_files", "prediction_files", "predictor"},
+    "predicting": {"errors", "files", "image_files", "prediction_files", "predictor"},
     "windows": {"errors"},
     "training": {
         "artefacts",
@@ -68,7 +68,7 @@ ALLOWED = {
     },
     "prediction_files": {"drawing", "errors", "files", "progress"},
     "quiet": set(),
-    "client": {"classes", "errors", "image_files", "prediction_files"},
+    "client": {"classes", "errors", "files", "image_files", "prediction_files"},
     "cli": {
         "checking",
         "client",

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from fcn_tf.classes import voc_palette
+from fcn_tf.cli import main
 from fcn_tf.client import request
 from fcn_tf.errors import InputError, RunError
 from fcn_tf.exporting.freeze import freeze
@@ -140,10 +141,24 @@ def test_the_command(saved_model, tmp_path):
         done = command(*arguments, "in/a.jpg", cwd=tmp_path)
         assert done.returncode == 1
         assert done.stderr.count("\n") == 2
-        for option, message in [("--format=gif", "png,overlay"), ("--concurrency=0", "v>0")]:
-            done = command(*arguments, option, cwd=tmp_path)
-            assert done.returncode == 2
-            assert message in done.stderr
+
+
+def test_the_users_mistakes(tmp_path, monkeypatch, capsys):
+    write_images(tmp_path / "in", 1)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "many.txt").write_text("".join(f"{number}\n" for number in range(300)))
+    for option, message in [
+        ("--format=gif", "png,overlay"),
+        ("--concurrency=0", "v>0"),
+        ("--class_names=many.txt", "1 to 256"),
+        ("--url=http://[::1/v1/models/a", "it must be http://HOST"),
+        ("--url=http://a:b/v1/models/a", "it must be http://HOST"),
+        ("--url=http://a/v1/models/a?b=1", "it must be http://HOST"),
+    ]:
+        with pytest.raises(SystemExit) as ended:
+            main(["request", "--url=http://a/v1/models/a", "--out=out", option, "in"])
+        assert ended.value.code == 2
+        assert message in capsys.readouterr().err
 
 
 def resident_bytes():

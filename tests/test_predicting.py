@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from fcn_tf.artefacts import of_model
+from fcn_tf.cli import main
 from fcn_tf.errors import InputError, RunError
 from fcn_tf.image_files import find_images, open_pixels
 from fcn_tf.models import save_model
@@ -58,31 +59,46 @@ def test_what_is_written(model, tmp_path):
 def test_the_command_names_what_is_broken_and_tries_it_again_alone(model, tmp_path):
     write_images(tmp_path / "in", 4)
     (tmp_path / "in/0001.png").write_bytes(b"broken")
+    (tmp_path / f"in/{'n' * 250}.png").write_bytes((tmp_path / "in/0000.png").read_bytes())
     arguments = ["predict", f"--model={model[1]}", "--out=out", "--format=png", "in"]
     done = command(*arguments, cwd=tmp_path)
     assert done.returncode == 1
-    assert done.stderr.count("\n") == 2
+    assert done.stderr.count("\n") == 3
+    assert "nnn.png: OSError: [Errno 36] File name too long" in done.stderr
     assert "in/0001.png: cannot be read as an image" in done.stderr
-    assert "1 of 4 images failed" in done.stderr
+    assert "2 of 5 images failed" in done.stderr
     assert len(list((tmp_path / "out").iterdir())) == 3
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
     Image.fromarray(random_images(20, 20, 3)).save(tmp_path / "in/0001.png")
+    (tmp_path / f"in/{'n' * 250}.png").unlink()
     done = command(*arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "3 images are finished" in done.stdout
     assert stamps == {path: path.stat().st_mtime_ns for path in stamps}
     assert (tmp_path / "out/0001.png.png").is_file()
+
+
+def test_the_users_mistakes(model, tmp_path, monkeypatch, capsys):
+    write_images(tmp_path / "in", 1)
+    (tmp_path / "file").write_text("")
+    monkeypatch.chdir(tmp_path)
     for option, message in [
         ("--shard=4/4", "0/N to N-1/N"),
         ("--scales=a", "0.75,1,1.25"),
+        ("--scales=nan", "above 0"),
         ("--tile_px=100", "multiple of 32"),
         ("--model=nowhere", "no model"),
         ("--format=jpg", "png,overlay,npy"),
+        ("--out=in", "holds the images themselves"),
+        ("--out=file", "cannot be made a folder"),
     ]:
-        done = command(*arguments[:-1], option, "in", cwd=tmp_path)
-        assert done.returncode == 2
-        assert message in done.stderr
-        assert done.stderr.count("\n") == 1
+        with pytest.raises(SystemExit) as ended:
+            main(["predict", f"--model={model[1]}", "--out=out", option, "in"])
+        assert ended.value.code == 2
+        said = capsys.readouterr().err
+        assert message in said
+        assert said.count("\n") == 1
+    assert not (tmp_path / "out/0000.png.png").exists()
 
 
 def test_images_are_found(tmp_path, monkeypatch):
@@ -106,7 +122,11 @@ def test_images_are_found(tmp_path, monkeypatch):
     assert sorted(itertools.chain(*shards)) == everything
     # Results below the images are not images.
     write_images(tmp_path / "in/out", 1)
-    assert names("in", out="in/out") == everything
+    for given in ("in", "in/**/*.png"):
+        assert names(given, out="in/out") == everything
+    for given in ("in", "in/a/0000.png"):
+        with pytest.raises(InputError, match="holds the images themselves"):
+            names(given, out="in")
     for missing in ("nowhere", "in/*.gif"):
         with pytest.raises(InputError, match="no image is there"):
             names(missing)
@@ -149,8 +169,14 @@ def test_a_large_tiff_is_read_in_windows(tmp_path, monkeypatch):
     np.testing.assert_array_equal(
         open_pixels(tmp_path / "grey.tif")[:, :], image[..., :1].repeat(3, -1)
     )
-    with pytest.raises(InputError, match="int32, not 8 bits"):
+    with pytest.raises(InputError, match="more than 8 bits"):
         open_pixels(tmp_path / "deep.tif")
+    with Image.open(tmp_path / "a.tif") as rgb:
+        for mode in ("P", "CMYK", "1"):
+            converted = rgb.convert(mode)
+            converted.save(tmp_path / f"{mode}.tif")
+            expected = np.asarray(converted.convert("RGB"))
+            np.testing.assert_array_equal(open_pixels(tmp_path / f"{mode}.tif")[:, :], expected)
     with pytest.raises(InputError, match="--max_pixels allows more"):
         open_pixels(tmp_path / "a.tif", 5000)
 

@@ -15,7 +15,7 @@ from fcn_tf.config import DataConfig
 from fcn_tf.data import open_source, whole_images
 from fcn_tf.evaluation.metrics import confusion_matrix, scores_from_confusion
 from fcn_tf.predictor import Predictor
-from fcn_tf.scoring import write_report
+from fcn_tf.scoring import _evaluate, _extremes, _shown, write_report
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +67,25 @@ def test_a_report(source, tmp_path, capsys):
         with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
             assert min(image.size) > 100
     assert "http" not in page  # it needs nothing but itself
-    # The first image of val is all right, the last is half wrong.
     for name in ("best", "worst", "median", "class_iou", "confusion", "edges", "calibration"):
         assert (tmp_path / f"{name}.png").is_file()
+
+
+def test_the_worst_and_the_best_are_what_they_are_called(source):
+    """The first image of val is all right, the last is half wrong."""
+    predictor = Predictor(painted(source, 0.5))
+    ious = _evaluate(predictor, source, "val").image_ious
+    assert ious[0] == 1
+    extremes = _extremes(np.argsort(ious))
+    assert set(ious[extremes["best"]]) <= set(np.sort(ious)[-4:])
+    assert set(ious[extremes["worst"]]) <= set(np.sort(ious)[:4])
+    assert ious[extremes["worst"]].max() < ious[extremes["median"]].min()
+    shown = list(_shown(extremes["worst"], predictor, source, "val", ious))
+    titles = [float(sample["title"].split(": ")[1].removesuffix(" %")) for sample in shown]
+    np.testing.assert_allclose(titles, 100 * np.sort(ious)[:4], atol=0.051)
+    wrong = (shown[0]["truth"] != shown[0]["prediction"]) & (shown[0]["truth"] != 255)
+    red = shown[0]["errors"][..., 0].astype(int) - shown[0]["errors"][..., 1] > 100
+    np.testing.assert_array_equal(red, wrong)
 
 
 def test_two_models_side_by_side(source, tmp_path, capsys):

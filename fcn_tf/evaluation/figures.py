@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from fcn_tf.drawing import plain
 from fcn_tf.evaluation.details import EDGE_DISTANCES_PX, edge_ious
 
 PERCENT = PercentFormatter(1, decimals=0)
@@ -60,7 +61,7 @@ def class_iou_bars(class_iou, palette, other=None, other_name=None):
         marks = [np.nan if value is None else value for value in other.values()]
         axis.plot(marks, places, "k|", markersize=11, markeredgewidth=2, label=other_name)
         axis.legend(fontsize=8)
-    axis.set_yticks(places, names, fontsize=8)
+    axis.set_yticks(places, list(map(plain, names)), fontsize=8)
     axis.invert_yaxis()
     axis.set_xlim(0, 1.08)
     axis.xaxis.set_major_formatter(PERCENT)
@@ -84,8 +85,9 @@ def confusion_figure(matrix, class_names):
     figure = Figure(figsize=(side_in, side_in), layout="constrained")
     axis = figure.subplots()
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axis.set_xticks(range(len(class_names)), class_names, rotation=90, fontsize=8)
-    axis.set_yticks(range(len(class_names)), class_names, fontsize=8)
+    names = list(map(plain, class_names))
+    axis.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
+    axis.set_yticks(range(len(names)), names, fontsize=8)
     axis.set_xlabel("predicted")
     axis.set_ylabel("true")
     if len(class_names) <= MOST_NUMBERED_CLASSES:

@@ -69,4 +69,4 @@ def _percent(value):
 
 def write_json(path, plain):
     """Writes scores.json and the like."""
-    write_text(path, json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

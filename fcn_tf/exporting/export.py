@@ -66,7 +66,7 @@ def export(model_or_path, out, data=None, config=None):
     samples = list(_samples(source))
     verified_on = "images of the data set" if source else "generated scenes"
     about = {
-        "model": name,
+        "model": str(Path(name).expanduser().resolve()) if is_path else None,
         "fcn_tf": __version__,
         "verified_on": verified_on,
         "margin_px": margin_px(model),
