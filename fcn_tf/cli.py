@@ -128,11 +128,9 @@ def train(values, parser):
 
 def evaluate(values, parser):
     """Score a model: the paper's four scores, the IU of each class, and a report."""
-    if not (values.config or parser.names_data or _run_config(values.model).is_file()):
-        raise InputError(
-            f"--model {values.model} does not say what data it is for: give --config or --data.*."
-        )
-    data = Config(data=parser.instantiate(values).data).data
+    data = None
+    if values.config or parser.names_data or _run_config(values.model).is_file():
+        data = Config(data=parser.instantiate(values).data).data
     _import_quietly("tensorflow")
     from fcn_tf.scoring import report_model
 

@@ -88,7 +88,7 @@ def report_model(
 
     Args:
         path: a run folder, a `.keras` file, a SavedModel or a `.tflite` file.
-        data_config: a `DataConfig`.
+        data_config: a `DataConfig`, or None where nobody has named the data.
         split: "train", "val", "test", or VOC's "trainval".
         out: folder for the files; default `report/` in the run folder or beside the
             `.keras` file, `report/SPLIT/` for another split than val, and
@@ -97,13 +97,17 @@ def report_model(
         tile_px, flip, scales: as in `Predictor`.
 
     Raises:
-        InputError: no such model or split, or classes that are not the model's.
+        InputError: no such model, data or split, or classes that are not the model's.
         RunError: a file breaks while it is read.
     """
     predictors = {
         name: Predictor(load_network(name), tile_px, flip, scales)
         for name in [str(path), *([str(compare)] if compare else [])]
     }
+    if data_config is None:
+        raise InputError(
+            f"--model {path} does not say what data it is for: give --config or --data.*."
+        )
     source = open_source(data_config)
     if not source.split_sizes.get(split):
         there = ", ".join(source.split_sizes)
