@@ -68,30 +68,39 @@ def sample_sheet(samples, class_names, palette):
     parts = [part for part in ("image", "truth", "prediction", "errors") if part in samples[0]]
     samples_per_row = min(1 if "errors" in parts else 2, len(samples))
     columns = samples_per_row * len(parts)
-    rows = math.ceil(len(samples) / samples_per_row)
     entries = [*zip(class_names, palette, strict=True), ("void", VOID_COLOR)]
     legend_columns = min(len(entries), 2 * columns)
 
+    # One axis for all pictures, a unit wide each: an axis for each takes ten times as long.
+    figure = Figure()
+    axis = figure.add_axes((0, 0, 1, 1))
+    gap, title = 0.04, 0.14
+    top = gap
+    for first in range(0, len(samples), samples_per_row):
+        row = samples[first : first + samples_per_row]
+        cells = [(sample, part) for sample in row for part in parts]
+        bottom = top + title + max(s["image"].shape[0] / s["image"].shape[1] for s in row)
+        for column, (sample, part) in enumerate(cells):
+            picture, left = sample[part], gap + column * (1 + gap)
+            height = picture.shape[0] / picture.shape[1]
+            place = (left, left + 1, top + title + height, top + title)
+            axis.imshow(colorize(picture, palette) if picture.ndim == 2 else picture, extent=place)
+            text = plain(sample["title"] if part == "image" else part)
+            axis.text(left + 0.5, top + title - gap, text, ha="center", va="bottom", fontsize=7)
+        top = bottom + gap
+
+    legend = 0.2 * math.ceil(len(entries) / legend_columns)
+    width, height = gap + columns * (1 + gap), top + legend
+    axis.set(xlim=(0, width), ylim=(height, 0), aspect="auto")
+    axis.set_axis_off()
     cell_in = 1.9
-    aspect = np.mean([s["image"].shape[0] / s["image"].shape[1] for s in samples])
-    legend_in = 0.3 * math.ceil(len(entries) / legend_columns)
-    height_in = rows * (cell_in * aspect + 0.25) + legend_in
-    figure = Figure(figsize=(cell_in * columns, height_in), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False)
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for number, sample in enumerate(samples):
-        row, left = divmod(number, samples_per_row)
-        for axis, part in zip(axes[row, left * len(parts) :], parts, strict=False):
-            picture = sample[part]
-            axis.imshow(colorize(picture, palette) if picture.ndim == 2 else picture)
-            axis.set_title(plain(sample["title"] if part == "image" else part), fontsize=7)
+    figure.set_size_inches(cell_in * width, cell_in * height)
     handles = [
         Patch(facecolor=np.asarray(color) / 255, edgecolor="gray", label=plain(name))
         for name, color in entries
     ]
     figure.legend(
-        handles=handles, loc="outside lower center", ncols=legend_columns, fontsize=8, frameon=False
+        handles=handles, loc="lower center", ncols=legend_columns, fontsize=8, frameon=False
     )
     return figure
 

@@ -235,6 +235,7 @@ def test_as_many_class_weights_as_classes(config, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_bfloat16_trains_and_is_saved_as_float32(config, tmp_path):
     config = change(config, "training", precision="mixed_bfloat16", max_steps=2)
     model = load_model(train(config, tmp_path / "run"))

@@ -56,6 +56,7 @@ def assert_same_run(one, other):
     assert timeless(one) == timeless(other)
 
 
+@pytest.mark.slow
 def test_interrupted_and_resumed_is_as_uninterrupted(config, tmp_path, capsys):
     train(config, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):

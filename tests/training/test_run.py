@@ -60,6 +60,7 @@ def test_a_run_starts_from_a_classifiers_weights(config, tmp_path, vgg16_file, c
     assert "left out: predictions" in said
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_a_coarser_one(config, tmp_path):
     config = change(config, "training", max_steps=1, eval_every_steps=1)
     coarse = train(dataclasses.replace(config, variant="fcn16s"), tmp_path / "coarse")
