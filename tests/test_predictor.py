@@ -140,7 +140,7 @@ def kinds(few_scenes_dir, tmp_path_factory):
     bias.assign(bias - logits.mean((0, 1, 2)))
     save_model(model, folder / "m.keras")
     data = DataConfig(name="shapes", tfds_dir=few_scenes_dir)
-    export(model, folder / "m", data)
+    export(model, folder / "m", data, ExportConfig(quantize=("float32", "int8")))
     labels = ExportConfig(
         formats=("tflite",), quantize=("float32",), size_px=(64, 96), output="labels"
     )

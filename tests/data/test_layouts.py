@@ -114,7 +114,8 @@ def test_masks_come_out_as_they_were_drawn(tool, tmp_path):
         assert ("val", NAMES[2]) in seen
 
 
-@pytest.mark.parametrize("tool", ["labelme", pytest.param("CVAT", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("tool", ["labelme", "CVAT"])
 def test_an_export_trains_with_nothing_but_its_folder(tool, tmp_path):
     EXPORTS[tool](tmp_path / "data")
     config = Config(

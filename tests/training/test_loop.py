@@ -89,6 +89,7 @@ def test_after_a_few_steps_every_trained_weight_has_moved(config, tmp_path):
         np.testing.assert_array_equal(trained[variable.path], variable.numpy())
 
 
+@pytest.mark.slow
 def test_the_average_of_the_weights_is_what_is_saved(config, tmp_path):
     """With a decay of (1 + t) / (10 + t) at step t, by hand over three steps."""
     snapshots = []
