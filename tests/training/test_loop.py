@@ -58,6 +58,7 @@ def test_steps_a_call_and_log_lines_change_no_weight(config, tmp_path):
         np.testing.assert_array_equal(value, weights[path], err_msg=path)
 
 
+@pytest.mark.slow
 def test_the_steps_are_those_of_keras_fit(config, tmp_path):
     """The loop against compile and fit on the same batches."""
     config = change(config, "training", max_steps=4, eval_every_steps=4)
@@ -164,6 +165,7 @@ def test_loss_falls(config, tmp_path):
     assert losses[-1] < 0.8 * losses[0]
 
 
+@pytest.mark.slow
 def test_users_callbacks_see_the_scores_and_can_stop_the_run(config, tmp_path):
     logs = []
     config = change(config, "training", max_steps=50, eval_every_steps=2, checkpoint_every_steps=50)
