@@ -10,11 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from fcn_tf.classes import voc_palette
+from fcn_tf.config_files import EXPORT_FILE
 from fcn_tf.errors import InputError
 from fcn_tf.models import load_model
 from fcn_tf.models.reach import margin_px
-
-ABOUT_FILE = "export.json"
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ def about_of(path):
     """What the export wrote of a SavedModel or a TFLite file, a dict; empty for any other model."""
     path = Path(path)
     folder = path.parent if path.suffix == ".tflite" else saved_model_folder(path)
-    file = folder and folder / ABOUT_FILE
+    file = folder and folder / EXPORT_FILE
     if file is None or not file.is_file():
         return {}
     try:
@@ -114,7 +113,7 @@ def _described(scores, labels, num_classes, path, size_px=None):
     names = about.get("classes")
     if names is not None and len(names) != num_classes:
         raise InputError(
-            f"{path} has {num_classes} classes and {ABOUT_FILE} beside it names {len(names)}: "
+            f"{path} has {num_classes} classes and {EXPORT_FILE} beside it names {len(names)}: "
             "they do not belong together."
         )
     return Network(
@@ -140,13 +139,13 @@ def _of_saved_model(folder):
             f"{folder} has no signature {' and '.join(sorted(missing))}: it is not an export of "
             "fcn-tf."
         )
-    scores, labels = loaded.signatures["scores"], loaded.signatures["labels"]
-    num_classes = scores.structured_outputs["scores"].shape[-1]
+    num_classes = loaded.signatures["scores"].structured_outputs["scores"].shape[-1]
 
-    def checked(signature, name):
+    def checked(name):
         def run(images):
             try:
-                return signature(images=tf.constant(images))[name].numpy()
+                # By way of `loaded`, which has to live as long as its signatures are called.
+                return loaded.signatures[name](images=tf.constant(images))[name].numpy()
             except tf.errors.InvalidArgumentError as error:
                 raise InputError(
                     "The SavedModel refuses the image; above the pixels that it was exported for "
@@ -155,10 +154,7 @@ def _of_saved_model(folder):
 
         return run
 
-    # The loaded object has to live as long as its signatures are called.
-    network = _described(checked(scores, "scores"), checked(labels, "labels"), num_classes, folder)
-    network.labels.__dict__["loaded"] = loaded
-    return network
+    return _described(checked("scores"), checked("labels"), num_classes, folder)
 
 
 def _of_tflite(path):

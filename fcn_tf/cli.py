@@ -4,10 +4,8 @@
 130 Ctrl-C; 143 SIGTERM. TensorFlow is imported only once a command works.
 """
 
-import contextlib
 import importlib
 import itertools
-import json
 import os
 import re
 import signal
@@ -27,6 +25,7 @@ from fcn_tf.config_files import (
     find_config,
     one_line,
     parse_recipe,
+    run_config,
     to_config,
 )
 from fcn_tf.errors import InputError, RunError
@@ -129,7 +128,7 @@ def train(values, parser):
 def evaluate(values, parser):
     """Score a model: the paper's four scores, the IU of each class, and a report."""
     data = None
-    if values.config or parser.names_data or _run_config(values.model).is_file():
+    if values.config or parser.names_data or run_config(values.model).is_file():
         data = Config(data=parser.instantiate(values).data).data
     _import_quietly("tensorflow")
     from fcn_tf.scoring import report_model
@@ -333,9 +332,9 @@ def _parser_of_model_and_data(arguments):
     """A parser of --model, and of --config and --data.*, by default those of the model's run."""
     parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--model", type=str, required=True, help=ANY_MODEL)
-    run_config = _run_config(_value_of("--model", arguments) or "")
+    own = run_config(_value_of("--model", arguments) or "")
     help = "names the data; default the run's own config.yaml."
-    _add_data(parser, arguments, help, run_config if run_config.is_file() else None)
+    _add_data(parser, arguments, help, own if own.is_file() else None)
     parser.names_data = any(argument.startswith("--data") for argument in arguments)
     return parser
 
@@ -347,19 +346,6 @@ def _add_data(parser, arguments, help, recipe=None):
     if recipe := _value_of("--config", arguments) or recipe:
         # The file's values as they stand: whether they fit is judged with the command line's.
         parser.set_defaults({"data": parse_recipe(recipe).data.as_dict()})
-
-
-def _run_config(model):
-    """Where the configuration of a model's run would be; for an export that of its source."""
-    model = Path(model).expanduser()
-    versions = [file for file in model.glob("*/export.json") if file.parent.name.isdigit()]
-    newest = max(versions, key=lambda file: int(file.parent.name), default=None)
-    for file in (model / "export.json", model.parent / "export.json", newest):
-        if file and file.is_file() and not (model / "model.keras").exists():
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                model = Path(json.loads(file.read_text(encoding="utf-8"))["model"])
-                break
-    return (model if model.is_dir() else model.parent) / RUN_CONFIG_FILE
 
 
 def _check_data_parser(arguments):

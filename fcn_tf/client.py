@@ -23,6 +23,7 @@ ATTEMPTS = 5  # gRPC allows no more
 FIRST_PAUSE_SECONDS = 0.2  # doubled before every further attempt
 LONGEST_PAUSE_SECONDS = 10
 LONGEST_MESSAGE = 500
+NO_LABELS = "{} does not answer with label_png_bytes: is it a model of fcn-tf export?"
 TRY_AGAIN = (429, 502, 503, 504)  # overloaded, or about to be there
 
 
@@ -139,9 +140,7 @@ def _rest(url, concurrency, timeout_seconds):
             try:
                 return base64.b64decode(content["predictions"][0]["b64"])
             except (KeyError, IndexError, TypeError, ValueError) as error:
-                raise RunError(
-                    f"{url} does not answer with label_png_bytes: is it a model of fcn-tf export?"
-                ) from error
+                raise RunError(NO_LABELS.format(url)) from error
 
         try:
             states = [one["state"] for one in call("GET", url)["model_version_status"]]
@@ -207,9 +206,7 @@ def _grpc(url, address, is_secure, name, version, concurrency, timeout_seconds):
             given.string_val.append(encoded)
             answered = call(predict, message).outputs.get("label_png_bytes")
             if answered is None or len(answered.string_val) != 1:
-                raise RunError(
-                    f"{url} does not answer with label_png_bytes: is it a model of fcn-tf export?"
-                )
+                raise RunError(NO_LABELS.format(url))
             return answered.string_val[0]
 
         states = call(status, get_model_status_pb2.GetModelStatusRequest()).model_version_status

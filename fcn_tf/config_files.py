@@ -1,5 +1,6 @@
 """From YAML files and overrides to a `Config`, and back."""
 
+import contextlib
 import dataclasses
 import difflib
 import json
@@ -14,12 +15,31 @@ from fcn_tf.errors import InputError
 
 PACKAGE_DIR = Path(__file__).parent
 RUN_CONFIG_FILE = "config.yaml"  # in a run folder
+EXPORT_FILE = "export.json"  # beside an exported model: what it is, and of what
 
 
 def config_dir():
     """Where the recipes lie: in the installed package, or beside it in a checkout."""
     installed = PACKAGE_DIR / "configs"
     return installed if installed.is_dir() else PACKAGE_DIR.parent / "configs"
+
+
+def run_config(model):
+    """Where the configuration of a model's run would be; for an export that of its source.
+
+    Args:
+        model: path of a run folder, a `.keras` file, a SavedModel (or the folder of its
+            versions) or a `.tflite` file.
+    """
+    model = Path(model).expanduser()
+    versions = [file for file in model.glob(f"*/{EXPORT_FILE}") if file.parent.name.isdigit()]
+    newest = max(versions, key=lambda file: int(file.parent.name), default=None)
+    for file in (model / EXPORT_FILE, model.parent / EXPORT_FILE, newest):
+        if file and file.is_file() and not (model / "model.keras").exists():
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                model = Path(json.loads(file.read_text(encoding="utf-8"))["model"])
+                break
+    return (model if model.is_dir() else model.parent) / RUN_CONFIG_FILE
 
 
 def find_config(name):

@@ -110,8 +110,19 @@ def open_pixels(path, max_pixels=MAX_PIXELS):
         windows = tiff_windows(path)
         if windows and WINDOWS_PIXELS < windows.shape[0] * windows.shape[1] <= max_pixels:
             return windows
+    pillows_own = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = None  # ours stands in its place
-    return np.asarray(rgb(open_image(path, max_pixels), path))
+    try:
+        return np.asarray(rgb(open_image(path, max_pixels), path))
+    finally:
+        Image.MAX_IMAGE_PIXELS = pillows_own
+
+
+def resize(array, size_px, how=Image.Resampling.BILINEAR):
+    """Brings an array (H, W) or (H, W, 3), uint8, or float32 (H, W), to a size (height, width)."""
+    if array.shape[:2] == tuple(size_px):
+        return np.asarray(array)
+    return np.asarray(Image.fromarray(array).resize((size_px[1], size_px[0]), how))
 
 
 def rgb(image, path):

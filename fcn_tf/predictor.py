@@ -8,7 +8,7 @@ from PIL import Image
 
 from fcn_tf.artefacts import Network, load_network
 from fcn_tf.errors import InputError
-from fcn_tf.image_files import open_pixels, rgb
+from fcn_tf.image_files import open_pixels, resize, rgb
 from fcn_tf.models.reach import GRID_PX
 from fcn_tf.progress import with_progress
 
@@ -65,8 +65,8 @@ class Predictor:
             raise InputError("scales: this file has a fixed size.")
         if self.network.scores is None and (flip or self.scales != (1.0,)):
             raise InputError("flip and scales average scores, and this file gives labels alone.")
-        unknown = self.network.margin_px is None or self.network.size_px is not None
-        if tile_px is not None and unknown:
+        self._can_tile = self.network.margin_px is not None and self.network.size_px is None
+        if tile_px is not None and not self._can_tile:
             raise InputError(
                 "tile_px: this model has a fixed size, or does not say what a tile needs around "
                 "it; export it again, or leave tile_px out."
@@ -96,20 +96,19 @@ class Predictor:
             A list of `(kept, fed)` pairs of slices, rows and columns; one pair if it is not.
         """
         height_px, width_px = shape[:2]
-        network = self.network
-        can = network.margin_px is not None and network.size_px is None
-        tile_px = self.tile_px
-        if tile_px is None and can and height_px * width_px > min(WHOLE_PIXELS, self._most_pixels):
+        margin_px, tile_px = self.network.margin_px, self.tile_px
+        is_large = height_px * width_px > min(WHOLE_PIXELS, self._most_pixels)
+        if tile_px is None and self._can_tile and is_large:
             tile_px = DEFAULT_TILE_PX
-            while (tile_px + 2 * network.margin_px) ** 2 > self._most_pixels and tile_px > GRID_PX:
+            while (tile_px + 2 * margin_px) ** 2 > self._most_pixels and tile_px > GRID_PX:
                 tile_px -= GRID_PX
         if tile_px is None:
             whole = (slice(0, height_px), slice(0, width_px))
             return [(whole, whole)]
         return [
             ((rows[0], columns[0]), (rows[1], columns[1]))
-            for rows in _cuts(height_px, tile_px, network.margin_px)
-            for columns in _cuts(width_px, tile_px, network.margin_px)
+            for rows in _cuts(height_px, tile_px, margin_px)
+            for columns in _cuts(width_px, tile_px, margin_px)
         ]
 
     def _predict(self, image, run, channels, dtype):
@@ -225,13 +224,9 @@ def _resized(arrays, size_px, how=Image.Resampling.BILINEAR):
     """Brings (N, H, W) or (N, H, W, C), uint8 or float32, to a size (height, width)."""
     if arrays.shape[1:3] == tuple(size_px):
         return arrays
-
-    def plane(values):
-        return np.asarray(Image.fromarray(values).resize((size_px[1], size_px[0]), how))
-
     arrays = np.ascontiguousarray(arrays)
     if arrays.dtype == np.uint8:
-        return np.stack([plane(array) for array in arrays])
+        return np.stack([resize(array, size_px, how) for array in arrays])
     channels = np.ascontiguousarray(np.moveaxis(arrays, -1, 1))
-    resized = [[plane(channel) for channel in one] for one in channels]
+    resized = [[resize(channel, size_px, how) for channel in one] for one in channels]
     return np.moveaxis(np.array(resized), 1, -1)

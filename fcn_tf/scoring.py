@@ -8,7 +8,7 @@ import numpy as np
 from fcn_tf.artefacts import load_network, saved_model_folder
 from fcn_tf.data import open_source, whole_images
 from fcn_tf.data.faults import named_as
-from fcn_tf.data.pipeline import samples_of
+from fcn_tf.data.pipeline import samples_of, spread
 from fcn_tf.drawing import error_map, sample_sheet, write_figure
 from fcn_tf.errors import InputError, RunError
 from fcn_tf.evaluation import figures
@@ -22,7 +22,14 @@ from fcn_tf.evaluation.details import (
 from fcn_tf.evaluation.evaluate import evaluate_predictions
 from fcn_tf.evaluation.metrics import scores_from_confusion
 from fcn_tf.evaluation.page import report_page
-from fcn_tf.evaluation.report import compared_rows, scores_json, scores_rows, table, write_json
+from fcn_tf.evaluation.report import (
+    compared_rows,
+    percent,
+    scores_json,
+    scores_rows,
+    table,
+    write_json,
+)
 from fcn_tf.files import make_folder, write_text
 from fcn_tf.predictor import Predictor
 from fcn_tf.progress import with_progress
@@ -167,14 +174,14 @@ def write_report(predictors, source, split, out):
     (name, predictor), *others = predictors.items()
     found = _evaluate(predictor, source, split)
     plain = _plain(found, source, split)
-    lines = [f"{name} on {split}, {size} images: mean IU {_percent(plain['mean_iou'])} %."]
+    lines = [f"{name} on {split}, {size} images: mean IU {percent(plain['mean_iou'])} %."]
     rows = scores_rows(plain)
     other_iou = None
     for other_name, other in others:
         other_plain = _plain(_evaluate(other, source, split), source, split)
         other_iou = other_plain["class_iou"]
         rows = compared_rows(plain, other_plain)
-        lines.append(f"B is {other_name}: mean IU {_percent(other_plain['mean_iou'])} %.")
+        lines.append(f"B is {other_name}: mean IU {percent(other_plain['mean_iou'])} %.")
     print(f"Scores on {split}, {size} images:\n{table(rows)}")
     if others:
         write_json(out / "compared.json", {name: plain, other_name: other_plain})
@@ -194,7 +201,7 @@ def write_report(predictors, source, split, out):
     text = "Each row is divided by the pixels of its true class; in %."
     matrix = figures.confusion_figure(found.confusions[-1], names)
     add("confusion.png", "What is taken for what", text, matrix)
-    samples = list(_shown(_spread(size), predictor, source, split, found.image_ious))
+    samples = list(_shown(spread(size, SAMPLES), predictor, source, split, found.image_ious))
     add("sample_sheet.png", "Samples", IN_COLOUR, sample_sheet(samples, names, palette))
     order = np.argsort(found.image_ious)  # NaN last
     order = order[: np.count_nonzero(~np.isnan(found.image_ious))]
@@ -206,7 +213,7 @@ def write_report(predictors, source, split, out):
     text = "The mean IU of pixels near the objects' edges (trimap)."
     add("edges.png", "Near the edges", text, figures.edges_figure(found.confusions))
     if plain.get("calibration_error") is not None:
-        text = f"Expected calibration error {_percent(plain['calibration_error'])} %."
+        text = f"Expected calibration error {percent(plain['calibration_error'])} %."
         figure = figures.calibration_figure(found.calibration)
         add("calibration.png", "How sure, and how right", text, figure)
     if (curve := out / CURVE_FILE).is_file():
@@ -238,11 +245,8 @@ def _evaluate(predictor, source, split):
     size = source.split_sizes[split]
     for example in with_progress(whole_images(source, split).as_numpy_iterator(), size, "image"):
         image, truth = example["image"], example["segmentation_mask"][..., 0]
-        if predictor.network.scores is None:
-            labels = predictor(image)
-        else:
-            scores = predictor.scores(image)
-            labels = scores.argmax(axis=-1).astype(np.uint8)
+        labels, scores = _predicted(predictor, image)
+        if scores is not None:
             confidence = np.take_along_axis(scores, labels[..., None], axis=-1)[..., 0]
             counts = calibration_counts(truth, labels, confidence)
             calibration = counts if calibration is None else calibration + counts
@@ -252,9 +256,12 @@ def _evaluate(predictor, source, split):
     return Evaluated(confusions, calibration, np.array(image_ious, np.float64))
 
 
-def _spread(size):
-    """Numbers of images, evenly spread over a split: neighbours are often alike."""
-    return range(0, size, max(1, -(-size // SAMPLES)))
+def _predicted(predictor, image):
+    """Labels (H, W) and scores (H, W, C), None where the file gives none; one graph for both."""
+    if predictor.network.scores is None:
+        return predictor(image), None
+    scores = predictor.scores(image)
+    return scores.argmax(axis=-1).astype(np.uint8), scores
 
 
 def _extremes(order):
@@ -274,14 +281,10 @@ def _shown(numbers, predictor, source, split, image_ious):
     numbers = sorted(numbers)
     samples = zip(image_ious[numbers], samples_of(source, split, numbers), strict=True)
     for iou, sample in sorted(samples, key=lambda pair: pair[0]):
-        labels = predictor(sample["image"])
+        labels, _ = _predicted(predictor, sample["image"])
         yield {
             **sample,
             "prediction": labels,
             "errors": error_map(sample["image"], sample["truth"], labels),
-            "title": f"{sample['title']}: {_percent(None if np.isnan(iou) else iou)} %",
+            "title": f"{sample['title']}: {percent(None if np.isnan(iou) else iou)} %",
         }
-
-
-def _percent(value):
-    return "–" if value is None else f"{100 * value:.1f}"

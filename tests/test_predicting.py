@@ -215,11 +215,11 @@ def test_five_thousand_images(model, tmp_path, monkeypatch, capsys):
 
 def test_scores_of_exports_know_their_data(tmp_path):
     """`evaluate` finds the configuration of an export's run."""
-    from fcn_tf.cli import _run_config
+    from fcn_tf.config_files import run_config
 
     (tmp_path / "run").mkdir()
     (tmp_path / "out/tflite/2").mkdir(parents=True)
     about = json.dumps({"model": str(tmp_path / "run")})
     (tmp_path / "out/tflite/2/export.json").write_text(about)
     for path in ("out/tflite/2/a.tflite", "out/tflite/2", "out/tflite"):
-        assert _run_config(tmp_path / path) == tmp_path / "run/config.yaml"
+        assert run_config(tmp_path / path) == tmp_path / "run/config.yaml"

@@ -203,7 +203,12 @@ def spread_samples(source, split, size, count):
         dicts of `image` uint8 (H, W, 3), `truth` uint8 (H, W) and `title`, as
         `fcn_tf.drawing.sample_sheet` takes them.
     """
-    yield from samples_of(source, split, range(0, size, max(1, -(-size // count))))
+    yield from samples_of(source, split, spread(size, count))
+
+
+def spread(size, count):
+    """Up to `count` of the first `size` numbers, evenly spread."""
+    return range(0, size, max(1, -(-size // count)))
 
 
 def samples_of(source, split, numbers):

@@ -34,7 +34,7 @@ def scores_rows(plain):
     Args:
         plain: what `scores_json` returns.
     """
-    return [[name, _percent(value)] for name, value in _values(plain)]
+    return [[name, percent(value)] for name, value in _values(plain)]
 
 
 def compared_rows(plain, other):
@@ -43,7 +43,7 @@ def compared_rows(plain, other):
     for (name, ours), (_, theirs) in zip(_values(plain), _values(other), strict=True):
         both = ours is not None and theirs is not None
         difference = f"{100 * (theirs - ours):+.1f}" if both else "–"
-        rows.append([name, _percent(ours), _percent(theirs), difference])
+        rows.append([name, percent(ours), percent(theirs), difference])
     return rows
 
 
@@ -63,7 +63,8 @@ def _values(plain):
     yield from ((f"  IU {name}", value) for name, value in plain["class_iou"].items())
 
 
-def _percent(value):
+def percent(value):
+    """A fraction as a string in percent, a dash where it is None."""
     return "–" if value is None else f"{100 * value:.1f}"
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from fcn_tf.classes import voc_palette
 from fcn_tf.config import ExportConfig
-from fcn_tf.config_files import RUN_CONFIG_FILE, load_config
+from fcn_tf.config_files import EXPORT_FILE, load_config, run_config
 from fcn_tf.data import open_source
 from fcn_tf.data.pipeline import spread_samples
 from fcn_tf.data.shapes import draw_scene
@@ -18,8 +18,9 @@ from fcn_tf.errors import InputError, RunError
 from fcn_tf.exporting.freeze import freeze
 from fcn_tf.exporting.saved_model import write_saved_model
 from fcn_tf.exporting.tflite import convert
-from fcn_tf.exporting.verify import Reference, resize
+from fcn_tf.exporting.verify import Reference
 from fcn_tf.exporting.versions import check_tree, new_version
+from fcn_tf.image_files import resize
 from fcn_tf.models import load_model
 from fcn_tf.models.reach import margin_px
 from fcn_tf.scoring import check_classes
@@ -148,8 +149,7 @@ def _export_tflite(model, tree, reference, config, about, quantize, source, refu
 
 def _source_of_run(path):
     """The data set that a run was trained on, or None where it is no run or the data are gone."""
-    path = Path(path)
-    config_file = (path if path.is_dir() else path.parent) / RUN_CONFIG_FILE
+    config_file = run_config(path)
     if not config_file.is_file():
         return None
     try:
@@ -185,7 +185,7 @@ def _describe(folder, model, about, artefacts):
     palette = model.palette or voc_palette(model.num_classes).tolist()
     (folder / "labels.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
     described = {**about, "classes": list(names), "palette": palette, "artefacts": artefacts}
-    (folder / "export.json").write_text(json.dumps(described, indent=2, ensure_ascii=False) + "\n")
+    (folder / EXPORT_FILE).write_text(json.dumps(described, indent=2, ensure_ascii=False) + "\n")
     for kind, found in artefacts.items():
         parts = [f"same label on {100 * found['same_label']:.3f} % of the decided pixels"]
         if found["largest_difference"] is not None:

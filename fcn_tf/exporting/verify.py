@@ -13,6 +13,7 @@ from PIL import Image
 
 from fcn_tf.errors import RunError
 from fcn_tf.evaluation.metrics import confusion_matrix, scores_from_confusion
+from fcn_tf.image_files import resize
 
 RUNNER = Path(__file__).with_name("run_artefact.py")
 MEMORY_PIXELS = 1_000_000  # of the image on which memory is measured
@@ -173,10 +174,3 @@ def _kind(artefact):
 
 def _scaled(size):
     return tuple(max(1, round(SECOND_SCALE * side)) for side in size)
-
-
-def resize(array, size, how=Image.Resampling.BILINEAR):
-    """Brings an image or a mask (H, W, …), uint8, to a size (height, width)."""
-    if array.shape[:2] == tuple(size):
-        return np.asarray(array)
-    return np.asarray(Image.fromarray(array).resize((size[1], size[0]), how))
