@@ -11,7 +11,9 @@ from fcn_tf.version import __version__
 _PUBLIC = {
     "build_fcn": "fcn_tf.models",
     "load_model": "fcn_tf.models",
+    "load_trunk": "fcn_tf.models",
     "load_vgg16": "fcn_tf.models",
+    "shift_and_stitch": "fcn_tf.models",
     "load_published": "fcn_tf.models",
     "warm_start": "fcn_tf.models",
     "convolutionalize": "fcn_tf.models",

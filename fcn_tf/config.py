@@ -11,15 +11,25 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from fcn_tf.errors import InputError
+from fcn_tf.networks import (
+    GEOMETRIES,
+    OUTPUT_STRIDES,
+    RESNETS,
+    TRUNKS,
+    UPSAMPLING,
+    VARIANTS,
+    check_network,
+)
 
-# The names that the tables of `models` and `data` use too; a test holds them equal.
-Variant = Literal["fcn32s", "fcn16s", "fcn8s", "fcn8s_atonce"]
-Trunk = Literal["vgg16"]
-Geometry = Literal["same", "caffe"]
+Variant = Literal[(*VARIANTS, *RESNETS)]
+Trunk = Literal[tuple(TRUNKS)]
+Geometry = Literal[tuple(GEOMETRIES)]
+Upsampling = Literal[UPSAMPLING]
+OutputStride = Literal[OUTPUT_STRIDES]
 # keras.applications' names of what a classifier wants its pixels turned into.
 Preprocessing = Literal["caffe", "tf", "torch", "none"]
-Upsampling = Literal["fixed", "learned", "learned_all"]
-VGG16Layers = Literal["all", "convolutions"]
+# The names that `models` and `data` use too; a test holds them equal.
+TrunkLayers = Literal["all", "convolutions"]
 VocConfig = Literal["voc2012", "voc2012_aug", "fcn2015"]
 # The keys of `data` that a data set does not know.
 UNKNOWN_TO = {
@@ -99,19 +109,22 @@ class ModelConfig:
     """The network.
 
     Args:
-        trunk: the classifier that it grows from.
+        trunk: the classifier that it grows from; fcn_resnet50 and -101 have their own.
         width: multiplies the filters of the trunk's convolutions; 1 as published.
-        head_units: filters of fc6 and fc7; 4096 as published.
-        fc6_kernel: side of fc6's kernel, 7 as published or 1 for a light head.
-        dropout: rate after fc6 and fc7.
+        head_units: filters of fc6 and fc7; 4096 as published. Of VGG and AlexNet.
+        fc6_kernel: side of VGG's fc6, 7 as published or 1 for a light head.
+        dropout: rate after fc6 and fc7, or after the last map.
         geometry: "same", aligned and exact to the border, or "caffe", the
             published padding and crops, for published weights.
         upsampling: which of the upsampling layers, bilinear at first, are
-            trained: none (fixed), all but the last (learned) or all (learned_all).
-        weights: what the trunk starts from: "imagenet" (VGG16, downloaded once),
-            the file of a Keras VGG16 (.keras, .weights.h5, .h5), or "none": random.
-        weights_layers: which of the trunk's layers take them: all, or the 13
-            convolutions alone, for a light head or a file without the top.
+            trained: none (fixed), all but the last (learned), all (learned_all), or all
+            with an activation between them (nonlinear).
+        output_stride: px between the scores of fcn32s on VGG; below 32 the last pools
+            lose their strides and what follows is dilated.
+        weights: what the trunk starts from: "imagenet" (downloaded once), the file of
+            that classifier in Keras (.keras, .weights.h5, .h5), or "none": random.
+        weights_layers: which of VGG's layers take them: all, or the convolutions
+            alone, for a light head or a file without the top.
         trainable: "all" layers, or "score" layers alone, on a frozen trunk.
     """
 
@@ -122,21 +135,10 @@ class ModelConfig:
     dropout: float = 0.5
     geometry: Geometry = "same"
     upsampling: Upsampling = "learned"
+    output_stride: OutputStride = 32
     weights: str = "none"
-    weights_layers: VGG16Layers = "all"
+    weights_layers: TrunkLayers = "all"
     trainable: Literal["all", "score"] = "all"
-
-    def __post_init__(self):
-        _check(
-            self.width >= 1 / 64, "model.width", self.width, "at least 1/64: one filter in conv1"
-        )
-        _check_positive("model.head_units", self.head_units)
-        odd = self.fc6_kernel >= 1 and self.fc6_kernel % 2 == 1
-        _check(odd, "model.fc6_kernel", self.fc6_kernel, "odd: 7 or 1")
-        allowed = "7 with geometry caffe, whose crops need it"
-        fits = self.geometry != "caffe" or self.fc6_kernel == 7
-        _check(fits, "model.fc6_kernel", self.fc6_kernel, allowed)
-        _check(0 <= self.dropout < 1, "model.dropout", self.dropout, "at least 0 and below 1")
 
 
 @dataclass(frozen=True)
@@ -148,12 +150,17 @@ class LossConfig:
             the number of images (Caffe's normalize: false).
         class_weights: a factor for each class, or "median_frequency": those
             that make up for rare classes, from the masks of train, or "none".
+        sample_fraction: each labelled pixel counts with this probability, drawn anew at
+            every step; the paper's patchwise training.
     """
 
     reduction: Literal["mean", "sum"] = "mean"
     class_weights: list[float] | Literal["none", "median_frequency"] | None = None
+    sample_fraction: float = 1.0
 
     def __post_init__(self):
+        fraction = self.sample_fraction
+        _check(0 < fraction <= 1, "loss.sample_fraction", fraction, "above 0 and at most 1")
         if not isinstance(self.class_weights, str):
             for weight in self.class_weights or ():
                 _check(weight >= 0, "loss.class_weights", self.class_weights, "0 or above, each")
@@ -286,7 +293,8 @@ class Config:
     """A run.
 
     Args:
-        variant: fcn32s, fcn16s, fcn8s (coarse to fine) or fcn8s_atonce.
+        variant: fcn32s, fcn16s, fcn8s (coarse to fine) or fcn8s_atonce; or torchvision's
+            fcn_resnet50 or fcn_resnet101.
         seed: of weights, shuffling, augmentation and dropout.
         workdir: the run's folder; default runs/<config>-<variant>.
         resume: "always" goes on with the run in workdir, by default the newest
@@ -328,6 +336,7 @@ class Config:
         tfds_config = (data.tfds_config or "voc2012") if name == "voc" else None
         eval_steps = training.eval_every_steps or math.ceil(training.max_steps / 10)
         checkpoint_steps = training.checkpoint_every_steps or eval_steps
+        self._check_network()
         self._check_start()
         rate = self.optimizer.learning_rate
         allowed = "1e-9 or more with loss.reduction=mean: the authors' rates are for a sum"
@@ -339,6 +348,21 @@ class Config:
         )
         object.__setattr__(self, "training", training)
 
+    def _check_network(self):
+        model = self.model
+        check_network(
+            self.variant,
+            model.trunk,
+            model.width,
+            model.head_units,
+            model.fc6_kernel,
+            model.dropout,
+            model.geometry,
+            model.upsampling,
+            model.output_stride,
+            prefix="model.",
+        )
+
     def _check_start(self):
         """Whether the weights to start from go together with the network and with each other."""
         model = self.model
@@ -346,19 +370,28 @@ class Config:
         both = given and self.init_from is not None
         allowed = "none with init_from: weights come from one place"
         _check(not both, "model.weights", model.weights, allowed)
-        everything = model.weights_layers == "all"
+        whole = model.weights_layers == "all"
         allowed = "all without model.weights"
-        _check(everything or given, "model.weights_layers", model.weights_layers, allowed)
+        _check(whole or given, "model.weights_layers", model.weights_layers, allowed)
         if model.trainable == "score":
-            whole = self.init_from is not None or (given and everything)
+            started = self.init_from is not None or (given and whole)
             allowed = "all, or give all layers of model.weights, or init_from, to a trunk"
-            _check(whole, "model.trainable", "score", allowed)
+            _check(started, "model.trainable", "score", allowed)
+        if not given:
+            return
+        known = self.variant not in RESNETS and TRUNKS[model.trunk].classifier is not None
+        of = f"trunk={model.trunk}" if self.variant not in RESNETS else self.variant
+        allowed = f"none with {of}: Keras has no such classifier; start from a model (init_from)"
+        _check(known, "model.weights", model.weights, allowed)
+        of_vgg = TRUNKS[model.trunk].build == "vgg"
+        allowed = f"all with trunk={model.trunk}"
+        _check(of_vgg or whole, "model.weights_layers", model.weights_layers, allowed)
         if model.weights == "imagenet":
             _check(model.width == 1, "model.width", model.width, "1 with model.weights=imagenet")
             for key, value in (("fc6_kernel", 7), ("head_units", 4096)):
                 allowed = f"{value} with all of ImageNet's layers, or give "
                 allowed += "model.weights_layers=convolutions"
-                fits = getattr(model, key) == value or not everything
+                fits = getattr(model, key) == value or not (of_vgg and whole)
                 _check(fits, f"model.{key}", getattr(model, key), allowed)
 
 

@@ -13,7 +13,7 @@ from fcn_tf.errors import InputError
 from fcn_tf.image_files import open_image
 from fcn_tf.models import convolutionalize
 from fcn_tf.models.saving import load_keras_file
-from fcn_tf.models.weights import imagenet_vgg16
+from fcn_tf.models.weights import imagenet_classifier
 
 IMAGENET_CLASSES = 1000
 
@@ -92,7 +92,7 @@ def heatmap(
 
 def _classifier(model, weights):
     if model == "vgg16":
-        return imagenet_vgg16("--weights FILE", weights)
+        return imagenet_classifier("VGG16", "--weights FILE", weights)
     if not Path(model).is_file():
         raise InputError(f"--model {model}: neither vgg16 nor a file.")
     return load_keras_file(model)

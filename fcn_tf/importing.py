@@ -7,7 +7,10 @@ from fcn_tf.errors import InputError
 from fcn_tf.files import read_lines
 from fcn_tf.models import build_fcn, save_model
 from fcn_tf.models.weight_files import read_published
-from fcn_tf.models.weights import move_published, published_sizes
+from fcn_tf.models.weights import move_published, published_network
+from fcn_tf.networks import RESNETS
+
+RESNET_DROPOUT = 0.1  # of torchvision's head
 
 
 def import_weights(file, variant, out, geometry="caffe", class_names=None):
@@ -15,10 +18,12 @@ def import_weights(file, variant, out, geometry="caffe", class_names=None):
 
     Args:
         file: a .pth, .npz or .safetensors file with the published names.
-        variant: fcn32s, fcn16s, fcn8s or fcn8s_atonce.
+        variant: fcn32s (of VGG16 or AlexNet), fcn16s, fcn8s or fcn8s_atonce; fcn_resnet50
+            or fcn_resnet101 of torchvision, without their auxiliary head.
         out: the .keras file to write.
         geometry: "caffe" answers what the published network does; "same" is the
-            cheaper geometry, for which the weights were not trained.
+            cheaper geometry, for which the weights were not trained. The ResNets have
+            one alone.
         class_names: path of a file with a name a line; default PASCAL VOC's
             where there are 21 classes.
 
@@ -34,15 +39,18 @@ def import_weights(file, variant, out, geometry="caffe", class_names=None):
     if not out.absolute().parent.is_dir():
         raise InputError(f"--out {out}: there is no folder {out.parent}.")
     tensors = read_published(file)
-    sizes = published_sizes(tensors, file)
+    network = published_network(tensors, file)
+    if variant in RESNETS:
+        geometry = "same"
+        network["dropout"] = RESNET_DROPOUT
     names = read_lines(class_names) if class_names else None
     if names is not None and len(set(names)) < len(names):
         raise InputError(f"{class_names} names a class twice: {', '.join(names)}.")
-    if names is None and sizes["num_classes"] == len(VOC_CLASSES):
+    if names is None and network["num_classes"] == len(VOC_CLASSES):
         names = VOC_CLASSES
-    palette = voc_palette(sizes["num_classes"]).tolist()
+    palette = voc_palette(network["num_classes"]).tolist()
     try:
-        model = build_fcn(variant, **sizes, geometry=geometry, class_names=names, palette=palette)
+        model = build_fcn(variant, **network, geometry=geometry, class_names=names, palette=palette)
     except ValueError as error:
         raise InputError(f"{file} as {variant}: {error}") from error
     transfer = move_published(model, tensors, file)

@@ -5,6 +5,8 @@ import numpy as np
 
 from fcn_tf.models import build_fcn
 
+# First layers whose pixels are not scaled.
+SEES_PIXELS = ("conv1_1", "block1_conv1", "conv1", "conv1_7x7_s2", "conv1_conv")
 NARROW = {"width": 0.125, "head_units": 128}
 
 
@@ -30,7 +32,7 @@ def fill(model, seed=0):
             deviation = np.sqrt(2 / fan_in) if len(weight.shape) > 1 else 0.15
             weight.assign(rng.standard_normal(weight.shape, "float32") * np.float32(deviation))
         # The first layer sees values around 100: bring them to around 1.
-        if layer.name in ("conv1_1", "block1_conv1"):
+        if layer.name in SEES_PIXELS:
             layer.kernel.assign(layer.kernel / 70)
         # The at-once variants scale their skips down: weigh them up, so that they are seen.
         scale = {"score_pool4": 100, "score_pool3": 10_000}.get(layer.name, 1)

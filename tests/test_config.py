@@ -6,31 +6,21 @@ import yaml
 from fcn_tf.config import (
     Config,
     DataConfig,
-    Geometry,
     LossConfig,
     ModelConfig,
     OptimizerConfig,
-    Trunk,
-    Upsampling,
-    Variant,
-    VGG16Layers,
+    TrunkLayers,
     VocConfig,
 )
 from fcn_tf.config_files import config_dir, dump_config, find_config, load_config
 from fcn_tf.data.voc import PUBLISHED_SIZES
 from fcn_tf.errors import InputError
-from fcn_tf.models.fcn import GEOMETRIES, UPSAMPLING, VARIANTS
-from fcn_tf.models.trunks import TRUNKS
-from fcn_tf.models.weights import VGG16_LAYERS
+from fcn_tf.models.weights import TRUNK_LAYERS
 from fcn_tf.training.losses import REDUCTIONS
 
 
 def test_choices_are_those_of_the_tables():
-    assert get_args(Variant) == tuple(VARIANTS)
-    assert get_args(Trunk) == tuple(TRUNKS)
-    assert get_args(Upsampling) == UPSAMPLING
-    assert get_args(Geometry) == tuple(GEOMETRIES)
-    assert get_args(VGG16Layers) == tuple(VGG16_LAYERS)
+    assert get_args(TrunkLayers) == TRUNK_LAYERS
     assert get_args(VocConfig) == tuple(PUBLISHED_SIZES)
     reduction = Config.__dataclass_fields__["loss"].default_factory.__annotations__["reduction"]
     assert all(choice in reduction for choice in REDUCTIONS)
@@ -119,7 +109,7 @@ def test_what_does_not_go_together_is_refused():
     assert load_config("voc", **light, **{"model.weights_layers": "convolutions"})
     with pytest.raises(InputError, match=r"model.width=0.5: it must be 1 with .*imagenet\.$"):
         load_config("voc", **light, **{"model.width": 0.5})
-    with pytest.raises(InputError, match=r"model.fc6_kernel=1: it must be 7 with geometry caffe"):
+    with pytest.raises(InputError, match=r"model.fc6_kernel=1: it must be 7 with geometry=caffe"):
         load_config("shapes", **{"model.geometry": "caffe", "model.fc6_kernel": 1})
 
 

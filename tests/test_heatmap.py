@@ -84,7 +84,7 @@ def test_logits_are_made_probabilities(red, image, tmp_path, capsys):
 def test_vgg16_is_fed_as_it_was_trained(tmp_path, monkeypatch):
     """With a narrow one in place of the one that would be downloaded."""
     classifier = keras_vgg16(width=1 / 64, head_units=4, cells=2, classes=3)
-    monkeypatch.setattr(module, "imagenet_vgg16", lambda option, weights: classifier)
+    monkeypatch.setattr(module, "imagenet_classifier", lambda name, option, weights: classifier)
     pixels = random_images(64, 64, 3)
     Image.fromarray(pixels).save(tmp_path / "image.png")
     heat = heatmap("vgg16", ["2"], tmp_path / "image.png", tmp_path / "out.png")

@@ -5,65 +5,28 @@ Segmentation", CVPR 2015; layer names as the authors published them. Maps are
 (N, H, W, C), and H/8 means ceil(H / 8).
 """
 
-from collections import namedtuple
+import math
 
 import keras
 from keras import layers
 
+from fcn_tf.models.fcn_resnet import fcn_resnet
 from fcn_tf.models.layers import (
-    CAFFE_MEAN_BGR,
-    VGG_MEAN_BGR,
     Bilinear,
     CaffePreprocessing,
     Crop,
     EdgeCell,
+    Standardization,
 )
-from fcn_tf.models.trunks import TRUNKS
-
-# A skip joins a finer endpoint: the layer that scores it, the layer that brings the
-# coarser scores to its size, the factor on the endpoint before it is scored, and, in the
-# caffe geometry, the rows and columns that its scores lose at the top and the left.
-Skip = namedtuple("Skip", "endpoint score upscore scale caffe_crop_px")
-# The skips from coarse to fine, then the name and the factor of the last upsampling, and
-# what the logits lose at the top and the left in the caffe geometry.
-Variant = namedtuple("Variant", "skips upscore factor caffe_crop_px")
-
-# The caffe crops are those of the authors' networks; docs/geometry.md derives them.
-VARIANTS = {
-    "fcn32s": Variant((), "upscore", 32, 19),
-    "fcn16s": Variant((Skip("pool4", "score_pool4", "upscore2", 1, 5),), "upscore16", 16, 27),
-    "fcn8s": Variant(
-        (
-            Skip("pool4", "score_pool4", "upscore2", 1, 5),
-            Skip("pool3", "score_pool3", "upscore_pool4", 1, 9),
-        ),
-        "upscore8",
-        8,
-        31,
-    ),
-    # Scaled so that the finer scores start as small as in the staged training; the
-    # constants are those of the authors' voc-fcn8s-atonce.
-    "fcn8s_atonce": Variant(
-        (
-            Skip("pool4", "score_pool4", "upscore2", 0.01, 5),
-            Skip("pool3", "score_pool3", "upscore_pool4", 0.0001, 9),
-        ),
-        "upscore8",
-        8,
-        31,
-    ),
-}
-
-# The mean that is subtracted, the zeros around the preprocessed image, and the padding of
-# fc6. "same" keeps every map aligned at the top left; "caffe" is the published network.
-Geometry = namedtuple("Geometry", "mean_bgr pad_px fc6_padding")
-GEOMETRIES = {
-    "same": Geometry(VGG_MEAN_BGR, 0, "same"),
-    "caffe": Geometry(CAFFE_MEAN_BGR, 100, "valid"),
-}
-
-# Which upsampling layers are trained. The paper learns all but the last (section 4.3).
-UPSAMPLING = ("fixed", "learned", "learned_all")
+from fcn_tf.models.trunks import BUILDERS, Arguments
+from fcn_tf.networks import (
+    GEOMETRIES,
+    IMAGENET_RGB,
+    RESNETS,
+    TRUNKS,
+    VARIANTS,
+    check_network,
+)
 
 
 def build_fcn(
@@ -76,6 +39,7 @@ def build_fcn(
     dropout=0.5,
     geometry="same",
     upsampling="learned",
+    output_stride=32,
     input_shape=(None, None, 3),
     class_names=None,
     palette=None,
@@ -88,17 +52,22 @@ def build_fcn(
     answers 0 everywhere.
 
     Args:
-        variant: a key of `VARIANTS`: fcn32s, fcn16s, fcn8s or fcn8s_atonce.
+        variant: fcn32s, fcn16s, fcn8s or fcn8s_atonce; or fcn_resnet50 or fcn_resnet101,
+            torchvision's, which bring their own trunk, preprocessing and head, at 1/8.
         num_classes: int >= 2, channels of the logits.
-        trunk: a key of `TRUNKS`.
+        trunk: a key of `fcn_tf.networks.TRUNKS`.
         width: float >= 1/64, multiplies the filters of the trunk's convolutions.
-        head_units: int > 0, filters of fc6 and fc7.
-        fc6_kernel: odd int >= 1, 7 as published, or 1 for a light head.
-        dropout: float in [0, 1), after fc6 and fc7, element by element.
+        head_units: int > 0, filters of fc6 and fc7, where the trunk has them: of VGG and
+            AlexNet.
+        fc6_kernel: odd int >= 1, 7 as published, or 1 for a light head; of VGG.
+        dropout: float in [0, 1), after fc6 and fc7 or the last map, element by element.
         geometry: "same" (aligned maps, exact to the border), or "caffe" (100
             pixels of padding and the published crops, for published weights).
         upsampling: "fixed" (all bilinear for good), "learned" (all but the
-            last are trained) or "learned_all".
+            last are trained), "learned_all", or "nonlinear": all are trained, an activation
+            stands between two, and the last goes by factors of 2.
+        output_stride: px between the scores of fcn32s on VGG: 32, or 16, 8, 4, 2, 1, for
+            which the last pools lose their strides and what follows is dilated.
         input_shape: (H, W, 3), None for a free side.
         class_names: `num_classes` strings that travel with the model, or None.
         palette: `num_classes` RGB triples in 0..255 that travel with it, or None.
@@ -110,7 +79,7 @@ def build_fcn(
         logits (N, H, W, num_classes).
 
     Raises:
-        ValueError: an argument outside the ranges above.
+        ValueError: an argument outside the ranges above, or that does not go with another.
     """
     return FCN(
         variant=variant,
@@ -122,6 +91,7 @@ def build_fcn(
         dropout=dropout,
         geometry=geometry,
         upsampling=upsampling,
+        output_stride=output_stride,
         input_shape=input_shape,
         class_names=class_names,
         palette=palette,
@@ -151,41 +121,49 @@ class FCN(keras.Model):
         upsampling,
         input_shape,
         geometry="same",
+        output_stride=32,
         class_names=None,
         palette=None,
         dtype=None,
         name=None,
         trainable=True,
     ):
-        _check_choice("variant", variant, VARIANTS)
-        _check_choice("trunk", trunk, TRUNKS)
-        _check_choice("geometry", geometry, GEOMETRIES)
-        _check_choice("upsampling", upsampling, UPSAMPLING)
         _check(num_classes >= 2, "num_classes", num_classes, "at least 2")
-        _check(width >= 1 / 64, "width", width, "at least 1/64: one filter in conv1")
-        _check(head_units >= 1, "head_units", head_units, "at least 1")
-        odd = fc6_kernel >= 1 and fc6_kernel % 2 == 1
-        _check(odd, "fc6_kernel", fc6_kernel, "odd, 7 as published or 1")
-        published = geometry != "caffe" or fc6_kernel == 7
-        _check(published, "fc6_kernel", fc6_kernel, "7 with geometry='caffe', whose crops need it")
-        _check(0 <= dropout < 1, "dropout", dropout, "in [0, 1)")
+        check_network(
+            variant,
+            trunk,
+            width,
+            head_units,
+            fc6_kernel,
+            dropout,
+            geometry,
+            upsampling,
+            output_stride,
+        )
         for key, value in (("class_names", class_names), ("palette", palette)):
             if value is not None:
                 _check(len(value) == num_classes, key, value, f"{num_classes} long (num_classes)")
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
 
         images = keras.Input(input_shape, name="image", dtype="float32")
-        endpoints = TRUNKS[trunk](
-            CaffePreprocessing(GEOMETRIES[geometry].mean_bgr, name="preprocessing")(images),
-            width=width,
-            head_units=head_units,
-            fc6_kernel=fc6_kernel,
-            dropout=dropout,
-            pad_px=GEOMETRIES[geometry].pad_px,
-            fc6_padding=GEOMETRIES[geometry].fc6_padding,
-            dtype=policy,
-        )
-        logits = _head(images, endpoints, VARIANTS[variant], num_classes, geometry, upsampling)
+        if variant in RESNETS:
+            pixels = Standardization(*IMAGENET_RGB, name="preprocessing")(images)
+            blocks = RESNETS[variant]
+            logits = fcn_resnet(images, pixels, blocks, num_classes, width, dropout, policy)
+        else:
+            arguments = Arguments(
+                width,
+                head_units,
+                fc6_kernel,
+                dropout,
+                output_stride,
+                GEOMETRIES[geometry],
+                policy,
+            )
+            endpoints = _endpoints(images, TRUNKS[trunk], arguments)
+            logits = _Head(variant, TRUNKS[trunk], geometry, upsampling, output_stride)(
+                images, endpoints, num_classes
+            )
         super().__init__(images, logits, name=name or variant, trainable=trainable)
         self.variant = variant
         self.num_classes = num_classes
@@ -202,6 +180,7 @@ class FCN(keras.Model):
             "dropout": dropout,
             "geometry": geometry,
             "upsampling": upsampling,
+            "output_stride": output_stride,
             "input_shape": list(input_shape),
             "class_names": self.class_names,
             "palette": self.palette,
@@ -235,32 +214,81 @@ def train_scores_only(model):
         layer.trainable = layer.name.startswith("score_")
 
 
-def _head(images, endpoints, variant, num_classes, geometry, upsampling):
+def _endpoints(images, trunk, arguments):
+    """The trunk's maps by endpoint."""
+    if trunk.rgb:
+        preprocessing = Standardization(*trunk.rgb, name="preprocessing")
+    else:
+        preprocessing = CaffePreprocessing(arguments.geometry.mean_bgr, name="preprocessing")
+    return BUILDERS[trunk.build](preprocessing(images), arguments, **trunk.options)
+
+
+class _Head:
     """Scores of the endpoints, fused from coarse to fine and brought to the images' size.
 
     All of it in float32: 21 channels cost little, and bfloat16 has no room for the
     sum of three scores. In the comments H stands for the padded height where the
     geometry is caffe.
     """
-    caffe = geometry == "caffe"
-    scores = _score("score_fr", endpoints["fc7"], num_classes)  # (N, H/32, W/32, C)
-    for skip in variant.skips:
-        endpoint = endpoints[skip.endpoint]
-        if skip.scale != 1:
-            name = f"scale_{skip.endpoint}"
-            endpoint = layers.Rescaling(skip.scale, name=name, dtype="float32")(endpoint)
-        finer = _score(skip.score, endpoint, num_classes)  # (N, H/16, W/16, C), then H/8
-        learned = upsampling in ("learned", "learned_all")
-        coarser = _upsample(skip.upscore, scores, 2, learned, edge=not caffe)
-        if caffe:  # the coarser map is the smaller one, having lost 6 cells to fc6
-            finer = _crop(skip.score, finer, coarser, skip.caffe_crop_px)
-        else:
-            coarser = _crop(skip.upscore, coarser, finer, _same_crop_px(2))
-        scores = layers.Add(name=f"fuse_{skip.endpoint}", dtype="float32")([coarser, finer])
-    learned = upsampling == "learned_all"
-    logits = _upsample(variant.upscore, scores, variant.factor, learned, edge=not caffe)
-    crop_px = variant.caffe_crop_px if caffe else _same_crop_px(variant.factor)
-    return _crop(variant.upscore, logits, images, crop_px)  # (N, H, W, C)
+
+    def __init__(self, variant, trunk, geometry, upsampling, output_stride):
+        self.variant = VARIANTS[variant]
+        self.trunk = trunk
+        self.caffe = geometry == "caffe"
+        self.upsampling = upsampling
+        self.output_stride = output_stride
+
+    def __call__(self, images, endpoints, num_classes):
+        scores = _score("score_fr", endpoints["fc7"], num_classes)  # (N, H/32, W/32, C)
+        for skip in self.variant.skips:
+            endpoint = endpoints[skip.endpoint]
+            if skip.scale != 1:
+                name = f"scale_{skip.endpoint}"
+                endpoint = layers.Rescaling(skip.scale, name=name, dtype="float32")(endpoint)
+            finer = _score(skip.score, endpoint, num_classes)  # (N, H/16, W/16, C), then H/8
+            coarser = self._skip_upsampled(skip, scores, finer)
+            if self.caffe:  # the coarser map is the smaller one, having lost 6 cells to fc6
+                finer = _crop(skip.score, finer, coarser, skip.caffe_crop_px)
+            scores = layers.Add(name=f"fuse_{skip.endpoint}", dtype="float32")([coarser, finer])
+        if self.upsampling == "nonlinear":
+            return self._nonlinear(scores, images)
+        return self._last_upsampled(scores, images)  # (N, H, W, C)
+
+    def _skip_upsampled(self, skip, scores, finer):
+        """Scores at twice the resolution, cut to those that they join but for caffe."""
+        learned = self.upsampling != "fixed"
+        if self.caffe:
+            return _transposed(skip.upscore, scores, 4, 2, learned)
+        centre_px = self.trunk.centre
+        scores = _interpolated(skip.upscore, scores, 2, centre_px, learned, finer)
+        return _activated(skip.upscore, scores) if self.upsampling == "nonlinear" else scores
+
+    def _last_upsampled(self, scores, images):
+        """Scores (N, h, w, C) as logits of the images' size, in one step."""
+        name, factor = self.variant.upscore, self.variant.factor
+        learned = self.upsampling == "learned_all"
+        if self.caffe:
+            is_32s = factor == 32
+            size = self.trunk.upscore_px if is_32s else 2 * factor
+            own_crop_px = self.trunk.caffe_crop_px if is_32s else None
+            logits = _transposed(name, scores, size, factor, learned)
+            crop_px = self.variant.caffe_crop_px if own_crop_px is None else own_crop_px
+            return _crop(name, logits, images, crop_px)
+        centre_px = self.trunk.centre * (factor - 1)
+        if factor == 32:  # a smaller stride leaves what a cell looks at as it is
+            factor = self.output_stride
+        return _interpolated(name, scores, factor, centre_px, learned, images)
+
+    def _nonlinear(self, scores, images):
+        """Logits of the images' size, by factors of 2 with an activation between."""
+        name, factor = self.variant.upscore, 2
+        while True:
+            step = f"{name}_x{factor}"
+            if factor == self.variant.factor:
+                return _interpolated(step, scores, 2, self.trunk.centre, True, images)
+            scores = _interpolated(step, scores, 2, self.trunk.centre, True)
+            scores = _activated(step, scores)
+            factor *= 2
 
 
 def _score(name, features, num_classes):
@@ -269,13 +297,41 @@ def _score(name, features, num_classes):
     )
 
 
-def _upsample(name, scores, factor, learned, edge):
-    """Bilinear upsampling of (N, h, w, C) scores, with or without a cell repeated all around."""
-    if edge:
-        scores = EdgeCell(name=f"{name}_edge", dtype="float32")(scores)
+def _activated(name, scores):
+    # Not ReLU: it has no gradient at 0, where all scores start.
+    return layers.Activation("elu", name=f"{name}_elu", dtype="float32")(scores)
+
+
+def _interpolated(name, scores, factor, centre_px, learned, reference=None):
+    """Bilinear upsampling of (N, h, w, C) scores that is exact up to the border.
+
+    Args:
+        name: str.
+        scores: KerasTensor.
+        factor: int.
+        centre_px: float, where the centre of the first cell lies on the finer map.
+        learned: bool.
+        reference: the map to whose size the result is cut; default factor times the scores'.
+    """
+    # The cells that are repeated at the top left, and what is cut off there: as many as give
+    # every place two cells to interpolate between.
+    edge = 1
+    while (crop_px := math.floor((edge + 1) * factor - 0.5 - centre_px)) < factor:
+        edge += 1
+    scores = EdgeCell(edge, name=f"{name}_edge", dtype="float32")(scores)
+    scores = _transposed(name, scores, 2 * factor, factor, learned)
+    if reference is not None:
+        return _crop(name, scores, reference, crop_px)
+    # (h + 2) cells give factor * (h + 3).
+    cut = (crop_px, 3 * factor - crop_px)
+    return layers.Cropping2D((cut, cut), name=f"{name}_crop", dtype="float32")(scores)
+
+
+def _transposed(name, scores, kernel_size, factor, learned):
+    """A transposed convolution that starts bilinear."""
     return layers.Conv2DTranspose(
         scores.shape[-1],
-        2 * factor,
+        kernel_size,
         strides=factor,
         use_bias=False,
         kernel_initializer=Bilinear(),
@@ -285,22 +341,9 @@ def _upsample(name, scores, factor, learned, edge):
     )(scores)
 
 
-def _same_crop_px(factor):
-    """What an upsampled map loses at the top and the left: the repeated cell and half a cell.
-
-    The pooling windows start at the top-left corner, so the crop does too.
-    """
-    return factor + factor // 2
-
-
 def _crop(name, scores, reference, offset_px):
     """Cuts the scores of a layer to the reference's height and width."""
     return Crop(offset_px, name=f"{name}_crop", dtype="float32")([scores, reference])
-
-
-def _check_choice(key, value, choices):
-    if value not in choices:
-        raise ValueError(f"{key}={value!r}: choose one of {', '.join(choices)}.")
 
 
 def _check(condition, key, value, allowed):

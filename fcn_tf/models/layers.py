@@ -1,4 +1,6 @@
-"""The layers that an FCN adds to a classifier: preprocessing, bilinear upsampling, crop.
+"""The layers that an FCN is built of beside Keras' own.
+
+Preprocessing, bilinear upsampling and crop, and what the classic trunks had.
 
 Maps are (N, H, W, C). Everything here is written in `keras.ops`, so that it
 runs on the TensorFlow, JAX and torch backends alike.
@@ -8,10 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-# Mean of ImageNet in BGR order, as keras.applications.vgg16 subtracts it.
-VGG_MEAN_BGR = (103.939, 116.779, 123.68)
-# The mean that the authors' networks subtract (voc_layers.py of their release), in BGR order.
-CAFFE_MEAN_BGR = (104.00698793, 116.66876762, 122.67891434)
+from fcn_tf.networks import VGG_MEAN_BGR
 
 
 @keras.saving.register_keras_serializable("fcn_tf")
@@ -48,21 +47,47 @@ class CaffePreprocessing(keras.layers.Layer):
         return {**super().get_config(), "mean_bgr": self.mean_bgr}
 
 
-def bilinear_kernel(factor, channels):
+@keras.saving.register_keras_serializable("fcn_tf")
+class Standardization(keras.layers.Layer):
+    """RGB in 0..255, less the mean, by the standard deviation; float32 under every policy.
+
+    Args:
+        mean_rgb: three floats in 0..255.
+        std_rgb: three floats in 0..255.
+    """
+
+    def __init__(self, mean_rgb, std_rgb, **kwargs):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+        self.mean_rgb = tuple(mean_rgb)
+        self.std_rgb = tuple(std_rgb)
+
+    def call(self, images):
+        centred = ops.cast(images, "float32") - ops.array(self.mean_rgb, "float32")
+        return centred / ops.array(self.std_rgb, "float32")
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "mean_rgb": self.mean_rgb, "std_rgb": self.std_rgb}
+
+
+def bilinear_kernel(size, channels):
     """The kernel with which a transposed convolution interpolates bilinearly.
 
     The filter is `upsample_filt` of the authors' surgery.py: along each axis
     1 - |i - center| / factor. It stands on the class diagonal, zeros elsewhere.
 
     Args:
-        factor: int, the upsampling factor (the stride).
+        size: int, its side: 2 * factor, or 2 * factor - 1, where factor is the stride.
         channels: int, number of maps, in and out.
 
     Returns:
-        float32 array (2 * factor, 2 * factor, channels, channels).
+        float32 array (size, size, channels, channels).
     """
-    size = 2 * factor
-    center = factor - 0.5
+    factor = (size + 1) // 2
+    center = factor - 1 if size % 2 else factor - 0.5
     axis = 1 - np.abs(np.arange(size) - center) / factor
     kernel = np.zeros((size, size, channels, channels), "float32")
     kernel[:, :, range(channels), range(channels)] = np.outer(axis, axis)[..., None]
@@ -74,16 +99,14 @@ class Bilinear(keras.initializers.Initializer):
     """Initializes the kernel of a `Conv2DTranspose` to bilinear interpolation.
 
     Raises:
-        ValueError: the kernel is not (2 * s, 2 * s, C, C).
+        ValueError: the kernel is not (k, k, C, C).
     """
 
     def __call__(self, shape, dtype=None):
         height, width, channels_out, channels_in = shape
-        if height != width or height % 2 or channels_in != channels_out:
-            raise ValueError(
-                f"A bilinear kernel is (2 s, 2 s, C, C) for an upsampling by s; got {tuple(shape)}."
-            )
-        return ops.convert_to_tensor(bilinear_kernel(height // 2, channels_in), dtype)
+        if height != width or channels_in != channels_out:
+            raise ValueError(f"A bilinear kernel is (k, k, C, C); got {tuple(shape)}.")
+        return ops.convert_to_tensor(bilinear_kernel(height, channels_in), dtype)
 
     def get_config(self):
         return {}
@@ -91,21 +114,34 @@ class Bilinear(keras.initializers.Initializer):
 
 @keras.saving.register_keras_serializable("fcn_tf")
 class EdgeCell(keras.layers.Layer):
-    """Repeats the outermost cells once: (N, H, W, C) to (N, H + 2, W + 2, C).
+    """Repeats the outermost cells: (N, H, W, C) to (N, H + before + 1, W + before + 1, C).
 
     A transposed convolution sees nothing outside its map and would fade the
     scores towards the border; with one repeated cell it interpolates there as
     `tf.image.resize` does.
+
+    Args:
+        before: int, how often at the top and the left; at the bottom and the right once.
     """
+
+    def __init__(self, before=1, **kwargs):
+        super().__init__(**kwargs)
+        self.before = before
 
     def call(self, scores):
         # Concatenation is what every backend and TFLite have; symmetric padding is not.
-        scores = ops.concatenate([scores[:, :1], scores, scores[:, -1:]], axis=1)
-        return ops.concatenate([scores[:, :, :1], scores, scores[:, :, -1:]], axis=2)
+        first = [scores[:, :1]] * self.before
+        scores = ops.concatenate([*first, scores, scores[:, -1:]], axis=1)
+        first = [scores[:, :, :1]] * self.before
+        return ops.concatenate([*first, scores, scores[:, :, -1:]], axis=2)
 
     def compute_output_shape(self, input_shape):
         n, height, width, channels = input_shape
-        return (n, height and height + 2, width and width + 2, channels)
+        more = self.before + 1
+        return (n, height and height + more, width and width + more, channels)
+
+    def get_config(self):
+        return {**super().get_config(), "before": self.before}
 
 
 @keras.saving.register_keras_serializable("fcn_tf")
@@ -134,3 +170,122 @@ class Crop(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "offset_px": self.offset_px}
+
+
+@keras.saving.register_keras_serializable("fcn_tf")
+class ResizeLike(keras.layers.Layer):
+    """Bilinear interpolation of the first map to the height and width of the second.
+
+    As torch's `interpolate` with align_corners=False: both maps cover the same area.
+    """
+
+    def call(self, inputs):
+        scores, reference = inputs
+        return ops.image.resize(scores, ops.shape(reference)[1:3], interpolation="bilinear")
+
+    def compute_output_shape(self, input_shape):
+        (n, _, _, channels), (_, height, width, _) = input_shape
+        return (n, height, width, channels)
+
+
+@keras.saving.register_keras_serializable("fcn_tf")
+class PadToGrid(keras.layers.Layer):
+    """Zeros at the bottom and the right, so that both sides are multiples of `step_px`.
+
+    Args:
+        step_px: int.
+    """
+
+    def __init__(self, step_px, **kwargs):
+        super().__init__(**kwargs)
+        self.step_px = step_px
+
+    def call(self, images):
+        n, height, width, channels = ops.shape(images)
+        most = self.step_px - 1
+        padded = ops.pad(images, ((0, 0), (0, most), (0, most), (0, 0)))
+        sides = [(side + most) // self.step_px * self.step_px for side in (height, width)]
+        return ops.slice(padded, (0, 0, 0, 0), (n, *sides, channels))
+
+    def compute_output_shape(self, input_shape):
+        n, *sides, channels = input_shape
+        return (n, *(side and -(-side // self.step_px) * self.step_px for side in sides), channels)
+
+    def get_config(self):
+        return {**super().get_config(), "step_px": self.step_px}
+
+
+@keras.saving.register_keras_serializable("fcn_tf")
+class DilatedMaxPooling(keras.layers.Layer):
+    """The largest of each cell and those `dilation_rate` cells on, (N, H, W, C) to the same.
+
+    2 x 2 pooling whose stride was taken out, of maps that are nowhere negative.
+
+    Args:
+        dilation_rate: int.
+    """
+
+    pool_size, strides = (2, 2), (1, 1)
+
+    def __init__(self, dilation_rate, **kwargs):
+        super().__init__(**kwargs)
+        self.dilation_rate = (dilation_rate, dilation_rate)
+
+    def call(self, x):
+        rate = self.dilation_rate[0]
+        _, height, width, _ = ops.shape(x)
+        # Behind a ReLU a zero never is larger than what is there.
+        padded = ops.pad(x, ((0, 0), (0, rate), (0, rate), (0, 0)))
+        below = ops.maximum(padded[:, :height], padded[:, rate:])
+        return ops.maximum(below[:, :, :width], below[:, :, rate:])
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "dilation_rate": self.dilation_rate[0]}
+
+
+@keras.saving.register_keras_serializable("fcn_tf")
+class GroupedConv2D(keras.layers.Conv2D):
+    """A convolution in groups, each of its own channels.
+
+    Keras' own compiles it with XLA on TensorFlow, which TFLite does not take.
+    """
+
+    def call(self, inputs):
+        outputs = [
+            ops.conv(
+                part,
+                kernel,
+                strides=self.strides,
+                padding=self.padding,
+                dilation_rate=self.dilation_rate,
+            )
+            for part, kernel in zip(
+                ops.split(inputs, self.groups, axis=-1),
+                ops.split(ops.convert_to_tensor(self.kernel), self.groups, axis=-1),
+                strict=True,
+            )
+        ]
+        return self.activation(ops.concatenate(outputs, axis=-1) + self.bias)
+
+
+@keras.saving.register_keras_serializable("fcn_tf")
+class LocalResponseNormalization(keras.layers.Layer):
+    """x / (1 + alpha / 5 * sum of x ** 2 over 5 channels) ** 0.75, as Caffe's LRN.
+
+    Krizhevsky et al. 2012, section 3.3, with the alpha of Caffe's AlexNet and GoogLeNet,
+    1e-4, which is divided by the channels.
+    """
+
+    def call(self, x):
+        squares = ops.square(x)
+        padded = ops.pad(squares, ((0, 0), (0, 0), (0, 0), (2, 2)))
+        channels = x.shape[-1]
+        total = sum(padded[..., first : first + channels] for first in range(5))
+        root = ops.rsqrt(1 + 2e-5 * total)
+        return x * root * ops.sqrt(root)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape

@@ -2,22 +2,29 @@
 
 import keras
 
+from fcn_tf.models.layers import ResizeLike
+
+WHOLE_IMAGE = (keras.layers.GlobalAveragePooling2D, ResizeLike)
 GRID_PX = 32  # at whose multiples a tile may begin, so that its pooling windows are the image's
 
 
 def margin_px(model):
     """What a tile needs around the part that is kept, for that part to be exact.
 
-    Each convolution looks (kernel - 1) / 2 cells further, in px of its cells; a pooling
-    window no larger than its stride looks no further than its own cell; upsampling, fine to coarse,
-    looks at the one neighbouring cell of the coarsest map.
+    Each convolution looks (kernel - 1) / 2 cells further, in px of its cells; what has a
+    stride looks no further than its window exceeds it; upsampling, fine to coarse, looks at
+    the one neighbouring cell of the coarsest map.
 
     Args:
         model: an `FCN`.
 
     Returns:
-        int, a multiple of 32: 224 for VGG16 with a 7×7 fc6, 128 with a 1×1.
+        int, a multiple of 32: 224 for VGG16 with a 7×7 fc6, 128 with a 1×1. None where a
+        part does not tell of the whole: each block of MobileNetV3 and EfficientNetV2 looks at
+        all of the image, and torchvision's FCNs stretch their scores to its size.
     """
+    if any(isinstance(layer, WHOLE_IMAGE) for layer in model.layers):
+        return None
     reach_px, cell_px = {}, {}
     for layer in model.layers:
         if isinstance(layer, keras.layers.Conv2DTranspose):
@@ -31,10 +38,12 @@ def margin_px(model):
         else:
             continue
         stride = getattr(layer, "strides", (1, 1))[0]
-        if hasattr(layer, "kernel_size"):
-            reach += (layer.kernel_size[0] - 1) // 2 * layer.dilation_rate[0] * cell
-        elif hasattr(layer, "pool_size"):
-            reach += (layer.pool_size[0] - stride) * cell
+        window = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", (1,))
+        dilation = getattr(layer, "dilation_rate", (1,))[0]
+        further = window[0] // 2 if stride == 1 and hasattr(layer, "kernel_size") else None
+        if further is None:
+            further = max(0, window[0] - stride)
+        reach += further * dilation * cell
         reach_px[id(layer.output)] = reach
         cell_px[id(layer.output)] = cell * stride
     furthest = max(reach_px[tensor] + cell_px[tensor] for tensor in reach_px)

@@ -1,27 +1,36 @@
-"""Weights moved into a network by name, every shape checked: VGG16, published FCNs, coarser FCNs.
+"""Weights moved into a network by name, every shape checked: of classifiers and of FCNs.
 
 Nothing is moved unless everything that has to fit does.
 """
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import numpy as np
 
 from fcn_tf.errors import InputError
-from fcn_tf.models.fcn import VARIANTS
-from fcn_tf.models.trunks import VGG16_BLOCKS
+from fcn_tf.models.trunks.applications import build_application
 from fcn_tf.models.weight_files import read_keras_weights, read_published
+from fcn_tf.networks import RESNETS, TRUNKS, VARIANTS
 
-# The convolutions of an FCN and the layers of keras.applications' VGG16 that they come from.
-CONVOLUTIONS = {
-    f"conv{block}_{index}": f"block{block}_conv{index}"
-    for block, (convolutions, _) in enumerate(VGG16_BLOCKS, start=1)
-    for index in range(1, convolutions + 1)
-}
+# VGG's dense layers and what becomes of them.
 HEAD = {"fc6": "fc1", "fc7": "fc2"}
-VGG16_LAYERS = {"all": CONVOLUTIONS | HEAD, "convolutions": CONVOLUTIONS}
+TRUNK_LAYERS = ("all", "convolutions")
+
+# How PyTorch calls the parts of a layer.
+PUBLISHED_PARTS = {
+    "kernel": "weight",
+    "bias": "bias",
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
+# Of torchvision's FCNs: a second head that only training uses, and a counter of steps.
+AUXILIARY = "aux_classifier."
+COUNTER = ".num_batches_tracked"
 
 
 @dataclass(frozen=True)
@@ -48,51 +57,72 @@ class Transfer:
 
 
 def load_vgg16(model, source, layers="all"):
+    """Makes VGG16's weights those of an FCN's trunk; see `load_trunk`.
+
+    Raises:
+        InputError: as `load_trunk`, or the model has another trunk.
+    """
+    trunk = model.build_arguments["trunk"]
+    if trunk != "vgg16" or model.variant in RESNETS:
+        raise InputError(f"The network grows from {trunk}, not from vgg16: use load_trunk.")
+    return load_trunk(model, source, layers)
+
+
+def load_trunk(model, source, layers="all"):
     """Makes a classifier's weights those of an FCN's trunk (Long et al. 2015, section 3.1).
 
-    The 13 convolutions move as they are; the kernel of `fc1`, (k * k * C, units),
+    VGG's convolutions move as they are; the kernel of `fc1`, (k * k * C, units),
     becomes that of `fc6`, (k, k, C, units), and `fc2` the 1 x 1 kernel of `fc7`:
-    (25088, 4096) to (7, 7, 512, 4096) at full width.
+    (25088, 4096) to (7, 7, 512, 4096) at full width. Of the other classifiers of
+    keras.applications every layer but the top moves as it is.
 
     Args:
-        model: an `FCN` with the trunk vgg16.
+        model: an `FCN` whose trunk is a classifier of keras.applications.
         source: "imagenet", which keras.applications downloads once, or a .keras,
-            .weights.h5 or .h5 file of its VGG16 with the top, or of a narrower
-            one with the same layer names and the model's width.
-        layers: "all", or "convolutions" to leave fc6 and fc7 as they are: for a
+            .weights.h5 or .h5 file of that classifier, of VGG with the top, or of a
+            narrower one with the same layer names and the model's width.
+        layers: "all", or "convolutions" to leave VGG's fc6 and fc7 as they are: for a
             light head or a file without the top.
 
     Returns:
         A `Transfer`.
 
     Raises:
-        InputError: a layer is missing or has another shape, no such file, or
-            ImageNet's weights cannot be downloaded. The model is unchanged.
+        InputError: a layer is missing or has another shape, no such file, no such
+            classifier in Keras, or ImageNet's weights cannot be downloaded. The model is
+            unchanged.
     """
-    if layers not in VGG16_LAYERS:
-        raise ValueError(f"layers={layers!r}: choose one of {', '.join(VGG16_LAYERS)}.")
-    names = VGG16_LAYERS[layers]
-    if source == "imagenet":
-        classifier = imagenet_vgg16("--model.weights FILE", include_top=layers == "all")
-        given = {layer.name: layer.get_weights() for layer in classifier.layers if layer.weights}
-    else:
-        given = read_keras_weights(source)
-    deeper = [n for n in given if re.fullmatch(r"block\d_conv\d", n) and n not in names.values()]
-    if deeper:
-        raise InputError(f"{source} is no VGG16, it has {', '.join(deeper)} too (VGG19?).")
+    if layers not in TRUNK_LAYERS:
+        raise ValueError(f"layers={layers!r}: choose one of {', '.join(TRUNK_LAYERS)}.")
+    trunk = TRUNKS[model.build_arguments["trunk"]]
+    if model.variant in RESNETS or trunk.classifier is None:
+        raise InputError(
+            f"{model.variant} on {model.build_arguments['trunk']} grows from no classifier of "
+            "keras.applications: start from a model of this package or a published one."
+        )
+    names = _vgg_layers(trunk, layers) if trunk.build == "vgg" else _trunk_layers(model)
+    given = _classifier_weights(source, trunk, layers, model.build_arguments["width"])
+    convolutions = [n for n in given if re.fullmatch(r"block\d_conv\d", n)]
+    deeper = [name for name in convolutions if name not in names.values()]
+    if deeper and trunk.build == "vgg":
+        raise InputError(
+            f"{source} is no {trunk.classifier}, it has {', '.join(deeper)} too (VGG19?)."
+        )
     missing = [name for name in names.values() if name not in given]
     if missing:
         no_top = " (a file without the top)" if missing == list(HEAD.values()) else ""
+        with_top = " with the top" if trunk.build == "vgg" else ""
         raise InputError(
-            f"{source} has no layer {', '.join(missing)}{no_top}. Take VGG16's weights with the "
-            f"top{_or_convolutions(missing)}."
+            f"{source} has no layer {_shortened(missing)}{no_top}. Take {trunk.classifier}'s "
+            f"weights{with_top}{_or_convolutions(missing)}."
         )
     moves, mismatches, misfits = {}, [], set()
     for name, source_name in names.items():
         variables, arrays = model.get_layer(name).weights, given[source_name]
         if len(arrays) != len(variables):
             misfits.add(name)
-            mismatches.append(f"{source_name} has {len(arrays)} tensors, not a kernel and a bias")
+            parts = " and a ".join(variable.name for variable in variables)
+            mismatches.append(f"{source_name} has {len(arrays)} tensors, not a {parts}")
             continue
         for variable, array in zip(variables, arrays, strict=True):
             tensor = f"{name}/{variable.name}"
@@ -106,9 +136,10 @@ def load_vgg16(model, source, layers="all"):
                     f"{tensor} is {tuple(variable.shape)}, {source_name} {array.shape}"
                 )
     if mismatches:
+        of_vgg = ", fc6_kernel 7 and head_units 4096" if trunk.build == "vgg" else ""
         raise InputError(
-            f"{source} does not fit the network: {'; '.join(mismatches)}. VGG16 of "
-            "keras.applications needs width 1, fc6_kernel 7 and head_units 4096"
+            f"{source} does not fit the network: {_shortened(mismatches, separator='; ')}. "
+            f"{trunk.classifier} of keras.applications needs width 1{of_vgg}"
             f"{_or_convolutions(misfits)}."
         )
     refused = [
@@ -120,26 +151,62 @@ def load_vgg16(model, source, layers="all"):
     return _move(model, moves, refused, source)
 
 
-def imagenet_vgg16(option, weights="imagenet", include_top=True):
-    """VGG16 of keras.applications; ImageNet's weights are downloaded at the first call.
+def imagenet_classifier(classifier, option, weights="imagenet", include_top=True, width=1.0):
+    """A classifier of keras.applications; ImageNet's weights are downloaded at the first call.
 
     Args:
+        classifier: its name there.
         option: how the user names a file of the weights, for the message.
         weights: "imagenet", or the file of such weights.
         include_top: bool, whether with the dense layers.
+        width: float, of those that come narrower.
 
     Raises:
         InputError: the weights cannot be had.
     """
     try:
-        return keras.applications.VGG16(include_top=include_top, weights=weights)
+        return build_application(classifier, width=width, weights=weights, include_top=include_top)
     except MemoryError:
         raise
     except Exception as error:  # Keras raises a bare Exception
         raise InputError(
-            f"VGG16 with the weights {weights} cannot be had. Off-line give {option}, "
-            f"vgg16_weights_tf_dim_ordering_tf_kernels.h5 of keras.applications. {error}"
+            f"{classifier} with the weights {weights} cannot be had. Off-line give {option}, the "
+            f"file of keras.applications that could not be fetched. {error}"
         ) from error
+
+
+def _vgg_layers(trunk, layers):
+    """The layers of a VGG trunk and those of keras.applications that they come from."""
+    convolutions = {
+        f"conv{block}_{index}": f"block{block}_conv{index}"
+        for block, (count, _) in enumerate(trunk.options["blocks"], start=1)
+        for index in range(1, count + 1)
+    }
+    return convolutions | HEAD if layers == "all" else convolutions
+
+
+def _trunk_layers(model):
+    """The layers of a trunk that is taken from keras.applications, each by its own name."""
+    return {
+        layer.name: layer.name
+        for layer in model.layers
+        if layer.weights and not _is_of_classes(layer.name)
+    }
+
+
+def _classifier_weights(source, trunk, layers, width):
+    """Arrays by layer of a classifier, downloaded or from a file."""
+    own_format = Path(source).suffix == ".h5" and not str(source).endswith(".weights.h5")
+    if source != "imagenet" and (trunk.build == "vgg" or not own_format):
+        return read_keras_weights(source)
+    if source != "imagenet" and not Path(source).expanduser().is_file():
+        raise InputError(f"{source}: there is no such file.")
+    # Keras loads its own old files in the order of the layers, whose names have changed.
+    with_top = trunk.build == "vgg" and layers == "all"
+    network = imagenet_classifier(
+        trunk.classifier, "--model.weights FILE", str(source), with_top, width
+    )
+    return {layer.name: layer.get_weights() for layer in network.layers if layer.weights}
 
 
 def load_published(model, path):
@@ -161,51 +228,64 @@ def load_published(model, path):
     return move_published(model, read_published(path), path)
 
 
-def published_sizes(tensors, path):
-    """The sizes of the network that a published file holds.
+def published_network(tensors, path):
+    """What a published file holds.
 
     Args:
         tensors: what `read_published` returns.
         path: where they come from, for the message.
 
     Returns:
-        dict of num_classes, width, head_units and fc6_kernel, for `build_fcn`.
+        dict of num_classes, width, and where the file tells them head_units,
+        fc6_kernel and trunk, for `build_fcn`.
 
     Raises:
         InputError: the tensors that tell are not among them.
     """
-    wanted = {"conv1_1.weight", "fc6.weight", "score_fr.weight"}
-    missing = sorted(name for name in wanted if getattr(tensors.get(name), "ndim", 0) != 4)
+    if "classifier.4.weight" in tensors:
+        wanted = {"first": "backbone.conv1.weight", "score": "classifier.4.weight"}
+    else:
+        first = "conv1.weight" if "conv1.weight" in tensors else "conv1_1.weight"
+        wanted = {"first": first, "fc6": "fc6.weight", "score": "score_fr.weight"}
+    missing = sorted(n for n in wanted.values() if getattr(tensors.get(n), "ndim", 0) != 4)
     if missing:
         raise InputError(
             f"{path} holds no published FCN: no {', '.join(missing)} of four axes, but "
             f"{_shortened(tensors)}."
         )
-    return {
-        "num_classes": tensors["score_fr.weight"].shape[0],
-        "width": tensors["conv1_1.weight"].shape[0] / VGG16_BLOCKS[0][1],
-        "head_units": tensors["fc6.weight"].shape[0],
-        "fc6_kernel": tensors["fc6.weight"].shape[-1],
-    }
+    of = {part: tensors[name].shape for part, name in wanted.items()}
+    found = {"num_classes": of["score"][0]}
+    if "fc6" not in of:
+        return {**found, "width": of["first"][0] / 64}
+    found["head_units"] = of["fc6"][0]
+    if wanted["first"] == "conv1.weight":
+        return {**found, "width": of["first"][0] / 96, "trunk": "alexnet"}
+    return {**found, "width": of["first"][0] / 64, "fc6_kernel": of["fc6"][-1]}
 
 
 def move_published(model, tensors, path):
     """`load_published` for tensors that `read_published` has read from `path`."""
+    refused = [name for name in tensors if name.startswith(AUXILIARY)]
+    given = {
+        _own_name(name): (name, array)
+        for name, array in tensors.items()
+        if not name.startswith(AUXILIARY) and not name.endswith(COUNTER)
+    }
     variables = {}
     for tensor, variable in _tensors_of(model).items():
         layer, part = tensor.split("/")
-        variables[f"{layer}.{'weight' if part == 'kernel' else 'bias'}"] = (tensor, variable)
-    if tensors.keys() != variables.keys():
-        held = [name for name in VARIANTS if _score_layers(name) == _score_layers_in(tensors)]
+        variables[f"{layer}.{PUBLISHED_PARTS[part]}"] = (tensor, variable)
+    if given.keys() != variables.keys():
+        held = _recognized(tensors)
         recognized = f", but has the layers of {' and '.join(held)}" if held else ""
         raise InputError(
             f"{path} is not {model.variant}{recognized}. "
-            f"Missing: {_shortened(variables.keys() - tensors.keys())}. "
-            f"Not of {model.variant}: {_shortened(tensors.keys() - variables.keys())}."
+            f"Missing: {_shortened(variables.keys() - given.keys())}. "
+            f"Not of {model.variant}: {_shortened(given.keys() - variables.keys())}."
         )
     moves, mismatches = {}, []
-    for name, (tensor, variable) in variables.items():
-        array, shape = tensors[name], tuple(variable.shape)
+    for own_name, (tensor, variable) in variables.items():
+        (name, array), shape = given[own_name], tuple(variable.shape)
         # (out, in, h, w) to (h, w, in, out); of a transposed convolution, whose axes both
         # sides name the other way round, (in, out, h, w) to (h, w, out, in).
         array = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
@@ -215,8 +295,10 @@ def move_published(model, tensors, path):
             expected = tuple(shape[axis] for axis in (3, 2, 0, 1)) if len(shape) == 4 else shape
             mismatches.append(f"{name} is {tensors[name].shape}, the network's {expected}")
     if mismatches:
-        raise InputError(f"{path} does not fit {model.variant}: {'; '.join(mismatches)}.")
-    return _move(model, moves, [], path)
+        raise InputError(
+            f"{path} does not fit {model.variant}: {_shortened(mismatches, separator='; ')}."
+        )
+    return _move(model, moves, refused, path)
 
 
 def warm_start(model, coarser):
@@ -244,12 +326,12 @@ def warm_start(model, coarser):
         None in names or names[0] == names[1]
     )
     scales, coarser_scales = (
-        {skip.score: skip.scale for skip in VARIANTS[m.variant].skips} for m in (model, coarser)
+        {skip.score: skip.scale for skip in _skips(m.variant)} for m in (model, coarser)
     )
     given = _tensors_of(coarser)
     moves, mismatches = {}, []
     for tensor, variable in _tensors_of(model).items():
-        trunk = not tensor.startswith(("score", "upscore"))
+        trunk = not _is_of_classes(tensor)
         shape = tuple(variable.shape)
         if tensor in given and tuple(given[tensor].shape) == shape and (trunk or same_classes):
             array = keras.ops.convert_to_numpy(given[tensor])
@@ -262,8 +344,9 @@ def warm_start(model, coarser):
             mismatches.append(f"{tensor} is {shape}, there {other}")
     if mismatches:
         raise InputError(
-            f"The trunks differ, so one cannot start from the other: {'; '.join(mismatches)}. "
-            "Give both the same width, head_units and fc6_kernel."
+            "The trunks differ, so one cannot start from the other: "
+            f"{_shortened(mismatches, separator='; ')}. Give both the same trunk, width, "
+            "head_units and fc6_kernel."
         )
     refused = [tensor for tensor in given if tensor not in moves]
     return _move(model, moves, refused, coarser.name)
@@ -278,20 +361,43 @@ def _convolution_kernel(matrix, shape):
 def _or_convolutions(layers):
     """The way out where the convolutions fit."""
     if set(layers) <= {*HEAD, *HEAD.values()}:
-        return ", or take the 13 convolutions alone (--model.weights_layers convolutions)"
+        return ", or take the convolutions alone (--model.weights_layers convolutions)"
     return ""
+
+
+def _is_of_classes(name):
+    """Whether a layer (or a tensor of it) works on class scores and not on features."""
+    return name.startswith(("score", "upscore"))
+
+
+def _skips(variant):
+    return VARIANTS[variant].skips if variant in VARIANTS else ()
 
 
 def _score_layers(variant):
     """The score and upsampling layers of a variant."""
-    skips = VARIANTS[variant].skips
-    inner = {name for skip in skips for name in (skip.score, skip.upscore)}
+    inner = {name for skip in _skips(variant) for name in (skip.score, skip.upscore)}
     return {"score_fr", VARIANTS[variant].upscore} | inner
 
 
-def _score_layers_in(tensors):
+def _recognized(tensors):
+    """The variants whose layers a published file has."""
     names = {name.split(".")[0] for name in tensors}
-    return {name for name in names if name.startswith(("score_", "upscore"))}
+    if "backbone" in names:
+        blocks = [
+            len({n.split(".")[2] for n in tensors if n.startswith(f"backbone.layer{stage}.")})
+            for stage in range(1, 5)
+        ]
+        return [variant for variant, count in RESNETS.items() if list(count) == blocks]
+    scores = {name for name in names if _is_of_classes(name)}
+    return [variant for variant in VARIANTS if _score_layers(variant) == scores]
+
+
+def _own_name(published):
+    """The layer and the part of a published tensor: "backbone_layer1_0_conv1.weight"."""
+    *layer, part = published.split(".")
+    name = "_".join(layer)
+    return f"{'score_fr' if name == 'classifier_4' else name}.{part}"
 
 
 def _move(model, moves, refused, source):
@@ -318,7 +424,7 @@ def _layers_of(tensors):
     return list(dict.fromkeys(tensor.split("/")[0] for tensor in tensors))
 
 
-def _shortened(names, limit=8):
+def _shortened(names, limit=8, separator=", "):
     names = sorted(names)
     rest = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return (", ".join(names[:limit]) or "none") + rest
+    return (separator.join(names[:limit]) or "none") + rest

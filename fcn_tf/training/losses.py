@@ -18,32 +18,59 @@ class SegmentationLoss(keras.losses.Loss):
     - "sum" is sum(w * loss) / N, Caffe's SoftmaxWithLoss with normalize: false,
       with which the authors trained.
 
+    With a sample fraction p each labelled pixel is kept with probability p and counts 1 / p
+    times, so that the expected gradient is that of all pixels: what Long et al. make of
+    patchwise training (section 3.4). The batch is the user's: the paper makes it 1 / p times
+    as large.
+
     `y_true` is uint8 or int32 (N, H, W), class indices and VOID; `y_pred` is
     (N, H, W, C), logits. The loss is float32 under every dtype policy.
 
     Args:
         reduction: "mean" or "sum".
         class_weights: C factors >= 0, or None for 1 each.
+        sample_fraction: float in (0, 1], p.
+        seed: int, of the pixels that are drawn.
+
+    Attributes:
+        random_states: Keras variables, the state of what is drawn; none where p is 1.
 
     Raises:
-        ValueError: another reduction.
+        ValueError: another reduction or fraction.
     """
 
-    def __init__(self, reduction="mean", class_weights=None, name="segmentation_loss"):
+    def __init__(
+        self,
+        reduction="mean",
+        class_weights=None,
+        sample_fraction=1.0,
+        seed=0,
+        name="segmentation_loss",
+    ):
         if reduction not in REDUCTIONS:
             raise ValueError(f"reduction={reduction!r}: choose one of {', '.join(REDUCTIONS)}.")
+        if not 0 < sample_fraction <= 1:
+            raise ValueError(
+                f"sample_fraction={sample_fraction!r}: it must be above 0 and at most 1."
+            )
         # The shares of the pixels are summed up, whatever they are shares of.
         super().__init__(name=name, reduction="sum", dtype="float32")
         self.normalization = reduction
         self.class_weights = None if class_weights is None else list(class_weights)
+        self.sample_fraction = sample_fraction
+        self.seed = seed
+        self._drawn = keras.random.SeedGenerator(seed) if sample_fraction < 1 else None
+        self.random_states = [self._drawn.state] if self._drawn else []
 
     def call(self, y_true, y_pred):
         norm = self.normalizer(y_true)
-        return ops.where(norm > 0, self._weighted(y_true, y_pred) / ops.maximum(norm, 1e-30), 0.0)
+        losses = self._sampled(self._weighted(y_true, y_pred))
+        return ops.where(norm > 0, losses / ops.maximum(norm, 1e-30), 0.0)
 
-    def total(self, y_true, y_pred):
-        """Sum of w * loss; a float32 scalar."""
-        return ops.sum(self._weighted(y_true, y_pred))
+    def total(self, y_true, y_pred, training=False):
+        """Sum of w * loss, of the sample in training; a float32 scalar."""
+        losses = self._weighted(y_true, y_pred)
+        return ops.sum(self._sampled(losses) if training else losses)
 
     def normalizer(self, y_true):
         """What `total` is divided by: a float32 scalar that needs no prediction.
@@ -54,6 +81,13 @@ class SegmentationLoss(keras.losses.Loss):
         if self.normalization == "mean":
             return ops.sum(self._weights(y_true))
         return ops.cast(ops.shape(y_true)[0], "float32")
+
+    def _sampled(self, losses):
+        """The losses of the pixels that are drawn, (N, H, W), in the scale of all."""
+        if self._drawn is None:
+            return losses
+        drawn = keras.random.uniform(ops.shape(losses), seed=self._drawn) < self.sample_fraction
+        return ops.where(drawn, losses / self.sample_fraction, 0.0)
 
     def _weights(self, y_true):
         valid = ops.not_equal(y_true, VOID)
@@ -77,5 +111,7 @@ class SegmentationLoss(keras.losses.Loss):
         return {
             "reduction": self.normalization,
             "class_weights": self.class_weights,
+            "sample_fraction": self.sample_fraction,
+            "seed": self.seed,
             "name": self.name,
         }

@@ -61,7 +61,9 @@ class Run:
         self.source = source
         self.num_classes = len(source.class_names)
         self.samples_a_step = batch_size * config.training.accumulate_steps
-        self.loss = SegmentationLoss(config.loss.reduction, class_weights)
+        self.loss = SegmentationLoss(
+            config.loss.reduction, class_weights, config.loss.sample_fraction, config.seed
+        )
         self._schedule = make_schedule(config.optimizer, config.training.max_steps)
         with self.cluster.strategy.scope():
             self._build()
@@ -92,6 +94,7 @@ class Run:
             dropout=config.model.dropout,
             geometry=config.model.geometry,
             upsampling=config.model.upsampling,
+            output_stride=config.model.output_stride,
             class_names=source.class_names,
             palette=source.colors or voc_palette(self.num_classes).tolist(),
             dtype=config.training.precision,
@@ -190,6 +193,7 @@ def _variables_by_name(run):
     weights = run.model.weights
     of_weights = {id(weight) for weight in weights}
     others = [v for v in run.model.variables if id(v) not in of_weights]
+    others += run.loss.random_states
     named = {f"model/{variable.path}": variable.value for variable in weights}
     # Keras numbers their names through the whole process.
     named |= {f"random/{index}": variable.value for index, variable in enumerate(others)}
@@ -265,7 +269,8 @@ def _compile_gradient(run):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(values)
             logits = model(images, training=True)  # (n, h, w, C)
-            loss = tf.math.divide_no_nan(run.loss.total(masks, logits), norm)
+            total = run.loss.total(masks, logits, training=True)
+            loss = tf.math.divide_no_nan(total, norm)
             scaled = optimizer.scale_loss(loss)
         return tape.gradient(scaled, values), loss, count_pixels(masks, logits, run.num_classes)
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fcn_tf.errors import InputError
-from fcn_tf.models import load_model, load_vgg16, warm_start
+from fcn_tf.models import load_model, load_trunk, warm_start
 
 
 def check_start(config):
@@ -29,5 +29,5 @@ def start(model, config):
     if init_from is not None:
         print(f"Weights of {init_from}: {warm_start(model, load_model(init_from))}.", flush=True)
     elif weights != "none":
-        transfer = load_vgg16(model, weights, config.model.weights_layers)
+        transfer = load_trunk(model, weights, config.model.weights_layers)
         print(f"Weights of {weights}: {transfer}.", flush=True)

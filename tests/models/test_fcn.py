@@ -1,5 +1,6 @@
 import gc
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -153,12 +154,53 @@ def test_a_constant_score_map_stays_constant_to_the_border(variant):
         ("fixed", set()),
         ("learned", {"upscore2", "upscore_pool4"}),
         ("learned_all", {"upscore2", "upscore_pool4", "upscore8"}),
+        ("nonlinear", {"upscore2", "upscore_pool4", "upscore8_x2", "upscore8_x4", "upscore8_x8"}),
     ],
 )
 def test_upsampling_chooses_which_kernels_are_trained(upsampling, trained):
     model = build_fcn("fcn8s", 3, width=1 / 64, head_units=4, upsampling=upsampling)
     kernels = {v.path.split("/")[0] for v in model.trainable_variables if "upscore" in v.path}
     assert kernels == trained
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_nonlinear_upsampling_by_steps_of_two(variant):
+    """Each step but the last is bilinear and ELU at first, in plain TensorFlow operations."""
+    model = narrow_fcn(variant, upsampling="nonlinear")
+    images = random_images(1, 70, 101, 3)
+    layers = {layer.name: layer for layer in model.layers}
+    scores, *finer = features(model, images)
+    for fine in (*finer, None):
+        left = 1 if fine is not None else int(np.log2(VARIANTS[variant].factor))
+        for step in range(left):
+            scores = tf.image.resize(scores, 2 * np.array(scores.shape[1:3]), "bilinear")
+            if fine is not None:
+                scores = tf.nn.elu(scores)[:, : fine.shape[1], : fine.shape[2]] + fine
+            elif step < left - 1:
+                scores = tf.nn.elu(scores)
+    assert f"{VARIANTS[variant].upscore}_x2" in layers
+    expected = scores[:, :70, :101]
+    assert relative_difference(model(images, training=False), expected) < 1e-5
+
+
+def features(model, images):
+    """The scores of each endpoint, from coarse to fine."""
+    names = ["score_fr", *(skip.score for skip in VARIANTS[model.variant].skips)]
+    outputs = [model.get_layer(name).output for name in names]
+    return (
+        keras.Model(model.inputs[0], outputs)(images)
+        if len(names) > 1
+        else [keras.Model(model.inputs[0], outputs[0])(images)]
+    )
+
+
+def test_a_fresh_nonlinear_network_passes_gradients_on():
+    """Scores start at 0, where ReLU has none."""
+    model = build_fcn("fcn8s", 3, width=1 / 64, head_units=4, upsampling="nonlinear")
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(model(random_images(1, 64, 64, 3))[..., 0])
+    gradient = tape.gradient(loss, model.get_layer("score_fr").bias.value)
+    assert abs(gradient.numpy()[0]) > 1
 
 
 def test_dropout_drops_elements_not_channels():
@@ -194,8 +236,20 @@ def test_logits_are_float32_under_every_policy(policy):
         ({"fc6_kernel": 4}, "odd"),
         ({"fc6_kernel": -1}, "odd"),
         ({"geometry": "valid"}, "same, caffe"),
-        ({"geometry": "caffe", "fc6_kernel": 1}, "7 with geometry='caffe'"),
+        ({"geometry": "caffe", "fc6_kernel": 1}, "7 with geometry=caffe"),
         ({"dropout": 1}, r"in \[0, 1\)"),
+        ({"trunk": "alexnet"}, "one of fcn32s with trunk=alexnet"),
+        ({"variant": "fcn32s", "trunk": "alexnet"}, "one of caffe with trunk=alexnet"),
+        ({"trunk": "resnet50", "geometry": "caffe"}, "one of same with trunk=resnet50"),
+        ({"trunk": "resnet50", "width": 0.5}, "1 with trunk=resnet50"),
+        ({"variant": "fcn_resnet50", "trunk": "vgg19"}, "left out with fcn_resnet50"),
+        ({"variant": "fcn_resnet50", "geometry": "caffe"}, "one of same, which fcn_resnet50"),
+        ({"variant": "fcn_resnet50", "upsampling": "learned_all"}, "fcn_resnet50 trains none"),
+        ({"variant": "fcn_resnet50", "output_stride": 16}, "32, 8: fcn_resnet50 has 8"),
+        ({"output_stride": 24}, "32, 16, 8, 4, 2, 1"),
+        ({"output_stride": 8}, "32, or the variant fcn32s"),
+        ({"variant": "fcn32s", "trunk": "googlenet", "output_stride": 8}, "32 with trunk=goog"),
+        ({"geometry": "caffe", "upsampling": "nonlinear"}, "another with geometry=caffe"),
         ({"class_names": ["a"]}, "21 long"),
     ],
 )

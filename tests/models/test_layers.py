@@ -3,13 +3,24 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn_tf.models.layers import Bilinear, CaffePreprocessing, Crop, EdgeCell, bilinear_kernel
+from fcn_tf.models.layers import (
+    Bilinear,
+    CaffePreprocessing,
+    Crop,
+    DilatedMaxPooling,
+    EdgeCell,
+    GroupedConv2D,
+    LocalResponseNormalization,
+    PadToGrid,
+    Standardization,
+    bilinear_kernel,
+)
 
 
 def test_bilinear_kernel_of_factor_2_by_hand():
     # 1 - |i - 1.5| / 2 for i = 0..3
     axis = np.array([0.25, 0.75, 0.75, 0.25])
-    kernel = bilinear_kernel(2, 3)
+    kernel = bilinear_kernel(4, 3)
     for i in range(3):
         for j in range(3):
             expected = np.outer(axis, axis) if i == j else np.zeros((4, 4))
@@ -36,5 +47,57 @@ def test_preprocessing_turns_rgb_into_bgr_less_the_mean():
 
 
 def test_a_kernel_that_cannot_be_bilinear_is_refused():
-    with pytest.raises(ValueError, match="2 s, 2 s, C, C"):
-        Bilinear()((3, 3, 2, 2))
+    with pytest.raises(ValueError, match="k, k, C, C"):
+        Bilinear()((4, 4, 2, 3))
+
+
+def test_bilinear_kernel_of_an_odd_side_by_hand():
+    # 1 - |i - 1| / 2 for i = 0..2
+    axis = np.array([0.5, 1.0, 0.5])
+    np.testing.assert_array_equal(bilinear_kernel(3, 1)[..., 0, 0], np.outer(axis, axis))
+
+
+def test_standardization():
+    pixel = np.array([[[[10, 20, 30]]]], np.uint8)
+    answer = Standardization((1.0, 2.0, 3.0), (2.0, 3.0, 4.0))(pixel)[0, 0, 0]
+    np.testing.assert_allclose(answer, [9 / 2, 18 / 3, 27 / 4], rtol=1e-6)
+
+
+def test_local_response_normalization_is_that_of_tensorflow():
+    x = 50 * np.random.default_rng(0).random((2, 3, 4, 9), np.float32)
+    # Caffe divides alpha by the channels, TensorFlow does not.
+    expected = tf.nn.local_response_normalization(x, 2, bias=1.0, alpha=1e-4 / 5, beta=0.75)
+    np.testing.assert_allclose(LocalResponseNormalization()(x), expected, rtol=1e-5)
+
+
+def test_a_grouped_convolution_is_one_for_each_half():
+    x = np.random.default_rng(0).normal(size=(2, 7, 9, 6)).astype("float32")
+    layer = GroupedConv2D(4, 3, padding="same", groups=2)
+    layer.build(x.shape)
+    layer.kernel.assign(np.random.default_rng(1).normal(size=layer.kernel.shape))
+    layer.bias.assign([1.0, 2.0, 3.0, 4.0])
+    kernel = layer.kernel.numpy()  # (3, 3, 3, 4)
+    halves = [
+        tf.nn.conv2d(x[..., 3 * i : 3 * i + 3], kernel[..., 2 * i : 2 * i + 2], 1, "SAME")
+        for i in range(2)
+    ]
+    np.testing.assert_allclose(layer(x), tf.concat(halves, -1) + layer.bias, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("rate", [1, 3])
+def test_dilated_pooling_by_hand(rate):
+    x = np.random.default_rng(0).random((1, 5, 4, 2), np.float32)
+    expected = np.zeros_like(x)
+    for row in range(5):
+        for column in range(4):
+            window = x[:, row : row + rate + 1 : rate, column : column + rate + 1 : rate]
+            expected[:, row, column] = window.max(axis=(1, 2))
+    np.testing.assert_array_equal(DilatedMaxPooling(rate)(x), expected)
+
+
+def test_padding_to_a_grid_adds_zeros_at_the_bottom_and_the_right():
+    x = np.random.default_rng(0).random((1, 33, 64, 3), np.float32)
+    padded = np.asarray(PadToGrid(32)(x))
+    assert padded.shape == (1, 64, 64, 3)
+    np.testing.assert_array_equal(padded[:, :33], x)
+    assert not padded[:, 33:].any()

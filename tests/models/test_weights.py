@@ -213,7 +213,7 @@ def interpolation(factors, cells=7):
     """The weights of `cells` cells on every output of bilinear upsampling in these steps."""
     matrix = np.eye(cells)
     for factor in factors:
-        axis = bilinear_kernel(factor, 1)[:, :, 0, 0].sum(axis=0) / factor
+        axis = bilinear_kernel(2 * factor, 1)[:, :, 0, 0].sum(axis=0) / factor
         padded = np.vstack([matrix[:1], matrix, matrix[-1:]])
         full = np.zeros((factor * (len(padded) + 1), cells))
         for cell, weights in enumerate(padded):

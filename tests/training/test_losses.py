@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from fcn_tf.classes import VOID
 from fcn_tf.training.losses import SegmentationLoss
+from tests.networks import narrow_fcn, random_images
 
 # Two images of 1x2 pixels, two classes. With logits (a, b) the loss of class 0 is
 # log(1 + exp(b - a)).
@@ -73,3 +74,55 @@ def test_it_is_saved_with_a_compiled_model():
 def test_another_reduction_is_refused():
     with pytest.raises(ValueError, match="mean, sum"):
         SegmentationLoss("average")
+
+
+def test_a_sample_of_the_pixels_counts_for_all():
+    """Each of the labelled pixels is kept or not, and VOID never is."""
+    logits = np.repeat(LOGITS[:1], 50, axis=1).repeat(40, axis=2)  # (1, 50, 80, 2)
+    masks = np.zeros((1, 50, 80), np.uint8)
+    masks[:, :, 40:] = VOID
+    loss = SegmentationLoss("mean", sample_fraction=0.25, seed=3)
+    each = np.log1p(np.exp(logits[..., 1] - logits[..., 0]))[:, :, :40].ravel()
+    drawn = [float(loss.total(masks, logits, training=True)) for _ in range(200)]
+    # A pixel counts 4 times or not at all: its variance is 3 times its square.
+    deviation = np.sqrt(3 * (each**2).sum())
+    assert abs(np.mean(drawn) - each.sum()) < 4 * deviation / np.sqrt(200)
+    assert 0.8 * deviation < np.std(drawn) < 1.2 * deviation
+    assert len(set(drawn)) > 50
+    # Evaluation takes all of them; the normalizer knows of no sample.
+    np.testing.assert_allclose(loss.total(masks, logits), each.sum(), rtol=1e-5)
+    assert loss.normalizer(masks) == 50 * 40
+    again = SegmentationLoss("mean", sample_fraction=0.25, seed=3)
+    assert float(again.total(masks, logits, training=True)) == drawn[0]
+    assert not SegmentationLoss().random_states
+
+
+def test_the_gradient_of_a_sample_is_on_average_that_of_all():
+    """Long et al. 2015, section 3.4: patchwise training is loss sampling."""
+    model = narrow_fcn("fcn8s", 5)
+    images = random_images(4, 96, 96, 3)
+    masks = np.random.default_rng(1).integers(0, 5, (4, 12, 12)).repeat(8, 1).repeat(8, 2)
+    masks[:, :20] = VOID
+    masks = masks.astype("uint8")
+    values = [variable.value for variable in model.trainable_variables]
+    sampled = SegmentationLoss("mean", sample_fraction=0.25)
+
+    @tf.function
+    def gradient(training):
+        with tf.GradientTape() as tape:
+            total = sampled.total(masks, model(images, training=False), training=training)
+            loss = total / sampled.normalizer(masks)
+        return tf.concat([tf.reshape(g, [-1]) for g in tape.gradient(loss, values)], 0)
+
+    full = gradient(False).numpy().astype(np.float64)
+    draws = np.array([gradient(True).numpy() for _ in range(200)], np.float64)
+    error = np.linalg.norm(draws.mean(axis=0) - full) / np.linalg.norm(full)
+    standard_error = np.sqrt(draws.var(axis=0, ddof=1).sum() / 200) / np.linalg.norm(full)
+    assert error <= 4 * standard_error
+    assert error <= 0.05
+    assert standard_error > 0.001  # the draws differ
+
+
+def test_a_fraction_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="above 0 and at most 1"):
+        SegmentationLoss(sample_fraction=0)

@@ -19,6 +19,7 @@ from tests.training.runs import change, lines_of, timeless, weights_of
 def config(config):
     """With everything that has a state: dropout, an average, a line of the log half done."""
     config = change(config, "model", dropout=0.5)
+    config = change(config, "loss", sample_fraction=0.5)
     config = change(config, "optimizer", ema=0.9, clip_norm=1.0)
     return change(config, "training", log_every_steps=4, eval_every_steps=3, steps_per_call=1)
 

@@ -1,60 +1,22 @@
-"""What training the trunk gains over training the score layers alone (table 2 of the paper).
+"""A classifier to grow from: a narrow VGG16 that tells the objects of `shapes` apart.
 
-    python benchmarks/score_only.py --out runs/score_only
-
-The whole transfer, small: a narrow VGG16 learns to classify crops of `shapes`
-by the object in their middle, `load_vgg16` moves it into FCN-8s, and the
-same steps are trained once with every layer and once with the score layers
-alone. Runs that are there already are not repeated.
+It is trained on crops around single objects, as ImageNet's networks are on photos of single
+things, and has the layer names of keras.applications. `benchmarks/variants.py` trains it once.
 """
 
-import argparse
-import sys
-from pathlib import Path
-
 import keras
-import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 from keras import layers
-from runs import cells, mean_iou
 
 from fcn_tf.classes import VOID
 from fcn_tf.config_files import load_config
 from fcn_tf.data import open_source
-from fcn_tf.models.trunks import VGG16_BLOCKS
+from fcn_tf.networks import TRUNKS
 
 CELLS = 3  # of the last map of a crop, and so the side of fc6
 SIDE_PX = 32 * CELLS
 BATCH = 32
-# With cells of 32 px, as large as the objects, FCN-32s learns too little in these steps to tell.
-VARIANT = "fcn8s"
-
-
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, default=Path("runs/score_only"))
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--classifier_steps", type=int, default=1500)
-    parser.add_argument("--steps", type=int, default=1000)
-    arguments = parser.parse_args()
-
-    classifier = arguments.out / "vgg16.keras"
-    if not classifier.exists():
-        train_classifier(classifier, arguments.classifier_steps)
-    scores_of = {
-        trainable: np.array([run(trainable, seed, arguments) for seed in range(arguments.seeds)])
-        for trainable in ("score", "all")
-    }
-    print("| trained | mean IU of each seed, % | mean |")
-    print("|---|---|---|")
-    for trainable, scores in scores_of.items():
-        print(f"| {trainable} | {cells(scores)} |")
-    met = scores_of["score"].max() < scores_of["all"].min()
-    print(f"score is below all for every seed: {met}")
-    sys.exit(not met)
 
 
 def train_classifier(path, steps):
@@ -64,7 +26,7 @@ def train_classifier(path, steps):
     config = load_config("shapes")
     num_classes = len(open_source(config.data).class_names) - 1  # without the background
     x = images = keras.Input((SIDE_PX, SIDE_PX, 3))
-    for block, (convolutions, filters) in enumerate(VGG16_BLOCKS, start=1):
+    for block, (convolutions, filters) in enumerate(TRUNKS["vgg16"].options["blocks"], start=1):
         for index in range(1, convolutions + 1):
             x = layers.Conv2D(
                 round(filters * config.model.width),
@@ -124,22 +86,3 @@ def crops(split):
     if split == "train":
         scenes = scenes.shuffle(1000, seed=0).repeat()
     return scenes.map(crop, tf.data.AUTOTUNE).batch(BATCH).prefetch(tf.data.AUTOTUNE)
-
-
-def run(trainable, seed, arguments):
-    """The mean IU with the layers that are trained and a seed."""
-    values = {
-        "variant": VARIANT,
-        "seed": seed,
-        "model.weights": arguments.out / "vgg16.keras",
-        "model.fc6_kernel": CELLS,
-        "model.trainable": trainable,
-        "training.max_steps": arguments.steps,
-        "training.eval_every_steps": arguments.steps,
-    }
-    options = [part for key, value in values.items() for part in (f"--{key}", str(value))]
-    return mean_iou(arguments.out / f"{trainable}-seed{seed}", options)
-
-
-if __name__ == "__main__":
-    main()

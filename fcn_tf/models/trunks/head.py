@@ -1,0 +1,36 @@
+"""Convolutions as the classic trunks have them, and their dense layers turned into such."""
+
+from keras import layers
+
+
+def convolution(x, name, filters, kernel_size, dtype, layer=layers.Conv2D, **kwargs):
+    """A convolution with bias and ReLU, "same" padding unless told otherwise."""
+    # He initialization: from scratch a net of this depth does not start under Glorot's.
+    return layer(
+        filters,
+        kernel_size,
+        activation="relu",
+        kernel_initializer="he_normal",
+        name=name,
+        dtype=dtype,
+        **{"padding": "same", **kwargs},
+    )(x)
+
+
+def dense_as_convolutions(x, arguments, fc6_kernel, dilation_rate=1):
+    """fc6 and fc7 on a map, each with dropout (Long et al. 2015, section 3.1)."""
+    kernels = {"fc6": (fc6_kernel, dilation_rate, arguments.geometry.fc6_padding)}
+    kernels["fc7"] = (1, 1, "same")
+    for name, (kernel_size, dilation, padding) in kernels.items():
+        x = convolution(
+            x,
+            name,
+            arguments.head_units,
+            kernel_size,
+            arguments.dtype,
+            padding=padding,
+            dilation_rate=dilation,
+        )
+        if arguments.dropout:
+            x = layers.Dropout(arguments.dropout, name=f"drop{name[-1]}", dtype=arguments.dtype)(x)
+    return x
