@@ -171,7 +171,10 @@ def test_imagenet_off_line_is_one_line_with_the_way_out(tmp_path):
     arguments += ["--model.head_units=8", "--training.max_steps=2"]
     done = command(*arguments, cwd=tmp_path, extra=offline)
     refused(
-        done, "cannot be had", "--model.weights FILE", "vgg16_weights_tf_dim_ordering_tf_kernels.h5"
+        done,
+        "cannot be had",
+        "--model.weights FILE",
+        "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
     )
     assert not (tmp_path / "runs").exists()
 
