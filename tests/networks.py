@@ -12,7 +12,7 @@ NARROW = {"width": 0.125, "head_units": 128}
 
 def narrow_fcn(variant, num_classes=5, seed=0, **kwargs):
     """A narrow network with random weights throughout: a fresh one answers 0 everywhere."""
-    model = build_fcn(variant, num_classes, **NARROW, **kwargs)
+    model = build_fcn(variant, num_classes, **{**NARROW, **kwargs})
     fill(model, seed)
     return model
 

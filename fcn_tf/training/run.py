@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -99,6 +100,10 @@ class Run:
             palette=source.colors or voc_palette(self.num_classes).tolist(),
             dtype=config.training.precision,
         )
+        for layer in self.model.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                # The whole batch is normalized, however many devices share it.
+                layer.synchronized = self.cluster.replicas > 1
         if config.model.trainable == "score":
             train_scores_only(self.model)
         self.optimizer = make_optimizer(

@@ -109,6 +109,22 @@ def test_one_device_two_devices_and_two_machines_take_the_same_steps(tmp_path, a
 
 
 @pytest.mark.slow
+def test_batch_normalization_is_of_the_whole_batch(tmp_path, arguments):
+    arguments += ["--model.trunk=mobilenetv3_large", "--model.width=0.25", "--optimizer.ema=0"]
+    arguments += ["--training.max_steps=1", "--training.eval_every_steps=1"]
+    plain = {"TF_ENABLE_ONEDNN_OPTS": "0"}
+    for workdir, devices in (("one", []), ("two", ["--distribution.virtual_devices=2"])):
+        run = start(*arguments, f"--workdir={workdir}", *devices, cwd=tmp_path, extra=plain)
+        assert ended(run) == (0, "")
+    one, two = (newest_of(tmp_path / workdir) for workdir in ("one", "two"))
+    statistics = [name for name in one.files if "moving_" in name]
+    assert len(statistics) > 60
+    for name in statistics:
+        # Behind a normalization a mean is 0 but for rounding.
+        np.testing.assert_allclose(two[name], one[name], rtol=1e-4, atol=1e-7, err_msg=name)
+
+
+@pytest.mark.slow
 def test_each_device_draws_its_own_dropout(tmp_path, arguments):
     code = (
         "import sys, yaml, fcn_tf\n"
