@@ -365,10 +365,9 @@ def _import_weights_parser(arguments):
     parser.add_argument("--out", type=str, required=True, help="the .keras file to write.")
     parser.add_argument(
         "--geometry",
-        type=Geometry,
-        default="caffe",
-        help="caffe answers what the published network does; same, cheaper, is not what the "
-        "weights were trained for.",
+        type=Geometry | None,
+        help="caffe, the default, answers what the published network does; same, cheaper, is not "
+        "what the weights were trained for. The ResNets have same alone.",
     )
     parser.add_argument(
         "--class_names",

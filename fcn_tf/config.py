@@ -10,9 +10,10 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from fcn_tf.errors import InputError
+from fcn_tf.errors import check
 from fcn_tf.networks import (
     GEOMETRIES,
+    NETWORK_KEYS,
     OUTPUT_STRIDES,
     RESNETS,
     TRUNKS,
@@ -83,20 +84,20 @@ class DataConfig:
     color: float = 0.0
 
     def __post_init__(self):
-        _check(
+        check(
             self.ignore_label is None or 0 <= self.ignore_label <= 255,
             "data.ignore_label",
             self.ignore_label,
             "between 0 and 255",
         )
         fraction = self.validation_fraction
-        _check(0 < fraction < 1, "data.validation_fraction", fraction, "above 0 and below 1")
+        check(0 < fraction < 1, "data.validation_fraction", fraction, "above 0 and below 1")
         _check_positive("data.batch_size", self.batch_size)
         for side in self.crop_size_px or ():
             _check_positive("data.crop_px", side)
         low, high = self.scale_range
-        _check(0 < low <= high, "data.scale_range", [low, high], "[low, high] with 0 < low <= high")
-        _check(0 <= self.color < 1, "data.color", self.color, "at least 0 and below 1")
+        check(0 < low <= high, "data.scale_range", [low, high], "[low, high] with 0 < low <= high")
+        check(0 <= self.color < 1, "data.color", self.color, "at least 0 and below 1")
 
     @property
     def crop_size_px(self):
@@ -160,10 +161,10 @@ class LossConfig:
 
     def __post_init__(self):
         fraction = self.sample_fraction
-        _check(0 < fraction <= 1, "loss.sample_fraction", fraction, "above 0 and at most 1")
+        check(0 < fraction <= 1, "loss.sample_fraction", fraction, "above 0 and at most 1")
         if not isinstance(self.class_weights, str):
             for weight in self.class_weights or ():
-                _check(weight >= 0, "loss.class_weights", self.class_weights, "0 or above, each")
+                check(weight >= 0, "loss.class_weights", self.class_weights, "0 or above, each")
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,7 @@ class OptimizerConfig:
         name: "adamw", or "sgd" with momentum and L2 in the gradient.
         learning_rate: its largest value.
         momentum: of sgd.
-        weight_decay: of kernels; biases are left alone.
+        weight_decay: of kernels; biases and normalizations are left alone.
         bias_multiplier: of sgd: the learning rate of biases over that of
             kernels; the authors used 2.
         clip_norm: largest norm of the whole gradient, decay left aside; not
@@ -196,16 +197,16 @@ class OptimizerConfig:
     ema: float = 0.0
 
     def __post_init__(self):
-        _check(self.learning_rate > 0, "optimizer.learning_rate", self.learning_rate, "above 0")
+        check(self.learning_rate > 0, "optimizer.learning_rate", self.learning_rate, "above 0")
         for key in ("momentum", "ema"):
             value = getattr(self, key)
-            _check(0 <= value < 1, f"optimizer.{key}", value, "at least 0 and below 1")
+            check(0 <= value < 1, f"optimizer.{key}", value, "at least 0 and below 1")
         plain = self.name == "sgd" or self.bias_multiplier == 1
-        _check(plain, "optimizer.bias_multiplier", self.bias_multiplier, "1 with adamw")
+        check(plain, "optimizer.bias_multiplier", self.bias_multiplier, "1 with adamw")
         for key in ("weight_decay", "bias_multiplier", "warmup_steps"):
             value = getattr(self, key)
-            _check(value >= 0, f"optimizer.{key}", value, "0 or above")
-        _check(
+            check(value >= 0, f"optimizer.{key}", value, "0 or above")
+        check(
             self.clip_norm is None or self.clip_norm > 0,
             "optimizer.clip_norm",
             self.clip_norm,
@@ -256,9 +257,9 @@ class TrainingConfig:
             if getattr(self, key) is not None:
                 _check_positive(f"training.{key}", getattr(self, key))
         minutes, profile = self.max_minutes, self.profile_steps
-        _check(minutes is None or minutes > 0, "training.max_minutes", minutes, "above 0")
+        check(minutes is None or minutes > 0, "training.max_minutes", minutes, "above 0")
         in_order = profile is None or 1 <= profile[0] <= profile[1]
-        _check(in_order, "training.profile_steps", profile, "[first, last] with 1 <= first <= last")
+        check(in_order, "training.profile_steps", profile, "[first, last] with 1 <= first <= last")
 
 
 @dataclass(frozen=True)
@@ -284,8 +285,8 @@ class DistributionConfig:
             _check_positive("distribution.virtual_devices", devices)
             fits = self.strategy in ("auto", "mirrored")
             allowed = "left out, or with distribution.strategy=mirrored"
-            _check(fits, "distribution.virtual_devices", devices, allowed)
-        _check(seconds > 0, "distribution.timeout_seconds", seconds, "above 0")
+            check(fits, "distribution.virtual_devices", devices, allowed)
+        check(seconds > 0, "distribution.timeout_seconds", seconds, "above 0")
 
 
 @dataclass(frozen=True)
@@ -295,7 +296,7 @@ class Config:
     Args:
         variant: fcn32s, fcn16s, fcn8s (coarse to fine) or fcn8s_atonce; or torchvision's
             fcn_resnet50 or fcn_resnet101.
-        seed: of weights, shuffling, augmentation and dropout.
+        seed: of weights, shuffling, augmentation, dropout and loss sampling.
         workdir: the run's folder; default runs/<config>-<variant>.
         resume: "always" goes on with the run in workdir, by default the newest
             of its name; "auto" does if there is one and begins it if not.
@@ -322,17 +323,17 @@ class Config:
     distribution: DistributionConfig = field(default_factory=DistributionConfig)
 
     def __post_init__(self):
-        _check(0 <= self.seed < 2**31, "seed", self.seed, "between 0 and 2147483647")
+        check(0 <= self.seed < 2**31, "seed", self.seed, "between 0 and 2147483647")
         # Defaults that depend on other values are resolved here and not in the sections,
         # whose own defaults jsonargparse shows and compares.
         data, training = self.data, self.training
         name = data.name or ("folder" if data.data_dir else "shapes")
         if name == "folder":
             allowed = "the folder of your images and masks"
-            _check(data.data_dir is not None, "data.data_dir", data.data_dir, allowed)
+            check(data.data_dir is not None, "data.data_dir", data.data_dir, allowed)
         for key in UNKNOWN_TO[name]:
             value = getattr(data, key)
-            _check(value is None, f"data.{key}", value, f"left out with data.name={name}")
+            check(value is None, f"data.{key}", value, f"left out with data.name={name}")
         tfds_config = (data.tfds_config or "voc2012") if name == "voc" else None
         eval_steps = training.eval_every_steps or math.ceil(training.max_steps / 10)
         checkpoint_steps = training.checkpoint_every_steps or eval_steps
@@ -341,7 +342,7 @@ class Config:
         rate = self.optimizer.learning_rate
         allowed = "1e-9 or more with loss.reduction=mean: the authors' rates are for a sum"
         moves = self.loss.reduction == "sum" or rate >= 1e-9
-        _check(moves, "optimizer.learning_rate", rate, allowed)
+        check(moves, "optimizer.learning_rate", rate, allowed)
         object.__setattr__(self, "data", replace(data, name=name, tfds_config=tfds_config))
         training = replace(
             training, eval_every_steps=eval_steps, checkpoint_every_steps=checkpoint_steps
@@ -349,19 +350,8 @@ class Config:
         object.__setattr__(self, "training", training)
 
     def _check_network(self):
-        model = self.model
-        check_network(
-            self.variant,
-            model.trunk,
-            model.width,
-            model.head_units,
-            model.fc6_kernel,
-            model.dropout,
-            model.geometry,
-            model.upsampling,
-            model.output_stride,
-            prefix="model.",
-        )
+        values = {key: getattr(self.model, key) for key in NETWORK_KEYS}
+        check_network(self.variant, prefix="model.", **values)
 
     def _check_start(self):
         """Whether the weights to start from go together with the network and with each other."""
@@ -369,30 +359,32 @@ class Config:
         given = model.weights != "none"
         both = given and self.init_from is not None
         allowed = "none with init_from: weights come from one place"
-        _check(not both, "model.weights", model.weights, allowed)
+        check(not both, "model.weights", model.weights, allowed)
         whole = model.weights_layers == "all"
         allowed = "all without model.weights"
-        _check(whole or given, "model.weights_layers", model.weights_layers, allowed)
+        check(whole or given, "model.weights_layers", model.weights_layers, allowed)
         if model.trainable == "score":
             started = self.init_from is not None or (given and whole)
             allowed = "all, or give all layers of model.weights, or init_from, to a trunk"
-            _check(started, "model.trainable", "score", allowed)
+            check(started, "model.trainable", "score", allowed)
         if not given:
             return
         known = self.variant not in RESNETS and TRUNKS[model.trunk].classifier is not None
         of = f"trunk={model.trunk}" if self.variant not in RESNETS else self.variant
         allowed = f"none with {of}: Keras has no such classifier; start from a model (init_from)"
-        _check(known, "model.weights", model.weights, allowed)
+        check(known, "model.weights", model.weights, allowed)
         of_vgg = TRUNKS[model.trunk].build == "vgg"
         allowed = f"all with trunk={model.trunk}"
-        _check(of_vgg or whole, "model.weights_layers", model.weights_layers, allowed)
+        check(of_vgg or whole, "model.weights_layers", model.weights_layers, allowed)
         if model.weights == "imagenet":
-            _check(model.width == 1, "model.width", model.width, "1 with model.weights=imagenet")
+            widths = TRUNKS[model.trunk].imagenet_widths
+            allowed = f"{' or '.join(f'{w:g}' for w in widths)} with model.weights=imagenet"
+            check(model.width in widths, "model.width", model.width, allowed)
             for key, value in (("fc6_kernel", 7), ("head_units", 4096)):
                 allowed = f"{value} with all of ImageNet's layers, or give "
                 allowed += "model.weights_layers=convolutions"
                 fits = getattr(model, key) == value or not (of_vgg and whole)
-                _check(fits, f"model.{key}", getattr(model, key), allowed)
+                check(fits, f"model.{key}", getattr(model, key), allowed)
 
 
 @dataclass(frozen=True)
@@ -434,13 +426,8 @@ class ExportConfig:
 
 def _check_names(key, names, allowed):
     known = bool(names) and set(names) <= set(allowed)
-    _check(known, key, ",".join(names), f"some of {','.join(allowed)}")
+    check(known, key, ",".join(names), f"some of {','.join(allowed)}")
 
 
 def _check_positive(key, value):
-    _check(value >= 1, key, value, "at least 1")
-
-
-def _check(condition, key, value, allowed):
-    if not condition:
-        raise InputError(f"{key}={value!r}: it must be {allowed}.")
+    check(value >= 1, key, value, "at least 1")

@@ -10,3 +10,13 @@ class InputError(ValueError):
 
 class RunError(RuntimeError):
     """Work that was begun and failed, for a reason that the message names; exit code 1."""
+
+
+def check(condition, key, value, allowed):
+    """Refuses a value.
+
+    Raises:
+        InputError: the condition does not hold.
+    """
+    if not condition:
+        raise InputError(f"{key}={value!r}: it must be {allowed}.")

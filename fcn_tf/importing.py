@@ -13,7 +13,7 @@ from fcn_tf.networks import RESNETS
 RESNET_DROPOUT = 0.1  # of torchvision's head
 
 
-def import_weights(file, variant, out, geometry="caffe", class_names=None):
+def import_weights(file, variant, out, geometry=None, class_names=None):
     """Writes the model that a published file of weights holds.
 
     Args:
@@ -21,9 +21,9 @@ def import_weights(file, variant, out, geometry="caffe", class_names=None):
         variant: fcn32s (of VGG16 or AlexNet), fcn16s, fcn8s or fcn8s_atonce; fcn_resnet50
             or fcn_resnet101 of torchvision, without their auxiliary head.
         out: the .keras file to write.
-        geometry: "caffe" answers what the published network does; "same" is the
-            cheaper geometry, for which the weights were not trained. The ResNets have
-            one alone.
+        geometry: "caffe", the default, answers what the published network does; "same" is
+            the cheaper geometry, for which the weights were not trained. The ResNets have
+            "same" alone.
         class_names: path of a file with a name a line; default PASCAL VOC's
             where there are 21 classes.
 
@@ -40,8 +40,10 @@ def import_weights(file, variant, out, geometry="caffe", class_names=None):
         raise InputError(f"--out {out}: there is no folder {out.parent}.")
     tensors = read_published(file)
     network = published_network(tensors, file)
+    if network.get("trunk") == "alexnet" and variant != "fcn32s":
+        raise InputError(f"{file} holds AlexNet: give --variant fcn32s.")
     if variant in RESNETS:
-        geometry = "same"
+        geometry = geometry or "same"
         network["dropout"] = RESNET_DROPOUT
     names = read_lines(class_names) if class_names else None
     if names is not None and len(set(names)) < len(names):
@@ -50,7 +52,9 @@ def import_weights(file, variant, out, geometry="caffe", class_names=None):
         names = VOC_CLASSES
     palette = voc_palette(network["num_classes"]).tolist()
     try:
-        model = build_fcn(variant, **network, geometry=geometry, class_names=names, palette=palette)
+        model = build_fcn(
+            variant, **network, geometry=geometry or "caffe", class_names=names, palette=palette
+        )
     except ValueError as error:
         raise InputError(f"{file} as {variant}: {error}") from error
     transfer = move_published(model, tensors, file)

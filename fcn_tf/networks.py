@@ -7,7 +7,7 @@ Tables without Keras, so that a configuration is checked before anything is load
 from collections import namedtuple
 from dataclasses import dataclass, field
 
-from fcn_tf.errors import InputError
+from fcn_tf.errors import check
 
 # A skip joins a finer endpoint: the layer that scores it, the layer that brings the
 # coarser scores to its size, the factor on the endpoint before it is scored, and, in the
@@ -91,6 +91,7 @@ class Trunk:
         geometries: those that it has.
         output_strides: those that it has with fcn32s.
         has_width: whether its convolutions come narrower.
+        imagenet_widths: those of which keras.applications has ImageNet's weights.
         upscore_px: side of fcn32s's upsampling kernel; default 64.
         caffe_crop_px: what fcn32s loses in the caffe geometry; default VGG16's.
     """
@@ -104,6 +105,7 @@ class Trunk:
     geometries: tuple[str, ...] = ("same",)
     output_strides: tuple[int, ...] = (32,)
     has_width: bool = True
+    imagenet_widths: tuple[float, ...] = (1.0,)
     upscore_px: int = 64
     caffe_crop_px: int | None = None
 
@@ -118,11 +120,17 @@ def _vgg(classifier, *blocks):
     )
 
 
-def _application(classifier, rgb, centre, pool3, pool4, fc7, has_width=False):
-    """A network of keras.applications, and its layers whose maps are at 1/8, 1/16 and 1/32."""
-    endpoints = {"pool3": pool3, "pool4": pool4, "fc7": fc7}
-    options = {"classifier": classifier, "endpoints": endpoints}
-    return Trunk("application", options, classifier, rgb=rgb, centre=centre, has_width=has_width)
+def _application(classifier, endpoints, *, rgb, centre, keras_options=None, **kwargs):
+    """A network of keras.applications, and its layers whose maps are at 1/8, 1/16 and 1/32.
+
+    A layer None is what comes out. The options are those of its function there.
+    """
+    options = {
+        "classifier": classifier,
+        "endpoints": dict(zip(("pool3", "pool4", "fc7"), endpoints, strict=True)),
+        "keras_options": keras_options or {},
+    }
+    return Trunk("application", options, classifier, rgb=rgb, centre=centre, **kwargs)
 
 
 TRUNKS = {
@@ -139,26 +147,46 @@ TRUNKS = {
     ),
     "googlenet": Trunk("googlenet", centre=LAST),
     "resnet50": _application(
-        "ResNet50", None, FIRST, "conv3_block4_out", "conv4_block6_out", "conv5_block3_out"
+        "ResNet50",
+        ("conv3_block4_out", "conv4_block6_out", "conv5_block3_out"),
+        rgb=None,
+        centre=FIRST,
+        has_width=False,
     ),
-    # Its last layer has a name that changes; None is what comes out.
     "mobilenetv3_large": _application(
         "MobileNetV3Large",
-        FROM_MINUS_1_TO_1,
-        LAST,
-        "expanded_conv_5_add",
-        "expanded_conv_11_add",
-        None,
-        has_width=True,
+        ("expanded_conv_5_add", "expanded_conv_11_add", None),
+        rgb=FROM_MINUS_1_TO_1,
+        centre=LAST,
+        keras_options={"include_preprocessing": False},
+        imagenet_widths=(0.75, 1.0),
     ),
     "efficientnetv2_b0": _application(
-        "EfficientNetV2B0", IMAGENET_RGB, LAST, "block3b_add", "block5e_add", "top_activation"
+        "EfficientNetV2B0",
+        ("block3b_add", "block5e_add", "top_activation"),
+        rgb=IMAGENET_RGB,
+        centre=LAST,
+        keras_options={"include_preprocessing": False},
+        has_width=False,
     ),
 }
+
+# The arguments of `check_network` besides the variant, by the names of `build_fcn`.
+NETWORK_KEYS = (
+    "trunk",
+    "width",
+    "head_units",
+    "fc6_kernel",
+    "dropout",
+    "geometry",
+    "upsampling",
+    "output_stride",
+)
 
 
 def check_network(
     variant,
+    *,
     trunk,
     width,
     head_units,
@@ -179,27 +207,28 @@ def check_network(
         InputError: a value is out of range or does not go with another.
     """
 
-    def check(key, value, condition, allowed):
-        if not condition:
-            name = key if key == "variant" else prefix + key
-            raise InputError(f"{name}={value!r}: it must be {allowed}.")
+    def name_of(key):
+        return key if key == "variant" else prefix + key
 
     def choose(key, value, choices, because=""):
-        check(key, value, value in choices, f"one of {', '.join(map(str, choices))}{because}")
+        allowed = f"one of {', '.join(map(str, choices))}{because}"
+        check(value in choices, name_of(key), value, allowed)
 
     choose("variant", variant, (*VARIANTS, *RESNETS))
     choose("trunk", trunk, TRUNKS)
     choose("geometry", geometry, GEOMETRIES)
     choose("upsampling", upsampling, UPSAMPLING)
     choose("output_stride", output_stride, OUTPUT_STRIDES)
-    check("width", width, width >= 1 / 64, "at least 1/64")
-    check("head_units", head_units, head_units >= 1, "at least 1")
+    check(width >= 1 / 64, name_of("width"), width, "at least 1/64")
+    check(head_units >= 1, name_of("head_units"), head_units, "at least 1")
     odd = fc6_kernel >= 1 and fc6_kernel % 2 == 1
-    check("fc6_kernel", fc6_kernel, odd, "odd, 7 as published or 1")
-    check("dropout", dropout, 0 <= dropout < 1, "in [0, 1)")
+    check(odd, name_of("fc6_kernel"), fc6_kernel, "odd, 7 as published or 1")
+    check(0 <= dropout < 1, name_of("dropout"), dropout, "in [0, 1)")
     if variant in RESNETS:
         with_it = f", which {variant} has"
-        check("trunk", trunk, trunk == "vgg16", f"left out with {variant}, which has its own")
+        check(
+            trunk == "vgg16", name_of("trunk"), trunk, f"left out with {variant}, which has its own"
+        )
         choose("geometry", geometry, ("same",), with_it)
         choose("upsampling", upsampling, ("fixed", "learned"), f": {variant} trains none")
         choose("output_stride", output_stride, (32, 8), f": {variant} has 8 whichever is given")
@@ -208,13 +237,22 @@ def check_network(
     with_it = f" with trunk={trunk}"
     choose("variant", variant, of.variants, with_it)
     choose("geometry", geometry, of.geometries, with_it)
-    check("width", width, of.has_width or width == 1, f"1{with_it}")
+    check(of.has_width or width == 1, name_of("width"), width, f"1{with_it}")
     published = geometry != "caffe" or fc6_kernel == 7
-    check("fc6_kernel", fc6_kernel, published, "7 with geometry=caffe, whose crops need it")
+    check(
+        published, name_of("fc6_kernel"), fc6_kernel, "7 with geometry=caffe, whose crops need it"
+    )
     if output_stride != 32:
         choose("output_stride", output_stride, of.output_strides, with_it)
         only = "32, or the variant fcn32s in the geometry same"
         plain = variant == "fcn32s" and geometry == "same" and upsampling != "nonlinear"
-        check("output_stride", output_stride, plain, f"{only}, whose upsampling is not nonlinear")
+        check(
+            plain,
+            name_of("output_stride"),
+            output_stride,
+            f"{only}, whose upsampling is not nonlinear",
+        )
     fits = upsampling != "nonlinear" or geometry == "same"
-    check("upsampling", upsampling, fits, "another with geometry=caffe, whose crops it moves")
+    check(
+        fits, name_of("upsampling"), upsampling, "another with geometry=caffe, whose crops it moves"
+    )

@@ -121,13 +121,50 @@ def test_a_constant_score_map_stays_constant_to_the_border(name):
     np.testing.assert_allclose(logits, np.broadcast_to(expected, logits.shape), rtol=1e-5)
 
 
+def test_scores_are_placed_where_the_cells_lie():
+    """Each map of scores is made to say how far down its cells have their centre."""
+    for name, trunk in TRUNKS.items():
+        if trunk.geometries != ("caffe",):
+            place_scores(name, trunk, "fcn8s", "learned")
+            place_scores(name, trunk, "fcn32s", "nonlinear")
+
+
+def place_scores(name, trunk, variant, upsampling):
+    model = build_fcn(
+        variant,
+        2,
+        name,
+        width=0.125 if trunk.has_width else 1.0,
+        head_units=8,
+        upsampling=upsampling,
+    )
+    scores = ["score_fr", "score_pool4", "score_pool3"][: 3 if variant == "fcn8s" else 1]
+    given = [model.get_layer(score).output for score in scores]
+    head = keras.Model([model.inputs[0], *given], model.output)
+    image = np.zeros((1, 320, 64, 3), np.float32)
+    for score in scores:
+        maps = []
+        for other, stride in zip(scores, (32, 16, 8), strict=False):
+            centres = trunk.centre * (stride - 1) + stride * np.arange(320 // stride)
+            column = centres * (other == score)
+            maps.append(np.tile(column[None, :, None, None], (1, 1, 64 // stride, 2)))
+        logits = head([image, *(one.astype("float32") for one in maps)]).numpy()[0, :, 20, 0]
+        inside = np.arange(64, 256)
+        np.testing.assert_allclose(logits[inside], inside, atol=1e-3, err_msg=f"{name} {score}")
+
+
 @pytest.mark.parametrize("name", ["resnet50", "mobilenetv3_large", "efficientnetv2_b0"])
 def test_features_are_those_of_keras_applications(name, tmp_path):
     """Weights of Keras' own network move by name; its own layers then say the same."""
     model = build(name)
     width = model.build_arguments["width"]
     images = keras.Input((None, None, 3))
-    features = build_application(TRUNKS[name].classifier, images, width).output
+    features = build_application(
+        TRUNKS[name].classifier,
+        width,
+        input_tensor=images,
+        **TRUNKS[name].options["keras_options"],
+    ).output
     classifier = keras.Model(images, features)
     fill(classifier, seed=1)
     classifier.save(tmp_path / "classifier.keras")

@@ -5,11 +5,10 @@ Segmentation", CVPR 2015; layer names as the authors published them. Maps are
 (N, H, W, C), and H/8 means ceil(H / 8).
 """
 
-import math
-
 import keras
 from keras import layers
 
+from fcn_tf.errors import check
 from fcn_tf.models.fcn_resnet import fcn_resnet
 from fcn_tf.models.layers import (
     Bilinear,
@@ -47,9 +46,9 @@ def build_fcn(
 ):
     """Builds a fully convolutional network with fresh weights.
 
-    The convolutions start from He's initialization, the score layers at zero
-    and the upsampling at bilinear interpolation, so that a fresh network
-    answers 0 everywhere.
+    The convolutions start from He's initialization (those of keras.applications as
+    Keras starts them), the score layers at zero and the upsampling at bilinear
+    interpolation, so that a fresh network answers 0 everywhere.
 
     Args:
         variant: fcn32s, fcn16s, fcn8s or fcn8s_atonce; or fcn_resnet50 or fcn_resnet101,
@@ -128,21 +127,23 @@ class FCN(keras.Model):
         name=None,
         trainable=True,
     ):
-        _check(num_classes >= 2, "num_classes", num_classes, "at least 2")
-        check_network(
-            variant,
-            trunk,
-            width,
-            head_units,
-            fc6_kernel,
-            dropout,
-            geometry,
-            upsampling,
-            output_stride,
-        )
+        check(num_classes >= 2, "num_classes", num_classes, "at least 2")
+        network = {
+            "trunk": trunk,
+            "width": width,
+            "head_units": head_units,
+            "fc6_kernel": fc6_kernel,
+            "dropout": dropout,
+            "geometry": geometry,
+            "upsampling": upsampling,
+            "output_stride": output_stride,
+        }
+        check_network(variant, **network)
+        if variant in RESNETS:
+            network["output_stride"] = 8
         for key, value in (("class_names", class_names), ("palette", palette)):
             if value is not None:
-                _check(len(value) == num_classes, key, value, f"{num_classes} long (num_classes)")
+                check(len(value) == num_classes, key, value, f"{num_classes} long (num_classes)")
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
 
         images = keras.Input(input_shape, name="image", dtype="float32")
@@ -173,14 +174,7 @@ class FCN(keras.Model):
         self.build_arguments = {
             "variant": variant,
             "num_classes": num_classes,
-            "trunk": trunk,
-            "width": width,
-            "head_units": head_units,
-            "fc6_kernel": fc6_kernel,
-            "dropout": dropout,
-            "geometry": geometry,
-            "upsampling": upsampling,
-            "output_stride": output_stride,
+            **network,
             "input_shape": list(input_shape),
             "class_names": self.class_names,
             "palette": self.palette,
@@ -313,17 +307,19 @@ def _interpolated(name, scores, factor, centre_px, learned, reference=None):
         learned: bool.
         reference: the map to whose size the result is cut; default factor times the scores'.
     """
+    # Where cells have their centre on a pixel of the finer map, an odd kernel puts them there.
+    size = 2 * factor - 1 if factor > 1 and centre_px == int(centre_px) else 2 * factor
     # The cells that are repeated at the top left, and what is cut off there: as many as give
     # every place two cells to interpolate between.
     edge = 1
-    while (crop_px := math.floor((edge + 1) * factor - 0.5 - centre_px)) < factor:
+    while (crop_px := int(edge * factor + (size - 1) / 2 - centre_px)) < factor:
         edge += 1
     scores = EdgeCell(edge, name=f"{name}_edge", dtype="float32")(scores)
-    scores = _transposed(name, scores, 2 * factor, factor, learned)
+    scores = _transposed(name, scores, size, factor, learned)
     if reference is not None:
         return _crop(name, scores, reference, crop_px)
-    # (h + 2) cells give factor * (h + 3).
-    cut = (crop_px, 3 * factor - crop_px)
+    # (h + 2) cells give factor * (h + 1) + size.
+    cut = (crop_px, factor + size - crop_px)
     return layers.Cropping2D((cut, cut), name=f"{name}_crop", dtype="float32")(scores)
 
 
@@ -344,8 +340,3 @@ def _transposed(name, scores, kernel_size, factor, learned):
 def _crop(name, scores, reference, offset_px):
     """Cuts the scores of a layer to the reference's height and width."""
     return Crop(offset_px, name=f"{name}_crop", dtype="float32")([scores, reference])
-
-
-def _check(condition, key, value, allowed):
-    if not condition:
-        raise ValueError(f"{key}={value!r}: it must be {allowed}.")

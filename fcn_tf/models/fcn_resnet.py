@@ -2,7 +2,7 @@
 
 from keras import layers
 
-from fcn_tf.models.layers import ResizeLike
+from fcn_tf.models.layers import BATCH_NORM_MOMENTUM, ResizeLike
 
 # torchvision's, and that of its weights.
 BATCH_NORM_EPSILON = 1e-5
@@ -46,7 +46,7 @@ def fcn_resnet(images, pixels, blocks, num_classes, width, dropout, dtype):
             dtype=dtype,
         )(x)
         x = layers.BatchNormalization(
-            momentum=0.9, epsilon=BATCH_NORM_EPSILON, name=norm, dtype=dtype
+            momentum=BATCH_NORM_MOMENTUM, epsilon=BATCH_NORM_EPSILON, name=norm, dtype=dtype
         )(x)
         return layers.ReLU(name=f"{norm}_relu", dtype=dtype)(x) if relu else x
 
@@ -78,5 +78,7 @@ def fcn_resnet(images, pixels, blocks, num_classes, width, dropout, dtype):
     x = convolution(x, "classifier_0", "classifier_1", 8 * unit, 3)
     if dropout:
         x = layers.Dropout(dropout, name="classifier_3", dtype=dtype)(x)
-    scores = layers.Conv2D(num_classes, 1, name="score_fr", dtype="float32")(x)
+    scores = layers.Conv2D(
+        num_classes, 1, kernel_initializer="zeros", name="score_fr", dtype="float32"
+    )(x)
     return ResizeLike(name="resize", dtype="float32")([scores, images])

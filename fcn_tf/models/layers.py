@@ -12,6 +12,9 @@ from keras import ops
 
 from fcn_tf.networks import VGG_MEAN_BGR
 
+# Of the running statistics: the last 10 steps or so, as in PyTorch.
+BATCH_NORM_MOMENTUM = 0.9
+
 
 @keras.saving.register_keras_serializable("fcn_tf")
 class CaffePreprocessing(keras.layers.Layer):
@@ -279,13 +282,15 @@ class LocalResponseNormalization(keras.layers.Layer):
     1e-4, which is divided by the channels.
     """
 
-    def call(self, x):
+    def call(self, inputs):
+        # In float32: float16 has no square of 300.
+        x = ops.cast(inputs, "float32")
         squares = ops.square(x)
         padded = ops.pad(squares, ((0, 0), (0, 0), (0, 0), (2, 2)))
         channels = x.shape[-1]
         total = sum(padded[..., first : first + channels] for first in range(5))
         root = ops.rsqrt(1 + 2e-5 * total)
-        return x * root * ops.sqrt(root)
+        return ops.cast(x * root * ops.sqrt(root), inputs.dtype)
 
     def compute_output_shape(self, input_shape):
         return input_shape

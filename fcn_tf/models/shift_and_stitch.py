@@ -29,8 +29,10 @@ def shift_and_stitch(model, image, factor):
     if factor not in (1, 2, 4, 8, 16, 32):
         raise InputError(f"factor={factor!r}: it must be 1, 2, 4, 8, 16 or 32.")
     arguments = getattr(model, "build_arguments", {})
-    if arguments.get("output_stride") != 32 or arguments["variant"].startswith("fcn_resnet"):
-        raise InputError("Shifts are stitched of an FCN whose scores lie 32 px apart.")
+    if arguments.get("output_stride") != 32 or tuple(model.inputs[0].shape[1:3]) != (None, None):
+        raise InputError(
+            "Shifts are stitched of an FCN that takes any size and whose scores lie 32 px apart."
+        )
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise InputError(f"An image is (height, width, 3), RGB; this is {image.shape}.")

@@ -29,7 +29,7 @@ def read_keras_weights(path):
     Raises:
         InputError: no such file, or not one of these.
     """
-    path = _existing(path, (".keras", ".h5"))
+    path = existing(path, (".keras", ".h5"))
     try:
         if path.suffix == ".keras":
             with zipfile.ZipFile(path) as archive:
@@ -69,7 +69,7 @@ def read_published(path):
         ".npz": _read_npz,
         ".safetensors": _read_safetensors,
     }
-    path = _existing(path, readers)
+    path = existing(path, readers)
     tensors = {}
     for name, tensor in readers[path.suffix](path).items():
         if tensor.dtype.kind not in "fiu":
@@ -82,7 +82,12 @@ def read_published(path):
     return tensors
 
 
-def _existing(path, suffixes):
+def existing(path, suffixes):
+    """A file of weights as a `Path`.
+
+    Raises:
+        InputError: there is none, or it ends otherwise.
+    """
     path = Path(path).expanduser()
     if not path.is_file():
         raise InputError(f"{path}: there is no such file.")

@@ -12,7 +12,7 @@ import numpy as np
 
 from fcn_tf.errors import InputError
 from fcn_tf.models.trunks.applications import build_application
-from fcn_tf.models.weight_files import read_keras_weights, read_published
+from fcn_tf.models.weight_files import existing, read_keras_weights, read_published
 from fcn_tf.networks import RESNETS, TRUNKS, VARIANTS
 
 # VGG's dense layers and what becomes of them.
@@ -100,6 +100,8 @@ def load_trunk(model, source, layers="all"):
             f"{model.variant} on {model.build_arguments['trunk']} grows from no classifier of "
             "keras.applications: start from a model of this package or a published one."
         )
+    if trunk.build != "vgg" and layers != "all":
+        raise InputError(f"layers={layers}: {trunk.classifier} moves as a whole, take all.")
     names = _vgg_layers(trunk, layers) if trunk.build == "vgg" else _trunk_layers(model)
     given = _classifier_weights(source, trunk, layers, model.build_arguments["width"])
     convolutions = [n for n in given if re.fullmatch(r"block\d_conv\d", n)]
@@ -199,13 +201,21 @@ def _classifier_weights(source, trunk, layers, width):
     own_format = Path(source).suffix == ".h5" and not str(source).endswith(".weights.h5")
     if source != "imagenet" and (trunk.build == "vgg" or not own_format):
         return read_keras_weights(source)
-    if source != "imagenet" and not Path(source).expanduser().is_file():
-        raise InputError(f"{source}: there is no such file.")
-    # Keras loads its own old files in the order of the layers, whose names have changed.
-    with_top = trunk.build == "vgg" and layers == "all"
-    network = imagenet_classifier(
-        trunk.classifier, "--model.weights FILE", str(source), with_top, width
-    )
+    if source == "imagenet":
+        with_top = trunk.build == "vgg" and layers == "all"
+        network = imagenet_classifier(
+            trunk.classifier, "--model.weights FILE", include_top=with_top, width=width
+        )
+    else:
+        # Keras loads its own old files in the order of the layers, whose names have changed.
+        path = existing(source, (".h5",))
+        try:
+            network = build_application(trunk.classifier, width, str(path))
+        except (ValueError, KeyError, OSError) as error:
+            raise InputError(
+                f"{source} is no file of {trunk.classifier} without the top, of width {width:g}: "
+                f"{' '.join(str(error).split())}"
+            ) from error
     return {layer.name: layer.get_weights() for layer in network.layers if layer.weights}
 
 
@@ -277,7 +287,8 @@ def move_published(model, tensors, path):
         variables[f"{layer}.{PUBLISHED_PARTS[part]}"] = (tensor, variable)
     if given.keys() != variables.keys():
         held = _recognized(tensors)
-        recognized = f", but has the layers of {' and '.join(held)}" if held else ""
+        other = held and model.variant not in held
+        recognized = f", but has the layers of {' and '.join(held)}" if other else ""
         raise InputError(
             f"{path} is not {model.variant}{recognized}. "
             f"Missing: {_shortened(variables.keys() - given.keys())}. "
@@ -306,7 +317,8 @@ def warm_start(model, coarser):
 
     Layers of the same name are copied. New score layers keep their zeros and new
     upsampling its bilinear kernels, so that in the geometry "same" the finer network
-    starts as the coarser one, interpolated in two steps. Between fcn8s and
+    starts as the coarser one, interpolated in two steps, unless its upsampling is
+    nonlinear. Between fcn8s and
     fcn8s_atonce the score layers are rescaled by the factors of the skips. Where
     the classes are others, all layers of class scores stay as they are and only
     the trunk moves.
@@ -342,13 +354,14 @@ def warm_start(model, coarser):
         elif trunk:
             other = tuple(given[tensor].shape) if tensor in given else "missing"
             mismatches.append(f"{tensor} is {shape}, there {other}")
+    refused = [tensor for tensor in given if tensor not in moves]
+    mismatches += [f"{name} is missing here" for name in refused if not _is_of_classes(name)]
     if mismatches:
         raise InputError(
             "The trunks differ, so one cannot start from the other: "
             f"{_shortened(mismatches, separator='; ')}. Give both the same trunk, width, "
             "head_units and fc6_kernel."
         )
-    refused = [tensor for tensor in given if tensor not in moves]
     return _move(model, moves, refused, coarser.name)
 
 

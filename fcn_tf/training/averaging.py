@@ -6,13 +6,13 @@ import tensorflow as tf
 
 
 class WeightAverage:
-    """Keeps average += (1 - decay) * (weight - average) for every trained weight.
+    """Keeps average += (1 - decay) * (weight - average) for every weight.
 
     Early on the decay is (1 + step) / (10 + step) if that is less, so that the
     average soon forgets the initialization (as tf.train.ExponentialMovingAverage).
 
     Args:
-        variables: the model's trainable variables.
+        variables: the model's trained weights, and the running statistics that go with them.
         decay: float in [0, 1).
     """
 

@@ -21,7 +21,8 @@ class SegmentationLoss(keras.losses.Loss):
     With a sample fraction p each labelled pixel is kept with probability p and counts 1 / p
     times, so that the expected gradient is that of all pixels: what Long et al. make of
     patchwise training (section 3.4). The batch is the user's: the paper makes it 1 / p times
-    as large.
+    as large. Keras does not tell a loss whether it trains: with `compile`, `evaluate`
+    takes a sample too.
 
     `y_true` is uint8 or int32 (N, H, W), class indices and VOID; `y_pred` is
     (N, H, W, C), logits. The loss is float32 under every dtype policy.
@@ -36,7 +37,8 @@ class SegmentationLoss(keras.losses.Loss):
         random_states: Keras variables, the state of what is drawn; none where p is 1.
 
     Raises:
-        ValueError: another reduction or fraction.
+        ValueError: another reduction or fraction, or a sample on JAX, whose losses have no
+            state.
     """
 
     def __init__(
@@ -53,6 +55,8 @@ class SegmentationLoss(keras.losses.Loss):
             raise ValueError(
                 f"sample_fraction={sample_fraction!r}: it must be above 0 and at most 1."
             )
+        if sample_fraction < 1 and keras.backend.backend() == "jax":
+            raise ValueError("sample_fraction: a loss keeps no state on JAX; leave it at 1.")
         # The shares of the pixels are summed up, whatever they are shares of.
         super().__init__(name=name, reduction="sum", dtype="float32")
         self.normalization = reduction

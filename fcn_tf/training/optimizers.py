@@ -6,6 +6,8 @@ from keras import ops
 # Chen et al., DeepLab (arXiv 1606.00915), section 4.1: the "poly" policy.
 POLY_POWER = 0.9
 
+BIASES = ("bias", "beta")
+
 
 def make_schedule(config, max_steps):
     """The learning rate over the steps that an `OptimizerConfig` describes."""
@@ -33,7 +35,7 @@ def make_optimizer(config, schedule, precision="float32", replicas=1):
         optimizer = keras.optimizers.AdamW(
             schedule, weight_decay=config.weight_decay, global_clipnorm=clip_norm
         )
-        optimizer.exclude_from_weight_decay(var_names=["bias"])
+        optimizer.exclude_from_weight_decay(var_names=[*BIASES, "gamma"])
     if precision == "mixed_float16":
         return keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer
@@ -72,13 +74,13 @@ class CaffeSGD(keras.optimizers.SGD):
             clip_norm = config.clip_norm / self.replicas
             clip = clip_norm / ops.maximum(norm, clip_norm)
         decay = config.weight_decay / self.replicas
-        grads = [
-            config.bias_multiplier * clip * gradient
-            if variable.name == "bias"
-            else clip * gradient + decay * variable
-            for gradient, variable in zip(grads, trainable_variables, strict=True)
-        ]
-        super().apply(grads, trainable_variables)
+
+        def changed(gradient, variable):
+            if variable.name == "kernel":
+                return clip * gradient + decay * variable
+            return clip * gradient * (config.bias_multiplier if variable.name in BIASES else 1)
+
+        super().apply(list(map(changed, grads, trainable_variables)), trainable_variables)
 
 
 @keras.saving.register_keras_serializable("fcn_tf")

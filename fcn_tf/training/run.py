@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -62,12 +61,9 @@ class Run:
         self.source = source
         self.num_classes = len(source.class_names)
         self.samples_a_step = batch_size * config.training.accumulate_steps
-        self.loss = SegmentationLoss(
-            config.loss.reduction, class_weights, config.loss.sample_fraction, config.seed
-        )
         self._schedule = make_schedule(config.optimizer, config.training.max_steps)
         with self.cluster.strategy.scope():
-            self._build()
+            self._build(class_weights)
         # Outside the scope: what is loaded on the way belongs to no other device.
         if fresh and self.cluster.is_chief:
             start(self.model, config)
@@ -83,8 +79,11 @@ class Run:
         """The rate of the last update; a step whose gradients overflow float16 is none."""
         return float(self._schedule(max(0, int(self.optimizer.iterations.numpy()) - 1)))
 
-    def _build(self):
+    def _build(self, class_weights):
         config, source = self.config, self.source
+        self.loss = SegmentationLoss(
+            config.loss.reduction, class_weights, config.loss.sample_fraction, config.seed
+        )
         self.model = build_fcn(
             config.variant,
             self.num_classes,
@@ -100,10 +99,6 @@ class Run:
             palette=source.colors or voc_palette(self.num_classes).tolist(),
             dtype=config.training.precision,
         )
-        for layer in self.model.layers:
-            if isinstance(layer, keras.layers.BatchNormalization):
-                # The whole batch is normalized, however many devices share it.
-                layer.synchronized = self.cluster.replicas > 1
         if config.model.trainable == "score":
             train_scores_only(self.model)
         self.optimizer = make_optimizer(
@@ -113,9 +108,9 @@ class Run:
         self.model.optimizer = self.optimizer
         variables = self.model.trainable_variables
         self.optimizer.build(variables)
-        self.average = WeightAverage(
-            variables if config.optimizer.ema else [], config.optimizer.ema
-        )
+        self.statistics = [v for v in self.model.weights if v.name.startswith("moving_")]
+        averaged = [*variables, *self.statistics] if config.optimizer.ema else []
+        self.average = WeightAverage(averaged, config.optimizer.ema)
 
     def feed(self, skip_samples=0):
         """Opens the stream of training batches where so many samples have been drawn."""
@@ -245,6 +240,12 @@ def _compile_train_call(run, batches):
         if replicas > 1 and whole_gradient:
             gradients = [sum_ / replicas for sum_ in context.all_reduce("SUM", gradients)]
         optimizer.apply(gradients, variables)
+        if replicas > 1 and run.statistics:
+            # Each device normalizes its share of the batch; what is kept is the mean of all.
+            values = [variable.value for variable in run.statistics]
+            means = context.all_reduce("MEAN", [tf.identity(value) for value in values])
+            for value, mean in zip(values, means, strict=True):
+                value.assign(mean)
         return loss, counts
 
     @tf.function

@@ -68,6 +68,11 @@ def test_local_response_normalization_is_that_of_tensorflow():
     # Caffe divides alpha by the channels, TensorFlow does not.
     expected = tf.nn.local_response_normalization(x, 2, bias=1.0, alpha=1e-4 / 5, beta=0.75)
     np.testing.assert_allclose(LocalResponseNormalization()(x), expected, rtol=1e-5)
+    # Values whose squares float16 cannot hold.
+    large = np.array([300.0, 1, 2, 3, 4, 5], np.float32).reshape(1, 1, 1, 6)
+    half = LocalResponseNormalization(dtype="mixed_float16")(large)
+    assert half.dtype == "float16"
+    np.testing.assert_allclose(half, LocalResponseNormalization()(large), rtol=2e-3)
 
 
 def test_a_grouped_convolution_is_one_for_each_half():

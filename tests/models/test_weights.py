@@ -278,3 +278,12 @@ def test_only_the_score_layers_are_trained():
         for name in ("score_fr", "score_pool4", "score_pool3")
         for part in ("kernel", "bias")
     )
+
+
+def test_a_deeper_trunk_is_not_cut():
+    deeper = build_fcn("fcn32s", 3, "vgg19", width=1 / 64, head_units=4)
+    with pytest.raises(InputError, match="conv3_4/bias is missing here"):
+        warm_start(build_fcn("fcn8s", 3, width=1 / 64, head_units=4), deeper)
+    deeper = build_fcn("fcn_resnet101", 3, width=1 / 64)
+    with pytest.raises(InputError, match=r"layer3_10_bn1/beta is missing here"):
+        warm_start(build_fcn("fcn_resnet50", 3, width=1 / 64), deeper)

@@ -97,3 +97,16 @@ def test_schedule_by_hand():
         assert float(schedule(step)) == pytest.approx(expected, rel=1e-6)
     constant = Schedule(0.1, warmup_steps=0, max_steps=10, power=0.0)
     assert [float(constant(step)) for step in (0, 9)] == pytest.approx([0.1, 0.1])
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_normalizations_are_not_decayed(name):
+    """With a gradient of zero only decay moves anything."""
+    layer = keras.layers.BatchNormalization()
+    layer.build((None, 3))
+    config = OptimizerConfig(name=name, learning_rate=0.1, weight_decay=0.5, schedule="constant")
+    layer.beta.assign([1.0, 2.0, 3.0])
+    optimizer = make_optimizer(config, make_schedule(config, max_steps=10))
+    optimizer.apply([keras.ops.zeros(3)] * 2, [layer.gamma, layer.beta])
+    np.testing.assert_array_equal(layer.gamma, [1, 1, 1])
+    np.testing.assert_array_equal(layer.beta, [1, 2, 3])

@@ -71,6 +71,22 @@ def test_interrupted_and_resumed_is_as_uninterrupted(config, tmp_path, capsys):
 
 
 @pytest.mark.slow
+def test_running_statistics_and_their_average_are_resumed(config, tmp_path):
+    config = change(config, "model", trunk="mobilenetv3_large", width=0.25)
+    train(config, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "run", callbacks=[stop_after(5)])
+    resume(config, tmp_path / "run")
+    assert_same_run(tmp_path / "whole", tmp_path / "run")
+    newest = np.load(checkpoints(tmp_path / "run/checkpoints")[-1])
+    weights = weights_of(tmp_path / "run")
+    # What is saved and evaluated is the average of these too.
+    name = "conv_bn/moving_mean"
+    np.testing.assert_array_equal(weights[name], newest[f"average/{name}"])
+    assert (weights[name] != newest[f"model/{name}"]).any()
+
+
+@pytest.mark.slow
 def test_a_stop_before_the_first_evaluation_leaves_a_model(config, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(config, tmp_path / "run", callbacks=[stop_after(1)])

@@ -3,12 +3,12 @@
 import contextlib
 
 import keras
-from keras import layers
 
-from fcn_tf.models.layers import PadToGrid
+from fcn_tf.models.layers import BATCH_NORM_MOMENTUM, PadToGrid
+from fcn_tf.models.trunks.head import dropped
 
 
-def application(images, arguments, classifier, endpoints):
+def application(images, arguments, classifier, endpoints, keras_options):
     """A network of keras.applications without its top, scored at three of its layers.
 
     Args:
@@ -16,6 +16,7 @@ def application(images, arguments, classifier, endpoints):
         arguments: `Arguments`.
         classifier: name of the function in keras.applications.
         endpoints: the names of its layers by endpoint, None for its output.
+        keras_options: dict of what that function takes besides.
 
     Returns:
         dict of KerasTensors: pool3 (N, H/8, W/8, …), pool4 (N, H/16, W/16, …), fc7
@@ -24,30 +25,30 @@ def application(images, arguments, classifier, endpoints):
     # Sides of whole cells, so that strides fall on the same pixels in images of any size.
     padded = PadToGrid(32, name="pad", dtype="float32")(images)
     with _default_policy(arguments.dtype):
-        network = build_application(classifier, padded, arguments.width)
+        network = build_application(
+            classifier, arguments.width, input_tensor=padded, **keras_options
+        )
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            # Keras' 0.99 and 0.999 are for the hundreds of thousands of steps of ImageNet.
+            layer.momentum = BATCH_NORM_MOMENTUM
     maps = {
         endpoint: network.get_layer(name).output if name else network.output
         for endpoint, name in endpoints.items()
     }
-    if arguments.dropout:
-        drop = layers.Dropout(arguments.dropout, name="drop7", dtype=arguments.dtype)
-        maps["fc7"] = drop(maps["fc7"])
-    return maps
+    return {**maps, "fc7": dropped(maps["fc7"], "drop7", arguments)}
 
 
-def build_application(classifier, images=None, width=1.0, weights=None, include_top=False):
-    """A network of keras.applications, which takes its input as it comes.
+def build_application(classifier, width=1.0, weights=None, include_top=False, **options):
+    """A network of keras.applications.
 
     Args:
         classifier: name of the function.
-        images: KerasTensor to build it on, or None.
         width: float, of those that come narrower (alpha).
         weights: "imagenet", a file, or None for random ones.
         include_top: bool, whether with the dense layers.
+        options: what that function takes besides.
     """
-    options = {} if images is None else {"input_tensor": images}
-    if classifier.startswith(("MobileNetV3", "EfficientNetV2")):
-        options["include_preprocessing"] = False
     if width != 1:
         options["alpha"] = width
     return getattr(keras.applications, classifier)(

@@ -3,7 +3,7 @@
 from keras import layers
 
 from fcn_tf.models.layers import LocalResponseNormalization, PadToGrid
-from fcn_tf.models.trunks.head import convolution
+from fcn_tf.models.trunks.head import convolution, dropped
 
 # Table 1 of Szegedy et al.: filters of 1x1; of 3x3 and its reduction; of 5x5 and its
 # reduction; of the projection behind the pooling.
@@ -62,13 +62,8 @@ def googlenet(images, arguments):
     for name, filters in MODULES.items():
         x = module(x, name, *filters)
         if name in ENDPOINTS:
-            endpoint = endpoints[ENDPOINTS[name]] = _dropped(x, name, arguments)
-            x = pool(endpoint, f"pool{name[0]}_3x3_s2") if name != "5b" else endpoint
+            endpoints[ENDPOINTS[name]] = x
+            if name != "5b":
+                x = pool(x, f"pool{name[0]}_3x3_s2")
+    endpoints["fc7"] = dropped(endpoints["fc7"], "drop7", arguments)
     return endpoints
-
-
-def _dropped(x, name, arguments):
-    """The last map with dropout, as the classifier has it; the others as they are."""
-    if name != "5b" or not arguments.dropout:
-        return x
-    return layers.Dropout(arguments.dropout, name="drop7", dtype=arguments.dtype)(x)

@@ -31,6 +31,12 @@ def dense_as_convolutions(x, arguments, fc6_kernel, dilation_rate=1):
             padding=padding,
             dilation_rate=dilation,
         )
-        if arguments.dropout:
-            x = layers.Dropout(arguments.dropout, name=f"drop{name[-1]}", dtype=arguments.dtype)(x)
+        x = dropped(x, f"drop{name[-1]}", arguments)
     return x
+
+
+def dropped(x, name, arguments):
+    """A map with dropout, if there is any."""
+    if not arguments.dropout:
+        return x
+    return layers.Dropout(arguments.dropout, name=name, dtype=arguments.dtype)(x)
