@@ -11,20 +11,16 @@ docs/performance.md; exits with 1 if a bar is missed by more than 2 %.
 import argparse
 import json
 import os
-import platform
 import re
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
+from sides import flop, medians_of, processor, products, race, serve, whole_products
 
 CLASSES = 21
-MATRIX = 4096
-PAUSE_SECONDS = 0.5
 FLOAT32 = "SavedModel float32"
 BFLOAT16 = "SavedModel bfloat16"
 SERVED = "SavedModel float32, JPEG to PNG"
@@ -49,7 +45,7 @@ def main():
     if arguments.part:
         return write(arguments.part, Path(arguments.folder), arguments)
     if arguments.side:
-        return serve(arguments.side, Path(arguments.folder))
+        return run_side(arguments.side, Path(arguments.folder))
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(arguments.folder or temporary)
         folder.mkdir(exist_ok=True, parents=True)
@@ -69,7 +65,9 @@ def main():
         for group in GROUPS:
             wanted = arguments.only.split(",")
             if names := [name for name in group if any(part in name for part in wanted)]:
-                milliseconds.append(race(names, folder, arguments.rounds, about["gflop"], labels))
+                milliseconds.append(
+                    race_of(names, folder, arguments.rounds, about["gflop"], labels)
+                )
                 print(f"ran {', '.join(names)}", file=sys.stderr, flush=True)
     return report(about, milliseconds, labels)
 
@@ -118,16 +116,6 @@ def bytes_of(path):
     return (path / "saved_model.pb" if path.is_dir() else path).stat().st_size
 
 
-def flop(layer):
-    """Two a multiplication, of a layer with known sizes."""
-    kernel = getattr(layer, "kernel", None)
-    if kernel is None:
-        return 0
-    is_transposed = layer.name.startswith("upscore")
-    cells = (layer.input if is_transposed else layer.output).shape[1:3]
-    return 2 * int(np.prod(kernel.shape)) * cells[0] * cells[1]
-
-
 def fill(model, random):
     """Random weights that keep values of one size, so that all classes are answered."""
     for layer in model.layers:
@@ -149,52 +137,25 @@ def write_torch(model, folder, image):
     torch.onnx.export(Labels(network), given, folder / "network.onnx", dynamo=False)
 
 
-def serve(side, folder):
-    """Makes a side and runs it once for every line on standard input; answers with its seconds."""
-    run = SIDES[side](folder)
-    for _ in range(5):  # the first calls compile, and settle where memory lies
-        answer = run()
+def run_side(side, folder):
+    """Waits for calls of a side; what it answered last is kept in the folder."""
+    answer = serve(SIDES[side](folder))
     if answer is not None:
         np.save(folder / f"{slug(side)}.npy", answer)
-    print("ready", flush=True)
-    for _ in sys.stdin:
-        started = time.perf_counter()
-        run()
-        print(time.perf_counter() - started, flush=True)
 
 
-def race(names, folder, rounds, gflop, labels):
+def race_of(names, folder, rounds, gflop, labels):
     """Milliseconds of each side in each round; what each answered is added to `labels`."""
-    sides = {}
+    commands = {
+        name: [sys.executable, __file__, "--side", name, "--folder", str(folder)] for name in names
+    }
+    milliseconds = race(commands, rounds)
     for name in names:
-        command = [sys.executable, __file__, "--side", name, "--folder", str(folder)]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        sides[name] = subprocess.Popen(command, **pipes, stderr=subprocess.DEVNULL)
-        while (line := sides[name].stdout.readline()).strip() != "ready":
-            if not line:
-                raise SystemExit(f"{name} does not run: {' '.join(command)} says why.")
-    milliseconds = {name: [] for name in names}
-    for number in range(rounds):
-        # Another order each time, and time for the threads of the side before to fall asleep.
-        for name in names[number % len(names) :] + names[: number % len(names)]:
-            process = sides[name]
-            time.sleep(PAUSE_SECONDS)
-            process.stdin.write("\n")
-            process.stdin.flush()
-            milliseconds[name].append(1000 * float(process.stdout.readline()))
-    for name, process in sides.items():
-        process.communicate()
         if (path := folder / f"{slug(name)}.npy").exists():
             labels[name] = np.load(path)
         if name.startswith("limit"):  # of whole products to the network's multiplications
-            share = gflop * 1e9 / (products(gflop) * 2 * MATRIX**3)
-            milliseconds[name] = [share * value for value in milliseconds[name]]
+            milliseconds[name] = [whole_products(gflop) * ms for ms in milliseconds[name]]
     return milliseconds
-
-
-def products(gflop):
-    """How many products of matrices multiply about as much as the network."""
-    return max(1, round(gflop * 1e9 / (2 * MATRIX**3)))
 
 
 def slug(name):
@@ -205,17 +166,7 @@ def matrix_product(dtype):
     """Products with as many multiplications as the network, by the fastest library at hand."""
 
     def make(folder):
-        import tensorflow as tf
-
-        gflop = json.loads((folder / "about.json").read_text())["gflop"]
-        left, right = tf.cast(tf.random.normal((2, MATRIX, MATRIX)), dtype)
-
-        def run():
-            for _ in range(products(gflop)):
-                product = tf.matmul(left, right)
-            product.numpy()
-
-        return run
+        return products(json.loads((folder / "about.json").read_text())["gflop"], dtype)
 
     return make
 
@@ -397,10 +348,6 @@ def report(about, groups, labels):
     return missed
 
 
-def medians_of(milliseconds):
-    return {name: statistics.median(values) for name, values in milliseconds.items()}
-
-
 def bars(groups, size):
     """(what, at least, measured) of what both sides of were run."""
 
@@ -429,11 +376,6 @@ def bars(groups, size):
         ("36 MB to TFLite int8 with fc6_kernel=1", 1, 36e6 / size[LIGHT]),
     ]
     return [one for one in found if one[2] is not None]
-
-
-def processor():
-    names = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    return names[0] if names else platform.processor()
 
 
 if __name__ == "__main__":

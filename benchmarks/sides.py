@@ -1,12 +1,18 @@
-"""Sides of a comparison, each in a process of its own, that take turns."""
+"""Sides of a comparison, each in a process of its own, that take turns; and the limits."""
 
+import platform
+import re
 import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
+
+import numpy as np
 
 # The threads of a side spin for a while after its call, at the cost of the next one.
 PAUSE_SECONDS = 0.5
+MATRIX = 4096  # side of the matrices whose products are the limit
 
 
 def serve(run, warm_up_calls=5):
@@ -30,12 +36,13 @@ def serve(run, warm_up_calls=5):
     return answer
 
 
-def race(commands, rounds):
+def race(commands, rounds, peak_mb=None):
     """Milliseconds of each side in each round.
 
     Args:
         commands: dict of the command of each side, which calls `serve`, by its name.
         rounds: int.
+        peak_mb: dict to which the peak memory of each process is added, in MB.
     """
     sides = {}
     for name, command in commands.items():
@@ -54,10 +61,51 @@ def race(commands, rounds):
             process.stdin.write("\n")
             process.stdin.flush()
             milliseconds[name].append(1000 * float(process.stdout.readline()))
-    for process in sides.values():
+    for name, process in sides.items():
+        if peak_mb is not None:
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            peak_mb[name] = int(re.search(r"VmHWM:\s*(\d+)", status)[1]) / 1024
         process.communicate()
     return milliseconds
 
 
 def medians_of(milliseconds):
     return {name: statistics.median(values) for name, values in milliseconds.items()}
+
+
+def flop(layer):
+    """Two a multiplication of a Keras layer's forward pass, of known sizes and one image."""
+    kernel = getattr(layer, "kernel", None)
+    if kernel is None:
+        return 0
+    is_transposed = layer.name.startswith("upscore")
+    cells = (layer.input if is_transposed else layer.output).shape[1:3]
+    return 2 * int(np.prod(kernel.shape)) * cells[0] * cells[1]
+
+
+def products(gflop, dtype):
+    """A function that multiplies matrices, about as often as `gflop` says."""
+    import tensorflow as tf
+
+    left, right = tf.cast(tf.random.normal((2, MATRIX, MATRIX)), dtype)
+
+    def run():
+        for _ in range(_count(gflop)):
+            product = tf.matmul(left, right)
+        product.numpy()
+
+    return run
+
+
+def whole_products(gflop):
+    """What share of the time of `products` the multiplications themselves would take."""
+    return gflop * 1e9 / (_count(gflop) * 2 * MATRIX**3)
+
+
+def _count(gflop):
+    return max(1, round(gflop * 1e9 / (2 * MATRIX**3)))
+
+
+def processor():
+    names = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    return names[0] if names else platform.processor()

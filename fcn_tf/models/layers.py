@@ -184,7 +184,23 @@ class ResizeLike(keras.layers.Layer):
 
     def call(self, inputs):
         scores, reference = inputs
-        return ops.image.resize(scores, ops.shape(reference)[1:3], interpolation="bilinear")
+        # ops.image.resize takes no sizes that are known only when it runs.
+        for axis in (1, 2):
+            scores = self._stretched(scores, axis, ops.shape(reference)[axis])
+        return scores
+
+    def _stretched(self, scores, axis, length):
+        """Interpolates along one axis."""
+        before = ops.shape(scores)[axis]
+        scale = ops.cast(before, "float32") / ops.cast(length, "float32")
+        places = (ops.arange(length, dtype="float32") + 0.5) * scale - 0.5
+        places = ops.clip(places, 0.0, ops.cast(before - 1, "float32"))
+        lower = ops.floor(places)
+        share = ops.reshape(places - lower, (-1, 1, 1) if axis == 1 else (-1, 1))
+        lower = ops.cast(lower, "int32")
+        upper = ops.minimum(lower + 1, before - 1)
+        first, second = (ops.take(scores, index, axis=axis) for index in (lower, upper))
+        return first + (second - first) * share
 
     def compute_output_shape(self, input_shape):
         (n, _, _, channels), (_, height, width, _) = input_shape
@@ -294,3 +310,39 @@ class LocalResponseNormalization(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return input_shape
+
+
+@keras.saving.register_keras_serializable("fcn_tf")
+class Conv2D(keras.layers.Conv2D):
+    """A convolution of stride 1 that can be computed as one product of matrices.
+
+    It has the name of Keras' own, by which a `.keras` file keeps weights. Each cell's window is
+    laid out as a row. For a wide kernel on a small map, as VGG's fc6, oneDNN multiplies such
+    matrices in about half the time of the convolution and of its two gradients, where the
+    kernel is a variable.
+
+    Attributes:
+        as_patches: bool, False at first: whether it is computed so in training. The
+            numbers are the same but for rounding.
+    """
+
+    as_patches = False
+
+    def call(self, inputs, training=None):
+        if not (self.as_patches and training):
+            return super().call(inputs)
+        side, channels = self.kernel_size[0], inputs.shape[-1]
+        if self.padding == "same":
+            reach = side // 2
+            inputs = ops.pad(inputs, ((0, 0), (reach, reach), (reach, reach), (0, 0)))
+        n, height, width, _ = ops.shape(inputs)
+        height, width = height - side + 1, width - side + 1
+        windows = [
+            ops.slice(inputs, (0, row, column, 0), (n, height, width, channels))
+            for row in range(side)
+            for column in range(side)
+        ]
+        patches = ops.reshape(ops.concatenate(windows, axis=-1), (-1, side**2 * channels))
+        kernel = ops.reshape(self.kernel, (side**2 * channels, self.filters))
+        product = ops.reshape(ops.matmul(patches, kernel), (n, height, width, self.filters))
+        return self.activation(product + self.bias)

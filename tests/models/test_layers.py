@@ -6,12 +6,14 @@ import tensorflow as tf
 from fcn_tf.models.layers import (
     Bilinear,
     CaffePreprocessing,
+    Conv2D,
     Crop,
     DilatedMaxPooling,
     EdgeCell,
     GroupedConv2D,
     LocalResponseNormalization,
     PadToGrid,
+    ResizeLike,
     Standardization,
     bilinear_kernel,
 )
@@ -87,6 +89,38 @@ def test_a_grouped_convolution_is_one_for_each_half():
         for i in range(2)
     ]
     np.testing.assert_allclose(layer(x), tf.concat(halves, -1) + layer.bias, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("padding", "side"), [("same", 7), ("valid", 7), ("valid", 6)])
+def test_a_convolution_as_patches_times_a_matrix(padding, side):
+    """The answer and all gradients are those of the convolution."""
+    layer = Conv2D(16, side, padding=padding, activation="relu")
+    layer.build((None, None, None, 8))
+    random = np.random.default_rng(0)
+    layer.bias.assign(random.normal(size=16))
+    x = tf.constant(random.normal(size=(2, 12, 15, 8)), tf.float32)
+    factors = tf.constant(random.normal(size=16), tf.float32)
+
+    def answer_and_gradients(as_patches):
+        layer.as_patches = as_patches
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            answer = layer(x, training=True)
+            loss = tf.reduce_sum(answer**2 * factors)
+        return answer, *tape.gradient(loss, [x, layer.kernel.value, layer.bias.value])
+
+    for plain, other in zip(answer_and_gradients(False), answer_and_gradients(True), strict=True):
+        assert np.abs(plain - other).max() < 1e-5 * np.abs(plain).max()
+
+
+def test_resizing_is_that_of_tensorflow_at_sizes_known_only_when_it_runs():
+    scores = np.random.default_rng(0).normal(size=(2, 5, 7, 3)).astype("float32")
+    free = tf.TensorSpec((None, None, None, 3))
+    resize = tf.function(lambda *maps: ResizeLike()(maps), input_signature=[free, free])
+    for size in ((1, 1), (5, 7), (33, 50), (3, 40)):
+        expected = tf.image.resize(scores, size, "bilinear")
+        answer = resize(scores, np.zeros((1, *size, 3), np.float32))
+        np.testing.assert_allclose(answer, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("rate", [1, 3])

@@ -2,6 +2,8 @@
 
 from keras import layers
 
+from fcn_tf.models.layers import Conv2D
+
 
 def convolution(x, name, filters, kernel_size, dtype, layer=layers.Conv2D, **kwargs):
     """A convolution with bias and ReLU, "same" padding unless told otherwise."""
@@ -28,6 +30,7 @@ def dense_as_convolutions(x, arguments, fc6_kernel, dilation_rate=1):
             arguments.head_units,
             kernel_size,
             arguments.dtype,
+            layer=Conv2D if kernel_size > 1 and dilation == 1 else layers.Conv2D,
             padding=padding,
             dilation_rate=dilation,
         )
