@@ -40,9 +40,8 @@ def margin_px(model):
         stride = getattr(layer, "strides", (1, 1))[0]
         window = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", (1,))
         dilation = getattr(layer, "dilation_rate", (1,))[0]
-        further = window[0] // 2 if stride == 1 and hasattr(layer, "kernel_size") else None
-        if further is None:
-            further = max(0, window[0] - stride)
+        is_centred = stride == 1 and hasattr(layer, "kernel_size")
+        further = window[0] // 2 if is_centred else max(0, window[0] - stride)
         reach += further * dilation * cell
         reach_px[id(layer.output)] = reach
         cell_px[id(layer.output)] = cell * stride

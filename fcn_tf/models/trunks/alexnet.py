@@ -3,7 +3,7 @@
 from keras import layers
 
 from fcn_tf.models.layers import GroupedConv2D, LocalResponseNormalization
-from fcn_tf.models.trunks.head import convolution, dense_as_convolutions
+from fcn_tf.models.trunks.convolutions import convolution, dense_as_convolutions
 
 FC6_KERNEL = 6
 

@@ -5,7 +5,7 @@ import contextlib
 import keras
 
 from fcn_tf.models.layers import BATCH_NORM_MOMENTUM, PadToGrid
-from fcn_tf.models.trunks.head import dropped
+from fcn_tf.models.trunks.convolutions import dropped
 
 
 def application(images, arguments, classifier, endpoints, keras_options):

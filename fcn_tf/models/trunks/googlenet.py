@@ -3,7 +3,7 @@
 from keras import layers
 
 from fcn_tf.models.layers import LocalResponseNormalization, PadToGrid
-from fcn_tf.models.trunks.head import convolution, dropped
+from fcn_tf.models.trunks.convolutions import convolution, dropped
 
 # Table 1 of Szegedy et al.: filters of 1x1; of 3x3 and its reduction; of 5x5 and its
 # reduction; of the projection behind the pooling.
