@@ -36,7 +36,8 @@ def main():
         return train(*arguments.child, arguments.steps)
     parts = {"train": report_of_train, "evaluate": report_of_evaluate}
     wanted = [arguments.part] if arguments.part else parts
-    return not all([parts[part](arguments) for part in wanted])
+    met = [parts[part](arguments) for part in wanted]
+    return not all(met)
 
 
 def report_of_train(arguments):
