@@ -113,7 +113,7 @@ def test_batch_normalization_keeps_the_mean_of_its_devices(tmp_path, arguments):
     """The first sees what it sees on one device; the later ones are normalized apart."""
     arguments += ["--model.trunk=mobilenetv3_large", "--model.width=0.25", "--optimizer.ema=0"]
     arguments += ["--training.max_steps=1", "--training.eval_every_steps=1"]
-    arguments += ["--training.accumulate_steps=2", "--loss.sample_fraction=0.5"]
+    arguments += ["--loss.sample_fraction=0.5"]
     plain = {"TF_ENABLE_ONEDNN_OPTS": "0"}
     for workdir, devices in (("one", []), ("two", ["--distribution.virtual_devices=2"])):
         run = start(*arguments, f"--workdir={workdir}", *devices, cwd=tmp_path, extra=plain)
