@@ -132,10 +132,8 @@ def ours(arguments):
 
     from fcn_tf.config import Config, DataConfig, ModelConfig, OptimizerConfig, TrainingConfig
     from fcn_tf.data.source import Source
-    from fcn_tf.training.memory import keep_freed_memory
     from fcn_tf.training.run import Run
 
-    keep_freed_memory()
     images, masks = batch(arguments)
 
     def decode(number, window=None):
