@@ -205,7 +205,7 @@ def draw(path, scores_of):
         axes.barh(place, ious.mean(), color="#9db8d2")
         axes.plot(ious, [place] * len(ious), "o", color="#1f4e79", markersize=4)
     axes.set_yticks(range(len(scores_of)), list(scores_of))
-    axes.invert_yaxis()
+    axes.set_ylim(len(scores_of) - 0.4, -0.6)
     axes.set_xlabel("mean IU on val, %; dots: seeds")
     axes.grid(axis="x", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)

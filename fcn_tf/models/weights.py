@@ -275,7 +275,8 @@ def published_network(tensors, path):
 
 def move_published(model, tensors, path):
     """`load_published` for tensors that `read_published` has read from `path`."""
-    refused = [name for name in tensors if name.startswith(AUXILIARY)]
+    # As of one layer, which is what is said of it.
+    refused = [name.replace(".", "/", 1) for name in tensors if name.startswith(AUXILIARY)]
     given = {
         _own_name(name): (name, array)
         for name, array in tensors.items()
