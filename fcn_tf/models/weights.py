@@ -202,9 +202,12 @@ def _classifier_weights(source, trunk, layers, width):
     if source != "imagenet" and (trunk.build == "vgg" or not own_format):
         return read_keras_weights(source)
     if source == "imagenet":
-        with_top = trunk.build == "vgg" and layers == "all"
+        is_vgg = trunk.build == "vgg"  # of which Keras has one width
         network = imagenet_classifier(
-            trunk.classifier, "--model.weights FILE", include_top=with_top, width=width
+            trunk.classifier,
+            "--model.weights FILE",
+            include_top=is_vgg and layers == "all",
+            width=1.0 if is_vgg else width,
         )
     else:
         # Keras loads its own old files in the order of the layers, whose names have changed.
