@@ -102,6 +102,8 @@ def main():
         weights = arguments.out / "vgg16.keras"
         if not weights.exists() and not arguments.table:
             train_classifier(weights, arguments.classifier_steps)
+    if not weights:  # nothing to put score layers on
+        rows = {name: row for name, row in rows.items() if "score" not in row.options}
     for seed in range(0 if arguments.table else arguments.seeds):
         for name in rows:
             train(name, seed, weights, arguments)

@@ -70,14 +70,13 @@ class Head:
 
     def _nonlinear(self, scores, images):
         """Logits of the images' size, by factors of 2 with an activation between."""
-        name, factor = self.variant.upscore, 2
-        while True:
-            step = f"{name}_x{factor}"
-            if factor == self.variant.factor:
-                return _interpolated(step, scores, 2, self.trunk.centre, True, images)
-            scores = _interpolated(step, scores, 2, self.trunk.centre, True)
-            scores = _activated(step, scores)
+        centre_px, factor = self.trunk.centre, 2
+        while factor < self.variant.factor:
+            name = f"{self.variant.upscore}_x{factor}"
+            scores = _activated(name, _interpolated(name, scores, 2, centre_px, True))
             factor *= 2
+        name = f"{self.variant.upscore}_x{factor}"
+        return _interpolated(name, scores, 2, centre_px, True, images)
 
 
 def _score(name, features, num_classes):

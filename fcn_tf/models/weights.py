@@ -198,18 +198,16 @@ def _trunk_layers(model):
 
 def _classifier_weights(source, trunk, layers, width):
     """Arrays by layer of a classifier, downloaded or from a file."""
+    is_vgg = trunk.build == "vgg"  # of which Keras has one width
     own_format = Path(source).suffix == ".h5" and not str(source).endswith(".weights.h5")
-    if source != "imagenet" and (trunk.build == "vgg" or not own_format):
-        return read_keras_weights(source)
     if source == "imagenet":
-        is_vgg = trunk.build == "vgg"  # of which Keras has one width
         network = imagenet_classifier(
             trunk.classifier,
             "--model.weights FILE",
             include_top=is_vgg and layers == "all",
             width=1.0 if is_vgg else width,
         )
-    else:
+    elif own_format and not is_vgg:
         # Keras loads its own old files in the order of the layers, whose names have changed.
         path = existing(source, (".h5",))
         try:
@@ -219,6 +217,8 @@ def _classifier_weights(source, trunk, layers, width):
                 f"{source} is no file of {trunk.classifier} without the top, of width {width:g}: "
                 f"{' '.join(str(error).split())}"
             ) from error
+    else:
+        return read_keras_weights(source)
     return {layer.name: layer.get_weights() for layer in network.layers if layer.weights}
 
 

@@ -22,25 +22,27 @@ def alexnet(images, arguments):
         dict of one KerasTensor: fc7 (N, h, w, head_units), whose cell 0 has its centre at
         pixel 13.
     """
-    dtype, width = arguments.dtype, arguments.width
+    dtype = arguments.dtype
+
+    def conv(x, name, filters, kernel_size, **kwargs):
+        # An even number, which two groups share.
+        filters = 2 * round(filters * arguments.width / 2)
+        return convolution(x, name, filters, kernel_size, dtype, **kwargs)
 
     def grouped(x, name, filters, kernel_size):
-        filters = 2 * round(filters * width / 2)
-        return convolution(x, name, filters, kernel_size, dtype, layer=GroupedConv2D, groups=2)
+        return conv(x, name, filters, kernel_size, layer=GroupedConv2D, groups=2)
 
     def pool(x, number):
         # Rounded up, as in Caffe; behind a ReLU a zero is never the largest.
         x = layers.ZeroPadding2D(((0, 1), (0, 1)), name=f"pool{number}_pad", dtype=dtype)(x)
         return layers.MaxPooling2D(3, strides=2, name=f"pool{number}", dtype=dtype)(x)
 
-    # An even number, which two groups share.
-    first = 2 * round(96 * width / 2)
     x = layers.ZeroPadding2D(arguments.geometry.pad_px, name="pad", dtype=dtype)(images)
-    x = convolution(x, "conv1", first, 11, dtype, padding="valid", strides=4)
+    x = conv(x, "conv1", 96, 11, padding="valid", strides=4)
     x = LocalResponseNormalization(name="norm1", dtype=dtype)(pool(x, 1))
     x = grouped(x, "conv2", 256, 5)
     x = LocalResponseNormalization(name="norm2", dtype=dtype)(pool(x, 2))
-    x = convolution(x, "conv3", 2 * round(384 * width / 2), 3, dtype)
+    x = conv(x, "conv3", 384, 3)
     x = grouped(x, "conv4", 384, 3)
     x = grouped(x, "conv5", 256, 3)
     return {"fc7": dense_as_convolutions(pool(x, 5), arguments, FC6_KERNEL)}

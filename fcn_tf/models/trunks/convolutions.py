@@ -21,9 +21,8 @@ def convolution(x, name, filters, kernel_size, dtype, layer=layers.Conv2D, **kwa
 
 def dense_as_convolutions(x, arguments, fc6_kernel, dilation_rate=1):
     """fc6 and fc7 on a map, each with dropout (Long et al. 2015, section 3.1)."""
-    kernels = {"fc6": (fc6_kernel, dilation_rate, arguments.geometry.fc6_padding)}
-    kernels["fc7"] = (1, 1, "same")
-    for name, (kernel_size, dilation, padding) in kernels.items():
+    fc6 = ("fc6", fc6_kernel, dilation_rate, arguments.geometry.fc6_padding)
+    for name, kernel_size, dilation, padding in (fc6, ("fc7", 1, 1, "same")):
         x = convolution(
             x,
             name,
