@@ -38,7 +38,10 @@ class TorchFCN8s(torch.nn.Module):
 
     def upsample(self, name, x, factor):
         """Bilinear at first, after a cell repeated all around; cut at the top left."""
-        x = functional.pad(x, (1, 1, 1, 1), mode="replicate")
+        # Not functional.pad, whose gradient PyTorch 2.13 does not compile.
+        for axis in (2, 3):
+            first, last = x.narrow(axis, 0, 1), x.narrow(axis, x.shape[axis] - 1, 1)
+            x = torch.cat((first, x, last), axis)
         x = functional.conv_transpose2d(x, getattr(self, f"{name}_kernel"), stride=factor)
         start = factor + factor // 2
         return x[:, :, start:, start:]

@@ -317,7 +317,7 @@ class Conv2D(keras.layers.Conv2D):
     """A convolution of stride 1 that can be computed as one product of matrices.
 
     It has the name of Keras' own, by which a `.keras` file keeps weights. Each cell's window is
-    laid out as a row. For a wide kernel on a small map, as VGG's fc6, oneDNN multiplies such
+    laid out as a row. For wide kernels on a small map, VGG's fc6 and fc7, oneDNN multiplies such
     matrices in about half the time of the convolution and of its two gradients, where the
     kernel is a variable.
 

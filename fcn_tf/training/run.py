@@ -24,7 +24,7 @@ from fcn_tf.training.optimizers import make_optimizer, make_schedule, needs_whol
 from fcn_tf.training.start import start
 
 PICTURES = 4  # of val, for TensorBoard
-PATCHES_FROM_WEIGHTS = 2**24  # full-width VGG16's fc6 has 6 times as many
+PATCHES_FROM_WEIGHTS = 2**24  # fc7 of a full-width VGG16; its fc6 has 6 times as many
 EVALUATION_IMAGES_PER_CALL = 8  # on each device; between calls a stop is heard
 
 
@@ -193,7 +193,7 @@ class Run:
 
 
 def _compute_wide_kernels_as_patches(model):
-    """Has fc6 computed in the way that is faster on processors, where it is wide."""
+    """Has fc6 and fc7 computed in the way that is faster on processors, where they are wide."""
     on_processors = all(d.device_type == "CPU" for d in tf.config.list_logical_devices())
     for layer in model.layers:
         if isinstance(layer, Conv2D):

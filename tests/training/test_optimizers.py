@@ -81,6 +81,28 @@ def test_the_norm_of_the_whole_gradient_is_clipped(clip_norm, factor, precision)
     np.testing.assert_allclose(bias, BIAS - 0.1 * 2 * factor * BIAS_GRADIENT, rtol=1e-5)
 
 
+def test_steps_of_adamw_are_those_of_keras():
+    """Clipped and decayed, on a schedule, from random gradients."""
+    random = np.random.default_rng(0)
+    start, bias = random.normal(size=(3, 5)), random.normal(size=5)
+    config = OptimizerConfig(name="adamw", learning_rate=0.1, weight_decay=0.3, clip_norm=2.0)
+    schedule = make_schedule(config, max_steps=10)
+    theirs = keras.optimizers.AdamW(schedule, weight_decay=0.3, global_clipnorm=2.0)
+    theirs.exclude_from_weight_decay(var_names=["bias"])
+    answers = []
+    gradients = random.normal(size=(10, 20)).astype("float32")
+    for optimizer in (make_optimizer(config, schedule), theirs):
+        layer = keras.layers.Dense(5)
+        layer.build((None, 3))
+        layer.set_weights([start, bias])
+        for gradient in gradients:
+            parts = [gradient[:15].reshape(3, 5), gradient[15:]]
+            optimizer.apply([keras.ops.array(p) for p in parts], [layer.kernel, layer.bias])
+        answers.append(np.concatenate([w.ravel() for w in layer.get_weights()]))
+    assert np.abs(answers[0] - np.append(start, bias)).min() > 0.01
+    np.testing.assert_allclose(*answers, rtol=1e-5, atol=1e-6)
+
+
 def test_adamw_takes_the_clipped_gradient():
     """Adam's first step does not see the gradient's size, unless it is small beside epsilon."""
     kernel, _ = one_step(name="adamw", learning_rate=0.1, clip_norm=1e-5)
