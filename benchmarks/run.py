@@ -1,12 +1,13 @@
-"""Where the time of whole commands goes: `train` on `shapes`, and `evaluate` on many sizes.
+"""Where the time of whole commands goes: `train` on `shapes`, `evaluate` and `predict`.
 
-    python benchmarks/run.py
+    python benchmarks/run.py [--part train]
 
 `train` runs a second time, with its data prepared, and a callback that looks at the clock:
-85 % of the time has to be steps, the first of them within 20 s. `evaluate` reads 736 images of
-300 sizes and has to keep 0.9 of the pace of bare forward passes on the same images, each size
-compiled for once. Prints Markdown for docs/performance.md; exits with 1 if a bar is missed by
-more than 2 %.
+85 % of the time has to be steps, the first of them within 20 s. `evaluate` scores 736 images of
+300 sizes and has to keep 0.9 of the pace of bare forward passes on the same images in memory.
+The commands `evaluate` and `predict` then read the same images as files, once all of them and
+once a single one, whose time is start and end. Prints Markdown for docs/performance.md; exits
+with 1 if a bar is missed by more than 2 %.
 """
 
 import argparse
@@ -18,9 +19,10 @@ import time
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 STEPS_AT_LEAST, FIRST_STEP_SECONDS, PACE_AT_LEAST = 0.85, 20.0, 0.9
-IMAGES, SIZES, CLASSES = 736, 300, 21
+IMAGES, SIZES, CLASSES, ROUNDS = 736, 300, 21, 3
 PHASES = ("start", "first step", "steps", "evaluation, checkpoints, log", "report")
 
 
@@ -29,14 +31,13 @@ def main():
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--steps", type=int, default=4400)
-    parser.add_argument("--part", choices=("train", "evaluate"))
+    parser.add_argument("--part", choices=PARTS)
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
         return train(*arguments.child, arguments.steps)
-    parts = {"train": report_of_train, "evaluate": report_of_evaluate}
-    wanted = [arguments.part] if arguments.part else parts
-    met = [parts[part](arguments) for part in wanted]
+    wanted = [arguments.part] if arguments.part else PARTS
+    met = [PARTS[part](arguments) for part in wanted]
     return not all(met)
 
 
@@ -98,35 +99,104 @@ def train(folder, started, steps):
 
 def report_of_evaluate(arguments):
     """`evaluate` beside the bare network on the same images, in turns."""
-    import tensorflow as tf
-
     import fcn_tf
     from fcn_tf.artefacts import of_model
 
+    model, images = network(), examples()
+    labels = of_model(model).labels
+    bare, whole = [], []
+    for _ in range(ROUNDS):
+        bare.append(seconds_of_forward_passes(labels, images))
+        started = time.perf_counter()
+        fcn_tf.evaluate(model, images)
+        whole.append(time.perf_counter() - started)
+    pace = np.median(bare) / np.median(whole)
+    print(f"\n`evaluate`, {IMAGES} images of {SIZES} sizes: {np.median(whole):.1f} s, ", end="")
+    print(f"bare forward passes {np.median(bare):.1f} s: {pace:.2f} of their pace")
+    return pace >= PACE_AT_LEAST / 1.02
+
+
+def report_of_commands(arguments):
+    """The commands `evaluate` and `predict` on files; no bar."""
+    from fcn_tf.artefacts import of_model
+
+    model, images = network(), examples()
+    labels = of_model(model).labels
+    seconds_of_forward_passes(labels, images)
+    forward_ms = 1000 * seconds_of_forward_passes(labels, images) / len(images)
+    print("\n| command | start and end, s | an image, ms | of it the forward pass, ms |")
+    print("|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "network.keras")
+        model.save(file)
+        all_, one = Path(folder, "all"), Path(folder, "one")
+        write_files(all_, images)
+        write_files(one, images[:1])
+        for name, options in COMMANDS.items():
+            seconds = []
+            for data in (all_, one):
+                out = Path(folder, f"{name}-{data.name}")
+                given = [option.format(data=data) for option in options]
+                command = ["fcn-tf", name, "--model", file, "--out", out, *given]
+                started = time.perf_counter()
+                subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+                seconds.append(time.perf_counter() - started)
+            image_ms = 1000 * (seconds[0] - seconds[1]) / (len(images) - 1)
+            print(f"| `{name}` | {seconds[1]:.1f} | {image_ms:.1f} | {forward_ms:.1f} |")
+    return True
+
+
+def network():
+    import fcn_tf
+
+    return fcn_tf.build_fcn("fcn8s", CLASSES, width=0.25, head_units=512)
+
+
+def examples():
+    """Images and masks of noise, of sizes that come again and again, as a split has them."""
     random = np.random.default_rng(0)
-    model = fcn_tf.build_fcn("fcn8s", CLASSES, width=0.25, head_units=512)
     sizes = random.integers(150, 400, (SIZES, 2))
-    examples = [
+    return [
         {
             "image": random.integers(0, 256, (*size, 3), np.uint8),
             "segmentation_mask": random.integers(0, CLASSES, (*size, 1)).astype(np.uint8),
         }
         for size in sizes[np.arange(IMAGES) % SIZES]
     ]
-    labels = of_model(model).labels
-    bare, whole = [], []
-    for _ in range(3):
-        started = time.perf_counter()
-        for example in examples:
-            labels(tf.constant(example["image"][None]))
-        bare.append(time.perf_counter() - started)
-        started = time.perf_counter()
-        fcn_tf.evaluate(model, examples)
-        whole.append(time.perf_counter() - started)
-    pace = np.median(bare) / np.median(whole)
-    print(f"\n`evaluate`, {IMAGES} images of {SIZES} sizes: {np.median(whole):.1f} s, ", end="")
-    print(f"bare forward passes {np.median(bare):.1f} s: {pace:.2f} of their pace")
-    return pace >= PACE_AT_LEAST / 1.02
+
+
+def seconds_of_forward_passes(labels, images):
+    """Of a function to labels, one image after the other."""
+    import tensorflow as tf
+
+    started = time.perf_counter()
+    for example in images:
+        labels(tf.constant(example["image"][None]))
+    return time.perf_counter() - started
+
+
+def write_files(folder, images):
+    """A folder data set whose splits hold the same images."""
+    folder.mkdir()
+    Path(folder, "classes.txt").write_text("".join(f"{label}\n" for label in range(CLASSES)))
+    for split in ("train", "val"):
+        Path(folder, "images", split).mkdir(parents=True)
+        Path(folder, "masks", split).mkdir(parents=True)
+        for number, example in enumerate(images):
+            image, mask = example["image"], example["segmentation_mask"][..., 0]
+            Image.fromarray(image).save(Path(folder, "images", split, f"{number:04d}.jpg"))
+            Image.fromarray(mask).save(Path(folder, "masks", split, f"{number:04d}.png"))
+
+
+PARTS = {
+    "train": report_of_train,
+    "evaluate": report_of_evaluate,
+    "commands": report_of_commands,
+}
+COMMANDS = {
+    "evaluate": ("--data.name", "folder", "--data.data_dir", "{data}"),
+    "predict": ("{data}/images/val",),
+}
 
 
 if __name__ == "__main__":
