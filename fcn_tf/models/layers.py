@@ -323,18 +323,18 @@ class Conv2D(keras.layers.Conv2D):
 
     Attributes:
         as_patches: bool, False at first: whether it is computed so in training. The
-            numbers are the same but for rounding.
+            numbers are the same but for rounding. Dilated, it is computed as ever.
     """
 
     as_patches = False
 
     def call(self, inputs, training=None):
-        if not (self.as_patches and training):
+        if not (self.as_patches and training) or self.dilation_rate != (1, 1):
             return super().call(inputs)
         side, channels = self.kernel_size[0], inputs.shape[-1]
         if self.padding == "same":
-            reach = side // 2
-            inputs = ops.pad(inputs, ((0, 0), (reach, reach), (reach, reach), (0, 0)))
+            reach = ((side - 1) // 2, side // 2)
+            inputs = ops.pad(inputs, ((0, 0), reach, reach, (0, 0)))
         n, height, width, _ = ops.shape(inputs)
         height, width = height - side + 1, width - side + 1
         windows = [

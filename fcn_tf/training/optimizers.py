@@ -35,7 +35,9 @@ def make_optimizer(config, schedule, precision="float32", replicas=1):
         optimizer = CaffeSGD(config, schedule, replicas)
     else:
         clip_norm = config.clip_norm and config.clip_norm / replicas
-        optimizer = AdamW(schedule, weight_decay=config.weight_decay, global_clipnorm=clip_norm)
+        # Keras computes a decay of 0, too; None is none.
+        decay = config.weight_decay or None
+        optimizer = AdamW(schedule, weight_decay=decay, global_clipnorm=clip_norm)
         optimizer.exclude_from_weight_decay(var_names=[*BIASES, "gamma"])
     if precision == "mixed_float16":
         return keras.optimizers.LossScaleOptimizer(optimizer)
@@ -51,14 +53,13 @@ def needs_whole_gradient(config, precision):
 
 
 class FusedOptimizer(keras.optimizers.Optimizer):
-    """Updates a variable and its slots in one operation, where Keras writes arrays in between.
+    """Moves a variable and its slots in one operation, where Keras writes arrays in between.
 
     A step of a full-width network moves 134 million parameters: memory is what it waits for.
 
     Attributes:
         slot_names: what is kept of each variable, of its shape, zero at first.
-        slots: dict of the slots' tf.Variables on a device, by the `ref()` of the variable
-            there.
+        slots_of: function of a tf.Variable's `ref()`: its slots, on the same device.
     """
 
     slot_names = ()
@@ -71,9 +72,12 @@ class FusedOptimizer(keras.optimizers.Optimizer):
         slots = {}
         for variable in variables:
             own = [self.add_variable_from_reference(variable, name) for name in self.slot_names]
-            copies = [on_devices(each.value) for each in (variable, *own)]
-            slots |= {of.ref(): there for of, *there in zip(*copies, strict=True)}
-        self.slots = slots
+            whole = [each.value for each in (variable, *own)]
+            # On TPUs what is updated is the whole, elsewhere the copy on each device.
+            for of, *there in (whole, *zip(*map(on_devices, whole), strict=True)):
+                slots[of.ref()] = there
+        # Not the dict itself: a checkpoint would follow it, and refuse its keys.
+        self.slots_of = slots.__getitem__
 
 
 class AdamW(FusedOptimizer):
@@ -82,7 +86,7 @@ class AdamW(FusedOptimizer):
     slot_names = ("momentum", "velocity")
 
     def update_step(self, gradient, variable, learning_rate):
-        momentum, velocity = self.slots[variable.ref()]
+        momentum, velocity = self.slots_of(variable.ref())
         step = tf.cast(self.iterations + 1, tf.float32)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
@@ -124,23 +128,27 @@ class CaffeSGD(FusedOptimizer):
             norm = ops.sqrt(sum(ops.sum(ops.square(gradient)) for gradient in grads))
             clip_norm = config.clip_norm / self.replicas
             clip = clip_norm / ops.maximum(norm, clip_norm)
-        decay = config.weight_decay / self.replicas
 
         def changed(gradient, variable):
-            if variable.name == "kernel":
-                return clip * gradient + decay * variable
             return clip * gradient * (config.bias_multiplier if variable.name in BIASES else 1)
 
         super().apply(list(map(changed, grads, trainable_variables)), trainable_variables)
 
     def update_step(self, gradient, variable, learning_rate):
-        (momentum,) = self.slots[variable.ref()]
+        (momentum,) = self.slots_of(variable.ref())
+        decay, factor = self.config.weight_decay, self.config.momentum
+        if decay and len(variable.shape) > 1:  # biases and normalizations have one axis
+            # Into the momentum before it is multiplied; where there is none, into w itself.
+            decayed = momentum if factor else variable
+            tf.raw_ops.ResourceApplyGradientDescent(
+                var=decayed.handle, alpha=learning_rate * decay / (factor or 1), delta=variable
+            )
         tf.raw_ops.ResourceApplyKerasMomentum(
             var=variable.handle,
             accum=momentum.handle,
             lr=learning_rate,
             grad=gradient,
-            momentum=self.config.momentum,
+            momentum=factor,
         )
 
 

@@ -91,7 +91,9 @@ def test_a_grouped_convolution_is_one_for_each_half():
     np.testing.assert_allclose(layer(x), tf.concat(halves, -1) + layer.bias, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(("padding", "side"), [("same", 7), ("valid", 7), ("valid", 6)])
+@pytest.mark.parametrize(
+    ("padding", "side"), [("same", 7), ("same", 6), ("same", 1), ("valid", 7), ("valid", 6)]
+)
 def test_a_convolution_as_patches_times_a_matrix(padding, side):
     """The answer and all gradients are those of the convolution."""
     layer = Conv2D(16, side, padding=padding, activation="relu")

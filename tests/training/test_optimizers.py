@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from fcn_tf.config import OptimizerConfig
 from fcn_tf.training.optimizers import Schedule, make_optimizer, make_schedule
@@ -62,9 +63,30 @@ def test_three_steps_of_sgd_are_those_of_caffe():
         optimizer.apply(gradients, variables)
         seen.append((layer.kernel.numpy()[0, 0], layer.bias.numpy()[1]))
     np.testing.assert_allclose(seen, [(1.6, -2.2), (0.86, -0.68), (-0.149, 1.488)], rtol=1e-5)
-    # What has no gradient shrinks if it is a kernel and stays if it is a bias.
-    assert abs(layer.kernel.numpy()[0, 1]) < 1
+    # With a gradient of zero a kernel shrinks, from -1: v = 0.1 (-0.5) = -0.05, w = -0.95;
+    # v = -0.0925, w = -0.8575; v = -0.126125, w = -0.731375. A bias stays.
+    assert layer.kernel.numpy()[0, 1] == pytest.approx(-0.731375, rel=1e-5)
     assert layer.bias.numpy()[0] == 0.5
+
+
+def test_sgd_without_momentum_decays_too():
+    settings = {"momentum": 0.0, "weight_decay": 0.5, "bias_multiplier": 1.0}
+    kernel, bias = one_step(name="sgd", learning_rate=0.1, **settings)
+    np.testing.assert_allclose(kernel, KERNEL - 0.1 * (KERNEL_GRADIENT + 0.5 * KERNEL), rtol=1e-5)
+    np.testing.assert_allclose(bias, BIAS - 0.1 * BIAS_GRADIENT, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_callbacks_can_checkpoint_a_model_with_its_optimizer(name, tmp_path):
+    config = OptimizerConfig(name=name)
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2)])
+    model.optimizer = make_optimizer(config, make_schedule(config, max_steps=10))
+    model.optimizer.build(model.trainable_variables)
+    saved = tf.train.Checkpoint(model=model).write(str(tmp_path / "checkpoint"))
+    kernel = model.layers[0].kernel.numpy()
+    model.layers[0].kernel.assign(KERNEL)
+    tf.train.Checkpoint(model=model).read(saved)
+    np.testing.assert_array_equal(model.layers[0].kernel, kernel)
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_float16"])

@@ -168,3 +168,19 @@ def test_float16_takes_nearly_the_same_steps(config):
         moved = exact[2][variable.path] - variable.numpy()
         error = half[2][variable.path] - exact[2][variable.path]
         assert np.linalg.norm(error) < 0.5 * np.linalg.norm(moved), variable.path
+
+
+def test_wide_kernels_are_computed_as_patches(config, monkeypatch):
+    """fc6 and fc7 are, from so many weights on, and the losses are those of convolutions."""
+    config = change(config, "training", precision="float32")
+    losses = []
+    for from_weights, computed_so in ((2**24, set()), (64 * 64, {"fc6", "fc7"})):
+        monkeypatch.setattr("fcn_tf.training.run.PATCHES_FROM_WEIGHTS", from_weights)
+        keras.utils.set_random_seed(3)
+        run = Run(change(config, "model", head_units=64), open_source(config.data))
+        layers = run.model.layers
+        assert {la.name for la in layers if getattr(la, "as_patches", False)} == computed_so
+        run.feed()
+        losses.append(run.train_call(keras.ops.array(4, "int32"))[0].numpy())
+    assert losses[0][0] != losses[0][-1]
+    np.testing.assert_allclose(*losses, rtol=1e-4)

@@ -29,7 +29,7 @@ def dense_as_convolutions(x, arguments, fc6_kernel, dilation_rate=1):
             arguments.head_units,
             kernel_size,
             arguments.dtype,
-            layer=Conv2D if dilation == 1 else layers.Conv2D,
+            layer=Conv2D,
             padding=padding,
             dilation_rate=dilation,
         )
