@@ -28,7 +28,12 @@ AROUND = "decoding, preprocessing, argmax and PNG alone"
 TFLITE = ("float32", "float16", "dynamic", "int8")
 LIGHT = "TFLite int8, fc6_kernel=1"
 PARTS = ("float32", "bfloat16", "torch", *(f"TFLite {kind}" for kind in TFLITE), LIGHT)
-PYTORCH = ("PyTorch", "PyTorch channels-last", "PyTorch compiled")
+PYTORCH = (
+    "PyTorch",
+    "PyTorch channels-last",
+    "PyTorch compiled",
+    "PyTorch channels-last compiled",
+)
 
 
 def main():
@@ -269,10 +274,10 @@ def pytorch(how, precision="float32"):
         from peers import Labels
 
         network = torch.load(folder / "network.pt", weights_only=False)
-        if how == "channels-last":
-            network = network.to(memory_format=torch.channels_last)
+        if "channels-last" in how:
+            network = network.channels_last()
         labels = Labels(network)
-        if how == "compiled":
+        if "compiled" in how:
             labels = torch.compile(labels)
         image = torch.from_numpy(np.load(folder / "image.npy"))
 
@@ -301,6 +306,7 @@ GROUPS = (
         "PyTorch": pytorch("plain"),
         "PyTorch channels-last": pytorch("channels-last"),
         "PyTorch compiled": pytorch("compiled"),
+        "PyTorch channels-last compiled": pytorch("channels-last compiled"),
     },
     {
         BFLOAT16: saved_model("bfloat16"),

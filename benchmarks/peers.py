@@ -16,21 +16,21 @@ class TorchFCN8s(torch.nn.Module):
 
     def __init__(self, model):
         super().__init__()
+        self.is_channels_last = False
         mean = model.get_layer("preprocessing").mean_bgr
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         for layer in model.layers:
-            if layer.name.startswith("upscore") and layer.weights:
-                kernel = np.array(layer.kernel)  # (k, k, out, in)
-                self.add(layer.name, kernel.transpose(3, 2, 0, 1), None)
-            elif layer.weights:
-                kernel = np.array(layer.kernel)  # (k, k, in, out)
-                self.add(layer.name, kernel.transpose(3, 2, 0, 1), np.array(layer.bias))
+            for weight in layer.weights:
+                array = np.array(weight)
+                if weight.name == "kernel":  # (k, k, in, out), transposed ones (k, k, out, in)
+                    array = np.ascontiguousarray(array.transpose(3, 2, 0, 1))
+                parameter = torch.nn.Parameter(torch.from_numpy(array), layer.trainable)
+                self.register_parameter(f"{layer.name}_{weight.name}", parameter)
 
-    def add(self, name, kernel, bias):
-        kernel = torch.nn.Parameter(torch.from_numpy(np.ascontiguousarray(kernel)))
-        self.register_parameter(f"{name}_kernel", kernel)
-        if bias is not None:
-            self.register_parameter(f"{name}_bias", torch.nn.Parameter(torch.from_numpy(bias)))
+    def channels_last(self):
+        """The same network, whose maps and kernels lie channels-last."""
+        self.is_channels_last = True
+        return self.to(memory_format=torch.channels_last)
 
     def convolution(self, name, x):
         kernel = getattr(self, f"{name}_kernel")
@@ -47,7 +47,8 @@ class TorchFCN8s(torch.nn.Module):
         return x[:, :, start:, start:]
 
     def forward(self, images):
-        x = images.permute(0, 3, 1, 2).flip(1).float() - self.mean
+        x = images.permute(0, 3, 1, 2).flip(1).float() - self.mean  # channels-last as it comes
+        x = x if self.is_channels_last else x.contiguous()
         pools = []
         for block, convolutions in enumerate(BLOCKS, start=1):
             for index in range(1, convolutions + 1):

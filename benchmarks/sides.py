@@ -5,6 +5,7 @@ import re
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -26,6 +27,8 @@ def serve(run, warm_up_calls=5):
     Returns:
         what the last call returned.
     """
+    # The peak of memory begins anew (proc(5)): that of a side's calls, not of its making.
+    Path("/proc/self/clear_refs").write_text("5")
     for _ in range(warm_up_calls):
         answer = run()
     print("ready", flush=True)
@@ -36,21 +39,24 @@ def serve(run, warm_up_calls=5):
     return answer
 
 
-def race(commands, rounds, peak_mb=None):
+def race(commands, rounds, peak_mb=None, said=None):
     """Milliseconds of each side in each round.
 
     Args:
         commands: dict of the command of each side, which calls `serve`, by its name.
         rounds: int.
         peak_mb: dict to which the peak memory of each process is added, in MB.
+        said: dict to which is added what each prints at the end.
     """
     sides = {}
     for name, command in commands.items():
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        sides[name] = subprocess.Popen(command, **pipes, stderr=subprocess.DEVNULL)
-        while (line := sides[name].stdout.readline()).strip() != "ready":
-            if not line:
-                raise SystemExit(f"{name} does not run: {' '.join(map(str, command))} says why.")
+        with tempfile.TemporaryFile("w+") as errors:
+            sides[name] = subprocess.Popen(command, **pipes, stderr=errors)
+            while (line := sides[name].stdout.readline()).strip() != "ready":
+                if not line:
+                    errors.seek(0)
+                    raise SystemExit(f"{name} does not run:\n{errors.read()}")
     milliseconds = {name: [] for name in commands}
     names = list(commands)
     for number in range(rounds):
@@ -60,12 +66,19 @@ def race(commands, rounds, peak_mb=None):
             time.sleep(PAUSE_SECONDS)
             process.stdin.write("\n")
             process.stdin.flush()
-            milliseconds[name].append(1000 * float(process.stdout.readline()))
+            seconds = process.stdout.readline()
+            if not seconds:
+                raise SystemExit(
+                    f"{name} died in round {number + 1}; there may be too little memory."
+                )
+            milliseconds[name].append(1000 * float(seconds))
     for name, process in sides.items():
         if peak_mb is not None:
             status = Path(f"/proc/{process.pid}/status").read_text()
             peak_mb[name] = int(re.search(r"VmHWM:\s*(\d+)", status)[1]) / 1024
-        process.communicate()
+        last = process.communicate()[0]
+        if said is not None:
+            said[name] = last.strip()
     return milliseconds
 
 
