@@ -2,12 +2,12 @@
 
     python benchmarks/run.py [--part train]
 
-`train` runs a second time, with its data prepared, and a callback that looks at the clock:
-85 % of the time has to be steps, the first of them within 20 s. `evaluate` scores 736 images of
-300 sizes and has to keep 0.9 of the pace of bare forward passes on the same images in memory.
-The commands `evaluate` and `predict` then read the same images as files, once all of them and
-once a single one, whose time is start and end. Prints Markdown for docs/performance.md; exits
-with 1 if a bar is missed by more than 2 %.
+`train` runs with its data prepared, and a callback that looks at the clock: 85 % of the time has
+to be steps, tracing the first among them, and the first has to end within 20 s. `evaluate` scores
+736 images of 300 sizes and has to keep 0.9 of the pace of bare forward passes on the same images
+in memory. The commands `evaluate` and `predict` then read the same images as files, once all of
+them and once a single one, whose time is start and end. Prints Markdown for docs/performance.md;
+exits with 1 if a bar is missed by more than 2 %.
 """
 
 import argparse

@@ -4,7 +4,8 @@
 
 Three seeds of each row on `shapes`, everything but what the row names that of
 configs/shapes.yaml. Rows on VGG16 start from one classifier of crops, which is trained first
-(benchmarks/classifier.py). Runs that are there are not repeated. Prints the
+(benchmarks/classifier.py) and has an fc6 of 3 x 3, as they then do. Runs that are there are not
+repeated. Prints the
 table; writes variants.md and variants.png to --out. On a folder of your own, from random
 weights or a classifier's (--weights):
 
@@ -135,7 +136,8 @@ def train(name, seed, weights, arguments):
         values["init_from"] = folder(start, seed, arguments)
     elif weights and name in ON_VGG16:
         values["model.weights"] = weights
-    if not arguments.weights and name in (*ON_VGG16, "fcn8s, random weights"):
+    own_classifier = not arguments.weights and not arguments.data_dir
+    if own_classifier and name in (*ON_VGG16, "fcn8s, random weights"):
         values["model.fc6_kernel"] = CELLS
     if arguments.data_dir:
         values |= {"data.name": "folder", "data.data_dir": arguments.data_dir}
