@@ -74,12 +74,17 @@ def race(commands, rounds, peak_mb=None, said=None):
             milliseconds[name].append(1000 * float(seconds))
     for name, process in sides.items():
         if peak_mb is not None:
-            status = Path(f"/proc/{process.pid}/status").read_text()
-            peak_mb[name] = int(re.search(r"VmHWM:\s*(\d+)", status)[1]) / 1024
+            peak_mb[name] = resident_mb(process.pid, "VmHWM")
         last = process.communicate()[0]
         if said is not None:
             said[name] = last.strip()
     return milliseconds
+
+
+def resident_mb(process="self", entry="VmRSS"):
+    """Resident memory of a process in MB, or its peak, VmHWM (proc(5))."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(re.search(rf"{entry}:\s*(\d+)", status)[1]) / 1024
 
 
 def medians_of(milliseconds):

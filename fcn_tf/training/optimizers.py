@@ -79,6 +79,11 @@ class FusedOptimizer(keras.optimizers.Optimizer):
         # Not the dict itself: a checkpoint would follow it, and refuse its keys.
         self.slots_of = slots.__getitem__
 
+    def apply(self, grads, trainable_variables):
+        # All gradients first: a kernel that is updated while one still reads it is copied.
+        with tf.control_dependencies(grads):
+            super().apply([tf.identity(gradient) for gradient in grads], trainable_variables)
+
 
 class AdamW(FusedOptimizer):
     """Adam with decoupled decay (Loshchilov and Hutter, arXiv 1711.05101), as Keras has it."""
