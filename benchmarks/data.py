@@ -68,10 +68,19 @@ def write_folder(folder):
                     SIZE_PX[::-1], Image.Resampling.NEAREST
                 )
             )
-            for kind, array, suffix in (("images", pixels, "jpg"), ("masks", labels, "png")):
-                path = folder / kind / split / f"{number:04d}.{suffix}"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(array).save(path, quality=90)
+            write_pair(folder, split, number, pixels, labels)
+    write_class_names(folder)
+
+
+def write_pair(folder, split, number, image, labels):
+    """An image (H, W, 3) and its mask (H, W), uint8, of a folder data set."""
+    for kind, array, suffix in (("images", image, "jpg"), ("masks", labels, "png")):
+        path = folder / kind / split / f"{number:04d}.{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(array).save(path, quality=90)
+
+
+def write_class_names(folder):
     (folder / "classes.txt").write_text("\n".join(f"class {index}" for index in range(21)))
 
 

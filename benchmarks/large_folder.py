@@ -8,7 +8,6 @@ times the memory of the second tenth.
 
 import argparse
 import os
-import resource
 import sys
 import tempfile
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from data import BATCH, IMAGES, ours, write_folder
+from memory import resident_mb
 
 FIRST_BATCH_S_AT_MOST = 5.0
 GROWTH_AT_MOST = 1.02
@@ -38,22 +38,16 @@ def main():
         next(batches)
         first_s = time.perf_counter() - started
         print(f"First batch after {first_s:.1f} s", flush=True)
-        resident_mb = []
+        memory_mb = []
         for _ in range(arguments.images // BATCH):
             next(batches)
-            resident_mb.append(resident())
-    tenths = [part.max() for part in np.array_split(resident_mb, 10)]
+            memory_mb.append(resident_mb())
+    tenths = [part.max() for part in np.array_split(memory_mb, 10)]
     print("Resident memory of each tenth, MB:", " ".join(f"{mb:.0f}" for mb in tenths))
     growth = tenths[-1] / tenths[1]
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak_mb = resident_mb(entry="VmHWM")
     print(f"Last tenth to second: {growth:.3f}; peak {peak_mb:.0f} MB")
     sys.exit(not (first_s <= FIRST_BATCH_S_AT_MOST and growth <= GROWTH_AT_MOST))
-
-
-def resident():
-    """Resident memory of this process, in MB."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from data import write_class_names, write_pair
 
 STEPS_AT_LEAST, FIRST_STEP_SECONDS, PACE_AT_LEAST = 0.85, 20.0, 0.9
 IMAGES, SIZES, CLASSES, ROUNDS = 736, 300, 21, 3
@@ -177,15 +177,11 @@ def seconds_of_forward_passes(labels, images):
 
 def write_files(folder, images):
     """A folder data set whose splits hold the same images."""
-    folder.mkdir()
-    Path(folder, "classes.txt").write_text("".join(f"{label}\n" for label in range(CLASSES)))
     for split in ("train", "val"):
-        Path(folder, "images", split).mkdir(parents=True)
-        Path(folder, "masks", split).mkdir(parents=True)
         for number, example in enumerate(images):
-            image, mask = example["image"], example["segmentation_mask"][..., 0]
-            Image.fromarray(image).save(Path(folder, "images", split, f"{number:04d}.jpg"))
-            Image.fromarray(mask).save(Path(folder, "masks", split, f"{number:04d}.png"))
+            mask = example["segmentation_mask"][..., 0]
+            write_pair(folder, split, number, example["image"], mask)
+    write_class_names(folder)
 
 
 PARTS = {

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from memory import forget_peak, resident_mb
 
 # The threads of a side spin for a while after its call, at the cost of the next one.
 PAUSE_SECONDS = 0.5
@@ -27,8 +28,7 @@ def serve(run, warm_up_calls=5):
     Returns:
         what the last call returned.
     """
-    # The peak of memory begins anew (proc(5)): that of a side's calls, not of its making.
-    Path("/proc/self/clear_refs").write_text("5")
+    forget_peak()  # that of a side's calls counts, not of its making
     for _ in range(warm_up_calls):
         answer = run()
     print("ready", flush=True)
@@ -79,12 +79,6 @@ def race(commands, rounds, peak_mb=None, said=None):
         if said is not None:
             said[name] = last.strip()
     return milliseconds
-
-
-def resident_mb(process="self", entry="VmRSS"):
-    """Resident memory of a process in MB, or its peak, VmHWM (proc(5))."""
-    status = Path(f"/proc/{process}/status").read_text()
-    return int(re.search(rf"{entry}:\s*(\d+)", status)[1]) / 1024
 
 
 def medians_of(milliseconds):

@@ -14,9 +14,9 @@ import math
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
+from memory import forget_peak, resident_mb
 
 TILE_PX = 1024
 WHOLE_TILES_MEGAPIXELS = 9  # from three tiles a side on one of them has a margin all around
@@ -67,10 +67,9 @@ def predict(megapixels, arguments):
     whole_seconds = min(timed(predictor, tile) for _ in range(4))
     # Every size of tile once, so that nothing is set up while the clock runs.
     predictor(image[: 3 * TILE_PX, : 3 * TILE_PX])
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew (proc(5))
+    forget_peak()
     seconds = timed(predictor, image)
-    status = Path("/proc/self/status").read_text()
-    peak = 1024 * int(status.split("VmHWM:")[1].split()[0])
+    peak = 2**20 * resident_mb(entry="VmHWM")
     fed = sum(
         math.prod(part.stop - part.start for part in fed) for _, fed in predictor.tiles(image.shape)
     )

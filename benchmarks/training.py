@@ -22,13 +22,13 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from memory import resident_mb
 from sides import (
     flop,
     medians_of,
     processor,
     products,
     race,
-    resident_mb,
     serve,
     whole_products,
 )
