@@ -344,5 +344,18 @@ class Conv2D(keras.layers.Conv2D):
         ]
         patches = ops.reshape(ops.concatenate(windows, axis=-1), (-1, side**2 * channels))
         kernel = ops.reshape(self.kernel, (side**2 * channels, self.filters))
-        product = ops.reshape(ops.matmul(patches, kernel), (n, height, width, self.filters))
+        product = ops.reshape(_product(patches, kernel), (n, height, width, self.filters))
         return self.activation(product + self.bias)
+
+
+@ops.custom_gradient
+def _product(rows, matrix):
+    """rows @ matrix, whose gradients take a large matrix as it lies in memory, on the left."""
+
+    def gradients(*arguments, upstream=None):
+        if upstream is None:  # only the torch backend names it
+            (upstream,) = arguments
+        of_rows = ops.transpose(ops.matmul(matrix, ops.transpose(upstream)))
+        return of_rows, ops.matmul(ops.transpose(rows), upstream)
+
+    return ops.matmul(rows, matrix), gradients
