@@ -38,7 +38,6 @@ def make_optimizer(config, schedule, precision="float32", replicas=1):
         # Keras computes a decay of 0, too; None is none.
         decay = config.weight_decay or None
         optimizer = AdamW(schedule, weight_decay=decay, global_clipnorm=clip_norm)
-        optimizer.exclude_from_weight_decay(var_names=[*BIASES, "gamma"])
     if precision == "mixed_float16":
         return keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer
@@ -67,6 +66,8 @@ class FusedOptimizer(keras.optimizers.Optimizer):
     def build(self, variables):
         if self.built:
             return
+        # Keras' own decay, of which `CaffeSGD` has none.
+        self.exclude_from_weight_decay(var_list=[v for v in variables if not _is_kernel(v)])
         super().build(variables)
         on_devices = tf.distribute.get_strategy().experimental_local_results
         slots = {}
@@ -142,7 +143,7 @@ class CaffeSGD(FusedOptimizer):
     def update_step(self, gradient, variable, learning_rate):
         (momentum,) = self.slots_of(variable.ref())
         decay, factor = self.config.weight_decay, self.config.momentum
-        if decay and len(variable.shape) > 1:  # biases and normalizations have one axis
+        if decay and _is_kernel(variable):
             # Into the momentum before it is multiplied; where there is none, into w itself.
             decayed = momentum if factor else variable
             tf.raw_ops.ResourceApplyGradientDescent(
@@ -155,6 +156,11 @@ class CaffeSGD(FusedOptimizer):
             grad=gradient,
             momentum=factor,
         )
+
+
+def _is_kernel(variable):
+    """Whether a variable decays; biases and normalizations, of one axis, do not."""
+    return len(variable.shape) > 1
 
 
 @keras.saving.register_keras_serializable("fcn_tf")
