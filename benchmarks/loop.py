@@ -16,7 +16,8 @@ import time
 import keras
 import numpy as np
 import tensorflow as tf
-from large_folder import GROWTH_AT_MOST, resident
+from large_folder import GROWTH_AT_MOST
+from memory import resident_mb
 
 from fcn_tf.config import Config, DataConfig, ModelConfig, OptimizerConfig, TrainingConfig
 from fcn_tf.data.source import Source
@@ -98,7 +99,7 @@ class Rounds(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         step = batch + 1
-        self.resident_mb.append(resident())
+        self.resident_mb.append(resident_mb())
         if self.started is None:  # compiled by now
             self.started, self.begun_at = time.perf_counter(), step
         elif step >= self.next_stop:

@@ -19,7 +19,7 @@ ALLOWED = {
     "drawing": {"classes", "files"},
     "models": {"errors", "files", "networks"},
     "progress": set(),
-    "data": {"classes", "config", "errors", "files", "image_files", "progress"},
+    "data": {"classes", "errors", "files", "image_files", "progress"},
     "checking": {"data", "drawing", "errors"},
     "evaluation": {"classes", "drawing", "files"},
     "exporting": {
@@ -59,7 +59,6 @@ ALLOWED = {
     },
     "scoring": {
         "artefacts",
-        "classes",
         "data",
         "drawing",
         "errors",

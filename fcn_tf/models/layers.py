@@ -314,7 +314,7 @@ class LocalResponseNormalization(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("fcn_tf")
 class Conv2D(keras.layers.Conv2D):
-    """A convolution of stride 1 that can be computed as one product of matrices.
+    """A convolution that can be computed as one product of matrices.
 
     It has the name of Keras' own, by which a `.keras` file keeps weights. Each cell's window is
     laid out as a row. For wide kernels on a small map, VGG's fc6 and fc7, oneDNN multiplies such
@@ -322,14 +322,16 @@ class Conv2D(keras.layers.Conv2D):
     kernel is a variable.
 
     Attributes:
-        as_patches: bool, False at first: whether it is computed so in training. The
-            numbers are the same but for rounding. Dilated, it is computed as ever.
+        as_patches: bool, False at first: whether it is computed so in training, on the
+            TensorFlow backend. The numbers are the same but for rounding. With strides or
+            dilated, it is computed as ever.
     """
 
     as_patches = False
 
     def call(self, inputs, training=None):
-        if not (self.as_patches and training) or self.dilation_rate != (1, 1):
+        is_dense = self.strides == self.dilation_rate == (1, 1)
+        if not (self.as_patches and training and is_dense):
             return super().call(inputs)
         side, channels = self.kernel_size[0], inputs.shape[-1]
         if self.padding == "same":
@@ -345,16 +347,14 @@ class Conv2D(keras.layers.Conv2D):
         patches = ops.reshape(ops.concatenate(windows, axis=-1), (-1, side**2 * channels))
         kernel = ops.reshape(self.kernel, (side**2 * channels, self.filters))
         product = ops.reshape(_product(patches, kernel), (n, height, width, self.filters))
-        return self.activation(product + self.bias)
+        return self.activation(product + self.bias if self.use_bias else product)
 
 
 @ops.custom_gradient
-def _product(rows, matrix):
-    """rows @ matrix, whose gradients take a large matrix as it lies in memory, on the left."""
+def _product(rows, matrix):  # (R, K), (K, F) -> (R, F)
+    """The product, whose gradient takes a large matrix as it lies in memory, on the left."""
 
-    def gradients(*arguments, upstream=None):
-        if upstream is None:  # only the torch backend names it
-            (upstream,) = arguments
+    def gradients(upstream):  # (R, F)
         of_rows = ops.transpose(ops.matmul(matrix, ops.transpose(upstream)))
         return of_rows, ops.matmul(ops.transpose(rows), upstream)
 

@@ -55,6 +55,7 @@ class FusedOptimizer(keras.optimizers.Optimizer):
     """Moves a variable and its slots in one operation, where Keras writes arrays in between.
 
     A step of a full-width network moves 134 million parameters: memory is what it waits for.
+    Only AdamW's decay is Keras' own, an operation before it.
 
     Attributes:
         slot_names: what is kept of each variable, of its shape, zero at first.
@@ -66,8 +67,6 @@ class FusedOptimizer(keras.optimizers.Optimizer):
     def build(self, variables):
         if self.built:
             return
-        # Keras' own decay, of which `CaffeSGD` has none.
-        self.exclude_from_weight_decay(var_list=[v for v in variables if not _is_kernel(v)])
         super().build(variables)
         on_devices = tf.distribute.get_strategy().experimental_local_results
         slots = {}
@@ -90,6 +89,11 @@ class AdamW(FusedOptimizer):
     """Adam with decoupled decay (Loshchilov and Hutter, arXiv 1711.05101), as Keras has it."""
 
     slot_names = ("momentum", "velocity")
+
+    def build(self, variables):
+        if not self.built:
+            self.exclude_from_weight_decay(var_list=[v for v in variables if not _is_kernel(v)])
+        super().build(variables)
 
     def update_step(self, gradient, variable, learning_rate):
         momentum, velocity = self.slots_of(variable.ref())

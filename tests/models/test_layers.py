@@ -92,11 +92,19 @@ def test_a_grouped_convolution_is_one_for_each_half():
 
 
 @pytest.mark.parametrize(
-    ("padding", "side"), [("same", 7), ("same", 6), ("same", 1), ("valid", 7), ("valid", 6)]
+    ("padding", "side", "dtype", "tolerance"),
+    [
+        ("same", 7, "float32", 1e-5),
+        ("same", 6, "float32", 1e-5),
+        ("same", 1, "float32", 1e-5),
+        ("valid", 7, "float32", 1e-5),
+        ("valid", 6, "float32", 1e-5),
+        ("same", 7, "mixed_bfloat16", 2**-5),
+    ],
 )
-def test_a_convolution_as_patches_times_a_matrix(padding, side):
+def test_a_convolution_as_patches_times_a_matrix(padding, side, dtype, tolerance):
     """The answer and all gradients are those of the convolution."""
-    layer = Conv2D(16, side, padding=padding, activation="relu")
+    layer = Conv2D(16, side, padding=padding, activation="relu", dtype=dtype)
     layer.build((None, None, None, 8))
     random = np.random.default_rng(0)
     layer.bias.assign(random.normal(size=16))
@@ -107,12 +115,29 @@ def test_a_convolution_as_patches_times_a_matrix(padding, side):
         layer.as_patches = as_patches
         with tf.GradientTape() as tape:
             tape.watch(x)
-            answer = layer(x, training=True)
+            answer = tf.cast(layer(x, training=True), tf.float32)
             loss = tf.reduce_sum(answer**2 * factors)
         return answer, *tape.gradient(loss, [x, layer.kernel.value, layer.bias.value])
 
     for plain, other in zip(answer_and_gradients(False), answer_and_gradients(True), strict=True):
-        assert np.abs(plain - other).max() < 1e-5 * np.abs(plain).max()
+        assert np.abs(plain - other).max() < tolerance * np.abs(plain).max()
+    assert convolutions_in(answer_and_gradients, True) == 0
+    assert convolutions_in(answer_and_gradients, False) == 3
+
+
+def convolutions_in(function, *arguments):
+    """How many operations of a graph are convolutions or their gradients."""
+    graph = tf.function(function).get_concrete_function(*arguments).graph
+    return sum(operation.type.startswith("Conv2D") for operation in graph.get_operations())
+
+
+@pytest.mark.parametrize("options", [{"strides": 2}, {"dilation_rate": 2}, {"use_bias": False}])
+def test_what_is_asked_for_as_patches_is_the_convolution_asked_for(options):
+    x = np.random.default_rng(0).random((1, 12, 15, 8), np.float32)
+    layer = Conv2D(16, 3, **options)
+    expected = layer(x, training=True)
+    layer.as_patches = True
+    np.testing.assert_allclose(layer(x, training=True), expected, atol=1e-5)
 
 
 def test_resizing_is_that_of_tensorflow_at_sizes_known_only_when_it_runs():

@@ -172,7 +172,6 @@ def test_float16_takes_nearly_the_same_steps(config):
 
 def test_wide_kernels_are_computed_as_patches(config, monkeypatch):
     """fc6 and fc7 are, from so many weights on, and the losses are those of convolutions."""
-    config = change(config, "training", precision="float32")
     losses = []
     for from_weights, computed_so in ((2**24, set()), (64 * 64, {"fc6", "fc7"})):
         monkeypatch.setattr("fcn_tf.training.run.PATCHES_FROM_WEIGHTS", from_weights)
