@@ -24,7 +24,8 @@ from fcn_tf.training.optimizers import make_optimizer, make_schedule, needs_whol
 from fcn_tf.training.start import start
 
 PICTURES = 4  # of val, for TensorBoard
-PATCHES_FROM_WEIGHTS = 2**24  # fc7 of a full-width VGG16; its fc6 has 6 times as many
+# fc7 of a full-width VGG16, the smallest kernel that was measured to gain (docs/performance.md).
+PATCHES_FROM_WEIGHTS = 2**24
 EVALUATION_IMAGES_PER_CALL = 8  # on each device; between calls a stop is heard
 
 
@@ -39,7 +40,10 @@ class Run:
         fresh: whether to start from the weights that `config` names.
 
     Attributes:
+        config, source, num_classes, samples_a_step: what is trained on what.
         model: the `FCN`, with the weights of the last step.
+        loss: the `SegmentationLoss`.
+        optimizer: as `make_optimizer` makes it.
         average: their running average, empty where none is wanted.
         variables: all that a checkpoint holds, by name.
         about: what tells the network from another, as JSON holds it.
