@@ -255,6 +255,29 @@ def test_what_differs_is_never_published(model, tmp_path):
     assert not (tmp_path / "saved_model").exists()
 
 
+def test_large_logits_leave_room_for_rounding(tmp_path):
+    """A score of a network is known to a millionth of its largest logit, and not to 1e-5."""
+    model = narrow_fcn("fcn8s", 6)
+    bias = model.get_layer("score_fr").bias
+    bias.assign(bias + 3000)
+    image = random_images(64, 64, 3)
+    allowed = 1e-6 * np.abs(model(image[None], training=False)).max()
+
+    def found_of(moved_by):
+        """What is found of an artefact whose first class scores a little more."""
+        bias.assign(bias + moved_by * np.eye(6)[0])
+        write_saved_model(freeze(model), tmp_path / str(moved_by), MAX_PIXELS)
+        bias.assign(bias - moved_by * np.eye(6)[0])
+        with Reference(model, [(image, None)], size_px=(64, 64)) as reference:
+            return reference.compare(tmp_path / str(moved_by), "float32", MAX_PIXELS)
+
+    found = found_of(0.004)
+    assert found["largest_difference_allowed"] == pytest.approx(allowed, rel=1e-4)
+    assert 1e-5 < found["largest_difference"] < allowed
+    with pytest.raises(RunError, match=r"differs by .*, and 0\.003 is allowed"):
+        found_of(0.1)
+
+
 def test_what_is_refused_does_not_hold_back_the_rest(model, tmp_path, monkeypatch):
     monkeypatch.setitem(BARS, "float16", Bar(1e-12, 1.0, 1e-12))
     config = ExportConfig(formats=("tflite",), quantize=("float32", "float16"))
