@@ -356,6 +356,9 @@ def _product(rows, matrix):  # (R, K), (K, F) -> (R, F)
 
     def gradients(upstream):  # (R, F)
         of_rows = ops.transpose(ops.matmul(matrix, ops.transpose(upstream)))
-        return of_rows, ops.matmul(ops.transpose(rows), upstream)
+        # The matrix's in float32, in which the variable takes it: in two of them, one to be cast
+        # into the other, it would take half as much memory again.
+        rows_32, upstream_32 = ops.cast(rows, "float32"), ops.cast(upstream, "float32")
+        return of_rows, ops.matmul(ops.transpose(rows_32), upstream_32)
 
     return ops.matmul(rows, matrix), gradients
