@@ -4,10 +4,10 @@
 
 Three seeds of each row on `shapes`, everything but what the row names that of
 configs/shapes.yaml. Rows on VGG16 start from one classifier of crops, which is trained first
-(benchmarks/classifier.py) and has an fc6 of 3 x 3, as they then do. Runs that are there are not
-repeated. Prints the table, and which of the paper's claims it shows; writes variants.md and
-variants.png to --out; exits with 1 if a claim is missed. On a folder of your own, from random
-weights or a classifier's (--weights):
+(benchmarks/classifier.py) and has an fc6 of 3 x 3, as they then do. Runs that are there, of as
+many steps or not, are not repeated, and one that was stopped goes on. Prints the table, and which
+of the paper's claims it shows; writes variants.md and variants.png to --out; exits with 1 if a
+claim is missed. On a folder of your own, from random weights or a classifier's (--weights):
 
     python benchmarks/variants.py --out runs/street-variants --data_dir street
 """
@@ -79,7 +79,7 @@ FROM_RANDOM = {
     ),
 }
 ROWS = ON_VGG16 | FROM_RANDOM
-TIMED_PX, TIMED_ROUNDS = (375, 500), 5
+TIMED_PX, TIMED_ROUNDS = (375, 500), 9
 
 
 def main():
@@ -88,7 +88,7 @@ def main():
     )
     parser.add_argument("--out", type=Path, default=Path("runs/variants"))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=1000, help="of a row; 8s at once takes 3 x")
+    parser.add_argument("--steps", type=int, default=1000, help="of a row; at once takes 3 x")
     parser.add_argument("--classifier_steps", type=int, default=1500)
     parser.add_argument("--rows", nargs="*", choices=list(ROWS), help="some of them")
     parser.add_argument("--data_dir", help="a folder of images and masks in place of shapes")
@@ -110,8 +110,7 @@ def main():
             train(name, seed, weights, arguments)
     scores_of = {name: scores(name, arguments) for name in rows}
     scores_of = {name: found for name, found in scores_of.items() if len(found)}
-    sizes = {name: size_of(name, arguments) for name in scores_of}
-    lines = table(scores_of, sizes)
+    lines = table(scores_of, sizes_of(list(scores_of), arguments))
     print("\n".join(lines))
     write_text(arguments.out / "variants.md", "\n".join(lines) + "\n")
     draw(arguments.out / "variants.png", scores_of)
@@ -143,7 +142,7 @@ def train(name, seed, weights, arguments):
         values |= {"data.name": "folder", "data.data_dir": arguments.data_dir}
         values["loss.class_weights"] = "none"
     command = ["fcn-tf", "train", "--config", "shapes"]
-    command += [f"--workdir={folder(name, seed, arguments)}"]
+    command += [f"--workdir={folder(name, seed, arguments)}", "--resume=auto"]
     command += [f"--{key}={value}" for key, value in values.items()]
     subprocess.run([*command, *options, *arguments.overrides], check=True)
 
@@ -157,33 +156,32 @@ def scores(name, arguments):
     return np.array([[100 * one[score] for score in SCORES] for one in found])
 
 
-def size_of(name, arguments):
-    """Parameters, GFLOP and ms of an image of `TIMED_PX`, measured once."""
-    file = folder(name, 0, arguments) / "size.json"
-    if not file.exists():
-        write_text(file, json.dumps(measure(folder(name, 0, arguments))))
-    return json.loads(file.read_text())
-
-
-def measure(run):
+def sizes_of(names, arguments):
+    """Parameters, GFLOP and ms of each on an image of `TIMED_PX`, the rows taking turns."""
     import tensorflow as tf
 
     from fcn_tf.models import load_model
 
-    model = load_model(run)
-    images = tf.zeros((1, *TIMED_PX, 3), tf.uint8)
-    logits = tf.function(lambda x: model(x, training=False))
-    graph = logits.get_concrete_function(images).graph
-    options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation()
-    options["output"] = "none"
-    flop = tf.compat.v1.profiler.profile(graph, options=options).total_float_ops
-    seconds = []
-    for _ in range(TIMED_ROUNDS + 1):
-        started = time.perf_counter()
-        logits(images).numpy()
-        seconds.append(time.perf_counter() - started)
-    ms = 1000 * float(np.median(seconds[1:]))
-    return {"parameters": model.count_params(), "gflop": flop / 1e9, "ms": ms}
+    images, calls, sizes = tf.zeros((1, *TIMED_PX, 3), tf.uint8), {}, {}
+    for name in names:
+        seeds = range(arguments.seeds)
+        model = load_model(next(run for s in seeds if (run := folder(name, s, arguments)).exists()))
+        calls[name] = tf.function(lambda x, model=model: model(x, training=False))
+        graph = calls[name].get_concrete_function(images).graph
+        options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation()
+        options["output"] = "none"
+        flop = tf.compat.v1.profiler.profile(graph, options=options).total_float_ops
+        sizes[name] = {"parameters": model.count_params(), "gflop": flop / 1e9}
+    milliseconds = {name: [] for name in names}
+    for _ in range(TIMED_ROUNDS + 1):  # the first one compiles
+        for name, call in calls.items():
+            started = time.perf_counter()
+            call(images).numpy()
+            milliseconds[name].append(1000 * (time.perf_counter() - started))
+    return {
+        name: size | {"ms": float(np.median(milliseconds[name][1:]))}
+        for name, size in sizes.items()
+    }
 
 
 def table(scores_of, sizes):

@@ -4,6 +4,7 @@ Tables without Keras, so that a configuration is checked before anything is load
 `fcn_tf.models` builds what they say.
 """
 
+import math
 from collections import namedtuple
 from dataclasses import dataclass, field
 
@@ -31,7 +32,7 @@ VARIANTS = {
         31,
     ),
     # Scaled so that the finer scores start as small as in the staged training; the
-    # constants are those of the authors' voc-fcn8s-atonce.
+    # constants are those of the authors' voc-fcn8s-atonce, for the maps of VGG16.
     "fcn8s_atonce": Variant(
         (
             Skip("pool4", "score_pool4", "upscore2", 0.01, 5),
@@ -219,7 +220,7 @@ def check_network(
     choose("geometry", geometry, GEOMETRIES)
     choose("upsampling", upsampling, UPSAMPLING)
     choose("output_stride", output_stride, OUTPUT_STRIDES)
-    check(width >= 1 / 64, name_of("width"), width, "at least 1/64")
+    check(1 / 64 <= width < math.inf, name_of("width"), width, "at least 1/64, and finite")
     check(head_units >= 1, name_of("head_units"), head_units, "at least 1")
     odd = fc6_kernel >= 1 and fc6_kernel % 2 == 1
     check(odd, name_of("fc6_kernel"), fc6_kernel, "odd, 7 as published or 1")
@@ -238,7 +239,8 @@ def check_network(
     choose("variant", variant, of.variants, with_it)
     choose("geometry", geometry, of.geometries, with_it)
     check(of.has_width or width == 1, name_of("width"), width, f"1{with_it}")
-    published = geometry != "caffe" or fc6_kernel == 7
+    # AlexNet has its own, 6 x 6, whichever is given.
+    published = geometry != "caffe" or fc6_kernel == 7 or of.build != "vgg"
     check(
         published, name_of("fc6_kernel"), fc6_kernel, "7 with geometry=caffe, whose crops need it"
     )

@@ -18,7 +18,7 @@ from fcn_tf.config import (
 )
 from fcn_tf.errors import InputError
 from fcn_tf.exporting.export import export
-from fcn_tf.models import build_fcn, load_model, load_trunk
+from fcn_tf.models import build_fcn, load_model, load_trunk, load_vgg16
 from fcn_tf.models.reach import margin_px
 from fcn_tf.models.trunks.applications import build_application
 from fcn_tf.networks import RESNETS, TRUNKS
@@ -135,7 +135,14 @@ def test_scores_are_placed_where_the_cells_lie():
             place_scores(name, trunk, "fcn32s", "nonlinear")
 
 
-def place_scores(name, trunk, variant, upsampling):
+@pytest.mark.parametrize("output_stride", [16, 8, 4, 2, 1])
+def test_dense_scores_are_placed_where_the_cells_lie(output_stride):
+    """The first cell lies where it does at 1/32; its middle, at 15.5 px, is no pixel's."""
+    tolerance_px = 0.5 if output_stride == 1 else 1e-3
+    place_scores("vgg16", TRUNKS["vgg16"], "fcn32s", "learned", output_stride, tolerance_px)
+
+
+def place_scores(name, trunk, variant, upsampling, output_stride=32, tolerance_px=1e-3):
     model = build_fcn(
         variant,
         2,
@@ -143,6 +150,7 @@ def place_scores(name, trunk, variant, upsampling):
         width=0.125 if trunk.has_width else 1.0,
         head_units=8,
         upsampling=upsampling,
+        output_stride=output_stride,
     )
     scores = ["score_fr", "score_pool4", "score_pool3"][: 3 if variant == "fcn8s" else 1]
     given = [model.get_layer(score).output for score in scores]
@@ -150,13 +158,16 @@ def place_scores(name, trunk, variant, upsampling):
     image = np.zeros((1, 320, 64, 3), np.float32)
     for score in scores:
         maps = []
-        for other, stride in zip(scores, (32, 16, 8), strict=False):
-            centres = trunk.centre * (stride - 1) + stride * np.arange(320 // stride)
+        for other, stride in zip(scores, (output_stride, 16, 8), strict=False):
+            first_px = trunk.centre * ((32 if other == "score_fr" else stride) - 1)
+            centres = first_px + stride * np.arange(320 // stride)
             column = centres * (other == score)
             maps.append(np.tile(column[None, :, None, None], (1, 1, 64 // stride, 2)))
         logits = head([image, *(one.astype("float32") for one in maps)]).numpy()[0, :, 20, 0]
         inside = np.arange(64, 256)
-        np.testing.assert_allclose(logits[inside], inside, atol=1e-3, err_msg=f"{name} {score}")
+        np.testing.assert_allclose(
+            logits[inside], inside, rtol=0, atol=tolerance_px, err_msg=f"{name} {score}"
+        )
 
 
 @pytest.mark.parametrize("name", ["resnet50", "mobilenetv3_large", "efficientnetv2_b0"])
@@ -170,8 +181,14 @@ def test_features_are_those_of_keras_applications(name, tmp_path):
         width,
         input_tensor=images,
         **TRUNKS[name].options["keras_options"],
-    ).output
-    classifier = keras.Model(images, features)
+    )
+    named = TRUNKS[name].options["endpoints"]
+    endpoints = {
+        "score_pool3": features.get_layer(named["pool3"]).output,
+        "score_pool4": features.get_layer(named["pool4"]).output,
+        "score_fr": features.output,
+    }
+    classifier = keras.Model(images, features.output)
     fill(classifier, seed=1)
     classifier.save(tmp_path / "classifier.keras")
     transfer = load_trunk(model, tmp_path / "classifier.keras")
@@ -188,17 +205,20 @@ def test_features_are_those_of_keras_applications(name, tmp_path):
     }[name]
     by_hand = preprocess(image.astype("float32"))
     assert relative_difference(pixels, by_hand) < 1e-5
-    endpoint = model.get_layer("score_fr").input
-    ours = keras.Model(model.inputs[0], endpoint)(image, training=False)
-    theirs = classifier(pixels, training=False).numpy()
-    assert theirs.std() > 0  # of some channels a ReLU leaves nothing
-    assert np.abs(ours - theirs).max() < 1e-4 * np.abs(theirs).max()
+    for score, endpoint in endpoints.items():
+        ours = keras.Model(model.inputs[0], model.get_layer(score).input)(image, training=False)
+        theirs = keras.Model(images, endpoint)(pixels, training=False).numpy()
+        assert theirs.std() > 0  # of some channels a ReLU leaves nothing
+        assert np.abs(ours - theirs).max() < 1e-4 * np.abs(theirs).max()
 
 
 def test_a_file_of_another_classifier_is_refused(tmp_path):
     model = build("googlenet")
-    with pytest.raises(InputError, match="grows from no classifier"):
+    with pytest.raises(InputError, match="fcn8s on googlenet grows from no classifier"):
         load_trunk(model, "imagenet")
+    for load in (load_trunk, load_vgg16):
+        with pytest.raises(InputError, match="fcn_resnet50 grows from no classifier"):
+            load(build("fcn_resnet50"), "imagenet")
     with pytest.raises(InputError, match=r"trunk=googlenet: Keras has no such classifier"):
         Config(model=ModelConfig(trunk="googlenet", weights="imagenet"))
     classifier = keras.applications.MobileNetV3Small(weights=None, include_top=False)

@@ -121,6 +121,8 @@ class FCN(keras.Model):
         trainable=True,
     ):
         check(num_classes >= 2, "num_classes", num_classes, "at least 2")
+        is_rgb = len(input_shape) == 3 and input_shape[2] == 3
+        check(is_rgb, "input_shape", input_shape, "(height, width, 3), sides None where they vary")
         network = {
             "trunk": trunk,
             "width": width,

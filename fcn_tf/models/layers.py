@@ -267,7 +267,7 @@ class DilatedMaxPooling(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("fcn_tf")
 class GroupedConv2D(keras.layers.Conv2D):
-    """A convolution in groups, each of its own channels.
+    """A convolution in groups, each of its own channels, (N, H, W, C) to (N, H', W', filters).
 
     Keras' own compiles it with XLA on TensorFlow, which TFLite does not take.
     """
@@ -287,15 +287,16 @@ class GroupedConv2D(keras.layers.Conv2D):
                 strict=True,
             )
         ]
-        return self.activation(ops.concatenate(outputs, axis=-1) + self.bias)
+        outputs = ops.concatenate(outputs, axis=-1)
+        return self.activation(outputs + self.bias if self.use_bias else outputs)
 
 
 @keras.saving.register_keras_serializable("fcn_tf")
 class LocalResponseNormalization(keras.layers.Layer):
     """x / (1 + alpha / 5 * sum of x ** 2 over 5 channels) ** 0.75, as Caffe's LRN.
 
-    Krizhevsky et al. 2012, section 3.3, with the alpha of Caffe's AlexNet and GoogLeNet,
-    1e-4, which is divided by the channels.
+    Of maps (N, H, W, C). Krizhevsky et al. 2012, section 3.3, with the alpha of Caffe's
+    AlexNet and GoogLeNet, 1e-4, which is divided by the channels.
     """
 
     def call(self, inputs):
@@ -314,7 +315,7 @@ class LocalResponseNormalization(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("fcn_tf")
 class Conv2D(keras.layers.Conv2D):
-    """A convolution that can be computed as one product of matrices.
+    """A convolution that can be computed as one product of matrices (im2col).
 
     It has the name of Keras' own, by which a `.keras` file keeps weights. Each cell's window is
     laid out as a row. For wide kernels on a small map, VGG's fc6 and fc7, oneDNN multiplies such

@@ -37,6 +37,7 @@ def shift_and_stitch(model, image, factor):
     if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise InputError(f"An image is (height, width, 3), RGB; this is {image.shape}.")
     scores = keras.Model(model.inputs[0], model.get_layer("score_fr").output)
+    factor = int(factor)
     step_px = 32 // factor
     sides = [-(-side // step_px) for side in image.shape[:2]]
     dense = np.zeros((*sides, model.num_classes), np.float32)

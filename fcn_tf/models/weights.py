@@ -63,7 +63,7 @@ def load_vgg16(model, source, layers="all"):
         InputError: as `load_trunk`, or the model has another trunk.
     """
     trunk = model.build_arguments["trunk"]
-    if trunk != "vgg16" or model.variant in RESNETS:
+    if trunk != "vgg16" and model.variant not in RESNETS:
         raise InputError(f"The network grows from {trunk}, not from vgg16: use load_trunk.")
     return load_trunk(model, source, layers)
 
@@ -96,8 +96,9 @@ def load_trunk(model, source, layers="all"):
         raise ValueError(f"layers={layers!r}: choose one of {', '.join(TRUNK_LAYERS)}.")
     trunk = TRUNKS[model.build_arguments["trunk"]]
     if model.variant in RESNETS or trunk.classifier is None:
+        of = "" if model.variant in RESNETS else f" on {model.build_arguments['trunk']}"
         raise InputError(
-            f"{model.variant} on {model.build_arguments['trunk']} grows from no classifier of "
+            f"{model.variant}{of} grows from no classifier of "
             "keras.applications: start from a model of this package or a published one."
         )
     if trunk.build != "vgg" and layers != "all":

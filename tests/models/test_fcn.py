@@ -148,17 +148,25 @@ def test_a_constant_score_map_stays_constant_to_the_border(variant):
     np.testing.assert_allclose(logits, np.broadcast_to(expected, logits.shape), rtol=1e-5)
 
 
+X2 = {"upscore8_x2", "upscore8_x4", "upscore8_x8"}
+
+
 @pytest.mark.parametrize(
-    ("upsampling", "trained"),
+    ("geometry", "upsampling", "trained"),
     [
-        ("fixed", set()),
-        ("learned", {"upscore2", "upscore_pool4"}),
-        ("learned_all", {"upscore2", "upscore_pool4", "upscore8"}),
-        ("nonlinear", {"upscore2", "upscore_pool4", "upscore8_x2", "upscore8_x4", "upscore8_x8"}),
+        ("same", "fixed", set()),
+        ("same", "learned", {"upscore2", "upscore_pool4"}),
+        ("same", "learned_all", {"upscore2", "upscore_pool4", "upscore8"}),
+        ("same", "nonlinear", {"upscore2", "upscore_pool4", *X2}),
+        ("caffe", "fixed", set()),
+        ("caffe", "learned", {"upscore2", "upscore_pool4"}),
+        ("caffe", "learned_all", {"upscore2", "upscore_pool4", "upscore8"}),
     ],
 )
-def test_upsampling_chooses_which_kernels_are_trained(upsampling, trained):
-    model = build_fcn("fcn8s", 3, width=1 / 64, head_units=4, upsampling=upsampling)
+def test_upsampling_chooses_which_kernels_are_trained(geometry, upsampling, trained):
+    model = build_fcn(
+        "fcn8s", 3, width=1 / 64, head_units=4, geometry=geometry, upsampling=upsampling
+    )
     kernels = {v.path.split("/")[0] for v in model.trainable_variables if "upscore" in v.path}
     assert kernels == trained
 
@@ -232,6 +240,9 @@ def test_logits_are_float32_under_every_policy(policy):
         ({"upsampling": "bicubic"}, "fixed, learned, learned_all"),
         ({"num_classes": 1}, "at least 2"),
         ({"width": 0.01}, "at least 1/64"),
+        ({"width": float("inf")}, "finite"),
+        ({"input_shape": (None, None, 4)}, r"\(height, width, 3\)"),
+        ({"input_shape": (64, 64)}, r"\(height, width, 3\)"),
         ({"head_units": 0}, "at least 1"),
         ({"fc6_kernel": 4}, "odd"),
         ({"fc6_kernel": -1}, "odd"),

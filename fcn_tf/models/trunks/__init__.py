@@ -1,8 +1,9 @@
 """Trunks: classifiers without their last layer, as the source of features.
 
 A builder is a function of preprocessed images to maps by endpoint: `pool3` (1/8), `pool4`
-(1/16) and `fc7` (1/32), whatever the classifier calls them. Sizes round up: H/8 means
-ceil(H / 8), H being the height with the padding. `fcn_tf.networks.TRUNKS` names them.
+(1/16) and `fc7` (1/32), whatever the classifier calls them; `fc7` alone where no skip joins.
+Sizes round up: H/8 means ceil(H / 8), H being the height with the padding.
+`fcn_tf.networks.TRUNKS` names them.
 """
 
 from collections import namedtuple

@@ -48,6 +48,9 @@ def build_application(classifier, width=1.0, weights=None, include_top=False, **
         weights: "imagenet", a file, or None for random ones.
         include_top: bool, whether with the dense layers.
         options: what that function takes besides.
+
+    Returns:
+        a keras.Model.
     """
     if width != 1:
         options["alpha"] = width
