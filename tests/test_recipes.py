@@ -15,7 +15,9 @@ MEAN_IOU_AT_LEAST = 0.70
 
 @pytest.mark.slow
 def test_the_main_job_learns_its_scenes(tmp_path, tfds_dir):
-    config = load_config("shapes", **{"data.tfds_dir": tfds_dir})
+    """In half of its steps; benchmarks/main_job.py holds the whole to 70 %."""
+    half = {"training.max_steps": 2200, "training.eval_every_steps": 1100}
+    config = load_config("shapes", **{"data.tfds_dir": tfds_dir, **half})
     workdir = train(config, tmp_path / "run")
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     assert lines[-1]["split"] == "val"
