@@ -54,7 +54,7 @@ def main():
 
     pixels = growth("megapixels", map(whole, MEGAPIXELS))
     images = growth("images", map(split, IMAGES))
-    return max(pixels, images) > OFF_AT_MOST
+    return bool(max(pixels, images) > OFF_AT_MOST)
 
 
 def growth(unit, sides):
