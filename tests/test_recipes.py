@@ -10,12 +10,13 @@ from fcn_tf.models import load_model
 from fcn_tf.training.loop import train
 from tests.data.voc_archives import VOC_LISTS, labels, write_sbd, write_voc
 
-MEAN_IOU_AT_LEAST = 0.70
+# Of half of the main job, which reaches 0.71; the whole reaches 0.79, and
+# benchmarks/main_job.py holds it to 0.70.
+MEAN_IOU_AT_LEAST = 0.60
 
 
 @pytest.mark.slow
 def test_the_main_job_learns_its_scenes(tmp_path, tfds_dir):
-    """In half of its steps; benchmarks/main_job.py holds the whole to 70 %."""
     half = {"training.max_steps": 2200, "training.eval_every_steps": 1100}
     config = load_config("shapes", **{"data.tfds_dir": tfds_dir, **half})
     workdir = train(config, tmp_path / "run")
