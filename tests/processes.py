@@ -62,7 +62,7 @@ def start_workers(*arguments, cwd, extra=None, code=None):
     return workers
 
 
-def ended(process):
+def ended(process, within_seconds=300):
     """Waits for the end; returns the exit code and what was written to stderr."""
-    _, stderr = process.communicate(timeout=300)
+    _, stderr = process.communicate(timeout=within_seconds)
     return process.returncode, stderr

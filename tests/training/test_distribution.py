@@ -274,7 +274,7 @@ def test_a_machine_that_does_not_answer_ends_the_others(tmp_path, arguments):
     wait_for_step(tmp_path / "run", 5, *workers)
     workers[1].send_signal(signal.SIGSTOP)
     try:
-        code, said = ended(workers[0])
+        code, said = ended(workers[0], within_seconds=60)
     finally:
         workers[1].send_signal(signal.SIGKILL)
         ended(workers[1])
