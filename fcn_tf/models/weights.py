@@ -63,7 +63,7 @@ def load_vgg16(model, source, layers="all"):
         InputError: as `load_trunk`, or the model has another trunk.
     """
     trunk = model.build_arguments["trunk"]
-    if trunk != "vgg16" and model.variant not in RESNETS:
+    if trunk != "vgg16":
         raise InputError(f"The network grows from {trunk}, not from vgg16: use load_trunk.")
     return load_trunk(model, source, layers)
 
