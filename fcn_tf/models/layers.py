@@ -345,21 +345,28 @@ class Conv2D(keras.layers.Conv2D):
             for row in range(side)
             for column in range(side)
         ]
-        patches = ops.reshape(ops.concatenate(windows, axis=-1), (-1, side**2 * channels))
-        kernel = ops.reshape(self.kernel, (side**2 * channels, self.filters))
-        product = ops.reshape(_product(patches, kernel), (n, height, width, self.filters))
+        cells = [ops.reshape(window, (-1, channels)) for window in windows]
+        kernel = ops.reshape(self.kernel, (side**2, channels, self.filters))
+        product = ops.reshape(_product(kernel, *cells), (n, height, width, self.filters))
         return self.activation(product + self.bias if self.use_bias else product)
 
 
 @ops.custom_gradient
-def _product(rows, matrix):  # (R, K), (K, F) -> (R, F)
-    """The product, whose gradient takes a large matrix as it lies in memory, on the left."""
+def _product(kernel, *cells):  # (k * k, C, F), k * k of (R, C) -> (R, F)
+    """The sum of the products of each of a kernel's cells, as one product.
+
+    In the gradient of the rows the kernel is on the left, as it lies in memory, and the product
+    falls apart into those of the cells without a copy in between.
+    """
+    patches = ops.concatenate(cells, axis=-1)  # (R, k * k * C)
 
     def gradients(upstream):  # (R, F)
-        of_rows = ops.transpose(ops.matmul(matrix, ops.transpose(upstream)))
-        # The matrix's in float32, in which the variable takes it: in two of them, one to be cast
+        of_cells = ops.matmul(kernel, ops.transpose(upstream))  # (k * k, C, R)
+        # The kernel's in float32, in which the variable takes it: in two of them, one to be cast
         # into the other, it would take half as much memory again.
-        rows_32, upstream_32 = ops.cast(rows, "float32"), ops.cast(upstream, "float32")
-        return of_rows, ops.matmul(ops.transpose(rows_32), upstream_32)
+        patches_32, upstream_32 = ops.cast(patches, "float32"), ops.cast(upstream, "float32")
+        of_kernel = ops.matmul(ops.transpose(patches_32), upstream_32)
+        of_kernel = ops.reshape(of_kernel, kernel.shape)
+        return of_kernel, *ops.unstack(ops.transpose(of_cells, (0, 2, 1)))
 
-    return ops.matmul(rows, matrix), gradients
+    return ops.matmul(patches, ops.reshape(kernel, (-1, kernel.shape[-1]))), gradients
