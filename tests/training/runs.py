@@ -3,7 +3,10 @@
 import dataclasses
 import json
 
+import numpy as np
+
 from fcn_tf.models import load_model
+from fcn_tf.training.checkpoints import checkpoints
 
 
 def change(config, section, **values):
@@ -26,3 +29,7 @@ def timeless(workdir):
 
 def weights_of(workdir):
     return {v.path: v.numpy() for v in load_model(workdir).weights}
+
+
+def newest_of(workdir):
+    return np.load(checkpoints(workdir / "checkpoints")[-1])

@@ -1,64 +1,16 @@
-"""Several devices and several machines: the same run, and what happens when one is lost."""
+"""Several devices and several machines: the same run."""
 
 import json
-import signal
-import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
 
-from fcn_tf.classes import VOID
 from fcn_tf.config import DistributionConfig
 from fcn_tf.errors import InputError
-from fcn_tf.training.checkpoints import checkpoints
 from fcn_tf.training.distribution import Cluster, make_cluster, read_tf_config
 from tests.processes import command, ended, start, start_workers
-from tests.training.runs import lines_of, timeless
-
-
-def write_uneven_folder(folder):
-    """12 pairs; the share of pixels without a label goes from none to nearly all."""
-    random = np.random.default_rng(0)
-    for split, count in (("train", 12), ("val", 5)):
-        for kind in ("images", "masks"):
-            (folder / kind / split).mkdir(parents=True)
-        for number in range(count):
-            size = (70 + number, 90 - number)
-            mask = random.integers(0, 3, (size[0] // 10, size[1] // 10))
-            mask = np.kron(mask, np.ones((10, 10))).astype(np.uint8)
-            mask[: number * len(mask) // count] = VOID
-            image = 60 * (mask % 4)[..., None] + random.integers(0, 60, (*mask.shape, 3))
-            Image.fromarray(image.astype(np.uint8)).save(folder / f"images/{split}/{number}.png")
-            Image.fromarray(mask).save(folder / f"masks/{split}/{number}.png")
-    (folder / "classes.txt").write_text("a\nb\nc\n")
-
-
-@pytest.fixture
-def arguments(tmp_path):
-    """A run of ten steps of four crops, dropout off."""
-    write_uneven_folder(tmp_path / "data")
-    return [
-        "--data.data_dir=data",
-        "--data.batch_size=4",
-        "--data.crop_px=64",
-        "--data.scale_range=[0.7, 1.4]",
-        "--data.color=0.1",
-        "--model.width=0.0625",
-        "--model.head_units=16",
-        "--model.dropout=0",
-        "--optimizer.learning_rate=1e-3",
-        "--optimizer.warmup_steps=5",
-        "--optimizer.ema=0.9",
-        "--training.max_steps=10",
-        "--training.log_every_steps=5",
-        "--training.eval_every_steps=5",
-    ]
-
-
-def newest_of(workdir):
-    return np.load(checkpoints(workdir / "checkpoints")[-1])
+from tests.training.runs import newest_of, timeless
 
 
 @pytest.mark.slow
@@ -177,109 +129,6 @@ def test_both_machines_end_with_the_same_weights(tmp_path, arguments):
         digests += [line for line in stdout.splitlines() if line.startswith("digest")]
     assert len(digests) == 2
     assert digests[0] == digests[1]
-
-
-def wait_for_step(workdir, step, *processes):
-    """Until a checkpoint of that step or a later one is there, for at most five minutes."""
-    for _ in range(30_000):
-        if any(int(p.stem[5:]) >= step for p in checkpoints(workdir / "checkpoints")):
-            return
-        for process in processes:
-            assert process.poll() is None, ended(process)
-        time.sleep(0.01)
-    raise AssertionError(f"No checkpoint of step {step}.")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2])
-def test_killed_and_resumed_is_as_never_killed(tmp_path, arguments, workers):
-    """20 steps against 10, kill -9 and the rest: bit for bit, with dropout."""
-    arguments = [*arguments, "--training.max_steps=20", "--training.checkpoint_every_steps=1"]
-    arguments += ["--training.steps_per_call=1", "--training.deterministic=true"]
-    arguments += ["--model.dropout=0.5", "--resume=auto"]
-
-    def begin(workdir):
-        more = [*arguments, f"--workdir={workdir}"]
-        if workers == 1:
-            return [start(*more, cwd=tmp_path)]
-        return start_workers(*more, cwd=tmp_path)
-
-    for process in begin("whole"):
-        assert ended(process)[0] == 0
-    processes = begin("killed")
-    wait_for_step(tmp_path / "killed", 10, *processes)
-    processes[-1].send_signal(signal.SIGKILL)
-    assert ended(processes[-1])[0] == -signal.SIGKILL
-    if workers == 2:  # the other notices, and says what to do
-        code, said = ended(processes[0])
-        assert code == 1
-        assert "Another of the machines ended" in said
-        assert "--resume auto" in said
-    stopped_at = lines_of(tmp_path / "killed")[-1]["step"]
-    assert 10 <= stopped_at < 20
-    for process in begin("killed"):
-        assert ended(process)[0] == 0
-    whole, killed = newest_of(tmp_path / "whole"), newest_of(tmp_path / "killed")
-    assert whole.files == killed.files
-    for name in whole.files:
-        if not name.endswith(".json"):
-            np.testing.assert_array_equal(killed[name], whole[name], err_msg=name)
-    assert timeless(tmp_path / "killed") == timeless(tmp_path / "whole")
-
-
-@pytest.mark.slow
-def test_25_kills_at_random_moments_lose_nothing(tmp_path, arguments):
-    arguments = [*arguments, "--training.max_steps=100000", "--training.checkpoint_every_steps=2"]
-    arguments += ["--training.steps_per_call=1", "--resume=auto", "--workdir=run"]
-    random = np.random.default_rng(0)
-    step = 0
-    for _ in range(25):
-        process = start(*arguments, cwd=tmp_path)
-        wait_for_step(tmp_path / "run", step + 2, process)  # every resume goes on
-        time.sleep(random.uniform(0, 1.5))
-        process.send_signal(signal.SIGKILL)
-        assert ended(process)[0] == -signal.SIGKILL
-        newest = int(checkpoints(tmp_path / "run/checkpoints")[-1].stem[5:])
-        # No checkpoint is lost: nothing is behind the last line of the log by more than a period.
-        assert newest >= lines_of(tmp_path / "run", torn=True)[-1]["step"] - 2
-        assert newest > step
-        step = newest
-    process = start(*arguments, f"--training.max_steps={step + 2}", cwd=tmp_path)
-    assert ended(process) == (0, "")
-    steps = [line["step"] for line in lines_of(tmp_path / "run") if line["split"] == "train"]
-    assert steps == sorted(set(steps))
-    assert steps[-1] == step + 2
-    left = [path.name for path in (tmp_path / "run").rglob(".*") if path.name != ".lock"]
-    assert not left
-
-
-@pytest.mark.slow
-def test_a_signal_to_one_machine_stops_both_at_the_same_step(tmp_path, arguments):
-    arguments = [*arguments, "--training.max_steps=100000", "--workdir=run"]
-    workers = start_workers(*arguments, cwd=tmp_path)
-    wait_for_step(tmp_path / "run", 5, *workers)
-    workers[1].send_signal(signal.SIGTERM)
-    assert ended(workers[1])[0] == 143
-    code, said = ended(workers[0])
-    assert code == 1
-    assert "Another machine was told to stop" in said
-    step = int(checkpoints(tmp_path / "run/checkpoints")[-1].stem[5:])
-    assert f"the state after step {step} is saved" in said
-
-
-@pytest.mark.slow
-def test_a_machine_that_does_not_answer_ends_the_others(tmp_path, arguments):
-    arguments = [*arguments, "--training.max_steps=100000", "--workdir=run"]
-    workers = start_workers(*arguments, "--distribution.timeout_seconds=20", cwd=tmp_path)
-    wait_for_step(tmp_path / "run", 5, *workers)
-    workers[1].send_signal(signal.SIGSTOP)
-    try:
-        code, said = ended(workers[0], within_seconds=60)
-    finally:
-        workers[1].send_signal(signal.SIGKILL)
-        ended(workers[1])
-    assert code == 1
-    assert "does not answer" in said
 
 
 def test_devices_that_do_not_divide_the_batch_are_refused(tmp_path, arguments):
