@@ -7,6 +7,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import pytest
 
+# Minutes each: begun last, one of them would go on alone.
+LONGEST = ("test_trunks.py", "test_kills.py", "test_recipes.py", "test_distribution.py")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
 
 @pytest.fixture(scope="session")
 def tfds_dir(tmp_path_factory):
