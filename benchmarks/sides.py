@@ -1,7 +1,9 @@
 """Sides of a comparison, each in a process of its own, that take turns; and the limits."""
 
+import contextlib
 import platform
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -48,37 +50,44 @@ def race(commands, rounds, peak_mb=None, said=None):
         peak_mb: dict to which the peak memory of each process is added, in MB.
         said: dict to which is added what each prints at the end.
     """
-    sides = {}
-    for name, command in commands.items():
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        with tempfile.TemporaryFile("w+") as errors:
-            sides[name] = subprocess.Popen(command, **pipes, stderr=errors)
+    sides, errors = {}, {}
+    with contextlib.ExitStack() as files:
+        for name, command in commands.items():
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+            errors[name] = files.enter_context(tempfile.TemporaryFile("w+"))
+            sides[name] = subprocess.Popen(command, **pipes, stderr=errors[name])
             while (line := sides[name].stdout.readline()).strip() != "ready":
                 if not line:
-                    errors.seek(0)
-                    raise SystemExit(f"{name} does not run:\n{errors.read()}")
-    milliseconds = {name: [] for name in commands}
-    names = list(commands)
-    for number in range(rounds):
-        # Another order each time, and time for the threads of the side before to fall asleep.
-        for name in names[number % len(names) :] + names[: number % len(names)]:
-            process = sides[name]
-            time.sleep(PAUSE_SECONDS)
-            process.stdin.write("\n")
-            process.stdin.flush()
-            seconds = process.stdout.readline()
-            if not seconds:
-                raise SystemExit(
-                    f"{name} died in round {number + 1}; there may be too little memory."
-                )
-            milliseconds[name].append(1000 * float(seconds))
-    for name, process in sides.items():
-        if peak_mb is not None:
-            peak_mb[name] = resident_mb(process.pid, "VmHWM")
-        last = process.communicate()[0]
-        if said is not None:
-            said[name] = last.strip()
+                    raise _ended(name, sides[name], "before its first call", errors[name])
+        milliseconds = {name: [] for name in commands}
+        names = list(commands)
+        for number in range(rounds):
+            # Another order each time, and time for the threads of the side before to fall asleep.
+            for name in names[number % len(names) :] + names[: number % len(names)]:
+                process = sides[name]
+                time.sleep(PAUSE_SECONDS)
+                with contextlib.suppress(BrokenPipeError):
+                    process.stdin.write("\n")
+                    process.stdin.flush()
+                seconds = process.stdout.readline()
+                if not seconds:
+                    raise _ended(name, process, f"in round {number + 1}", errors[name])
+                milliseconds[name].append(1000 * float(seconds))
+        for name, process in sides.items():
+            if peak_mb is not None:
+                peak_mb[name] = resident_mb(process.pid, "VmHWM")
+            last = process.communicate()[0]
+            if said is not None:
+                said[name] = last.strip()
     return milliseconds
+
+
+def _ended(name, process, when, errors):
+    """What to raise for a side that ended too early."""
+    if process.wait() == -signal.SIGKILL:
+        return SystemExit(f"{name} was killed {when}; there may be too little memory.")
+    errors.seek(0)
+    return SystemExit(f"{name} ended {when}:\n{errors.read()}")
 
 
 def medians_of(milliseconds):

@@ -69,7 +69,7 @@ def predict(megapixels, arguments):
     predictor(image[: 3 * TILE_PX, : 3 * TILE_PX])
     forget_peak()
     seconds = timed(predictor, image)
-    peak = 2**20 * resident_mb(entry="VmHWM")
+    peak = 1e6 * resident_mb(entry="VmHWM")
     fed = sum(
         math.prod(part.stop - part.start for part in fed) for _, fed in predictor.tiles(image.shape)
     )

@@ -7,6 +7,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import pytest
 
+from tests.processes import started
+
 # Minutes each: begun last, one of them would go on alone.
 LONGEST = ("test_trunks.py", "test_kills.py", "test_recipes.py", "test_distribution.py")
 
@@ -43,3 +45,14 @@ def fresh_keras():
     """Frees the networks of the test before and seeds the next ones."""
     keras.backend.clear_session()
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def no_process_goes_on():
+    """A test that fails leaves no training behind that slows down the next."""
+    yield
+    while started:
+        process = started.pop()
+        if process.poll() is None:
+            process.kill()
+            process.communicate()

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+started = []  # what is left of them is killed at the end of a test
 
 
 def environment():
@@ -35,7 +36,7 @@ def command(*arguments, cwd=ROOT, extra=None, stdin=None):
 def start(*arguments, cwd, extra=None, code=None):
     """`fcn-tf train` at work, or Python code in its place; its output is in pipes."""
     what = ["-c", code] if code else ["-c", "from fcn_tf.cli import main; main()", "train"]
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, *what, *arguments],
         cwd=cwd,
         env={**environment(), **(extra or {})},
@@ -45,6 +46,8 @@ def start(*arguments, cwd, extra=None, code=None):
         # A shell that runs the tests in the background has them ignore Ctrl-C.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
+    started.append(process)
+    return process
 
 
 def start_workers(*arguments, cwd, extra=None, code=None):

@@ -324,17 +324,18 @@ class Conv2D(keras.layers.Conv2D):
 
     Attributes:
         as_patches: bool, False at first: whether it is computed so in training, on the
-            TensorFlow backend. The numbers are the same but for rounding. With strides or
-            dilated, it is computed as ever.
+            TensorFlow backend. The numbers are the same but for rounding. With strides, dilated,
+            in groups or with a kernel that is not square, it is computed as ever.
     """
 
     as_patches = False
 
     def call(self, inputs, training=None):
-        is_dense = self.strides == self.dilation_rate == (1, 1)
-        if not (self.as_patches and training and is_dense):
+        is_dense = self.strides == self.dilation_rate == (1, 1) and self.groups == 1
+        side, width = self.kernel_size
+        if not (self.as_patches and training and is_dense and side == width):
             return super().call(inputs)
-        side, channels = self.kernel_size[0], inputs.shape[-1]
+        channels = inputs.shape[-1]
         if self.padding == "same":
             reach = ((side - 1) // 2, side // 2)
             inputs = ops.pad(inputs, ((0, 0), reach, reach, (0, 0)))

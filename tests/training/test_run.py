@@ -179,7 +179,7 @@ def test_wide_kernels_are_computed_as_patches(config, monkeypatch):
         run = Run(change(config, "model", head_units=64), open_source(config.data))
         layers = run.model.layers
         assert {la.name for la in layers if getattr(la, "as_patches", False)} == computed_so
-        run.feed()
+        assert gradients_of_kernels(run) == 13 + 2 - len(computed_so) + 3 + 3
         losses.append(run.train_call(keras.ops.array(4, "int32"))[0].numpy())
     assert losses[0][0] != losses[0][-1]
     np.testing.assert_allclose(*losses, rtol=1e-4)
