@@ -24,7 +24,7 @@ from fcn_tf.training.optimizers import make_optimizer, make_schedule, needs_whol
 from fcn_tf.training.start import start
 
 PICTURES = 4  # of val, for TensorBoard
-# fc7 of a full-width VGG16, the smallest kernel that was measured to gain (docs/performance.md).
+# fc7 of a full-width VGG16, the smallest kernel that was measured to gain.
 PATCHES_FROM_WEIGHTS = 2**24
 EVALUATION_IMAGES_PER_CALL = 8  # on each device; between calls a stop is heard
 
