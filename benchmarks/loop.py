@@ -132,11 +132,8 @@ class Rounds(keras.callbacks.Callback):
         for count, ms in self.bare_ms.items():
             bare = statistics.median(ms)
             over[count] = loop / bare - 1
-            print(
-                f"  bare, {count} in a call: {bare:.2f} ms ({min(ms):.2f} to {max(ms):.2f}); ",
-                end="",
-            )
-            print(f"the loop takes {100 * over[count]:.1f} % more")
+            spread = f"{min(ms):.2f} to {max(ms):.2f}"
+            print(f"  bare, {count} in a call: {bare:.2f} ms ({spread}); loop {over[count]:+.1%}")
         tenths = [part.max() for part in np.array_split(self.resident_mb, 10)]
         growth = tenths[-1] / tenths[1]
         print("Resident memory of each tenth, MB:", " ".join(f"{mb:.0f}" for mb in tenths))
