@@ -1,6 +1,12 @@
 """Class names, colours, and what stands for "no class"."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
+from numpy.typing import NDArray
 
 # The label that takes no part in the loss or the scores, everywhere inside (PASCAL VOC's).
 VOID = 255
@@ -36,7 +42,7 @@ VOC_CLASSES = (
 )
 
 
-def voc_palette(num_classes=256):
+def voc_palette(num_classes: int = 256) -> NDArray[np.uint8]:
     """PASCAL VOC's colours: bit j of a label, three at a time, becomes bit 7 - j // 3 of a channel.
 
     Source: VOClabelcolormap.m of the VOC development kit.
@@ -52,3 +58,33 @@ def voc_palette(num_classes=256):
                 np.uint8
             )
     return palette
+
+
+def palette_or_voc(palette: Sequence[Sequence[int]] | None, num_classes: int) -> list[list[int]]:
+    """A palette as RGB triples in 0..255; PASCAL VOC's colours where there is none."""
+    if palette is None:
+        return voc_palette(num_classes).tolist()
+    return [[int(value) for value in color] for color in palette]
+
+
+def class_names_or_numbers(names: Sequence[str] | None, num_classes: int) -> tuple[str, ...]:
+    """The names of classes; "0", "1", … where they have none."""
+    return tuple(map(str, range(num_classes)) if names is None else names)
+
+
+@dataclass(frozen=True)
+class Classes:
+    """What the classes are called, and an RGB triple in 0..255 for each."""
+
+    names: tuple[str, ...]
+    palette: list[list[int]]
+
+    @classmethod
+    def of(
+        cls,
+        names: Sequence[str] | None,
+        palette: Sequence[Sequence[int]] | None,
+        num_classes: int,
+    ) -> Classes:
+        """Names and palette, with numbers and PASCAL VOC's colours where there are none."""
+        return cls(class_names_or_numbers(names, num_classes), palette_or_voc(palette, num_classes))

@@ -1,21 +1,26 @@
 """What libraries write to standard error on their own, held back unless something fails."""
 
+from __future__ import annotations
+
 import contextlib
+import importlib
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 
-# Asked once: the commands set it too.
-_user_listens = "TF_CPP_MIN_LOG_LEVEL" in os.environ
+# Read when the module is imported: later the commands set the variable themselves.
+_user_wants_messages = "TF_CPP_MIN_LOG_LEVEL" in os.environ
 
 
 @contextlib.contextmanager
-def stderr_held_back():
-    """Holds back what is written to standard error, by compiled code too; shown on an exception.
+def stderr_held_back() -> Iterator[None]:
+    """Holds back what is written to standard error inside the block, by compiled code, too.
 
-    Nothing is held back where the user has set TF_CPP_MIN_LOG_LEVEL, and wants to see it.
+    It is shown if the block raises an exception. Nothing is held back where the user has set
+    TF_CPP_MIN_LOG_LEVEL: that user wants to see the messages.
     """
-    if _user_listens:
+    if _user_wants_messages:
         yield
         return
     sys.stderr.flush()
@@ -31,3 +36,10 @@ def stderr_held_back():
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
+
+
+def import_quietly(module: str) -> None:
+    """Imports a module whose libraries write to stderr before they can be told not to."""
+    with stderr_held_back():
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        importlib.import_module(module)

@@ -1,0 +1,102 @@
+"""What lies beside an exported model: export.json, in folders MODEL/1, MODEL/2, …"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+EXPORT_FILE = "export.json"
+# Fields that only some formats have; the others are written as null where they are not known.
+OF_SOME_FORMATS = ("max_pixels", "size", "output")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportRecord:
+    """What export.json says of a version: what it is, of which model, and what was measured.
+
+    Every field has a default, and keys that are not known are left out when a file is read: files
+    of older and of newer versions can be read.
+
+    Args:
+        model: full path of the model that was exported; None for a model in memory.
+        fcn_tf: the version of this package.
+        verified_on: the images that the artefacts were compared on, in words.
+        margin_px: what a tile needs around it, or None where it is not known.
+        max_pixels: of a SavedModel: pixels of a call above which it is refused.
+        size: of TFLite files: HEIGHTxWIDTH, or "any".
+        output: of TFLite files: "scores" or "labels".
+        classes: names of the classes, in the order of their labels.
+        palette: their colours, RGB triples in 0..255.
+        artefacts: what was measured, by kind (float32, int8, …).
+    """
+
+    model: str | None = None
+    fcn_tf: str | None = None
+    verified_on: str | None = None
+    margin_px: int | None = None
+    max_pixels: int | None = None
+    size: str | None = None
+    output: str | None = None
+    classes: tuple[str, ...] | None = None
+    palette: list[list[int]] | None = None
+    artefacts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, text: str) -> ExportRecord:
+        """Reads the text of an export.json.
+
+        Raises:
+            ValueError: it is no JSON, or no object, or the classes are no list.
+        """
+        values = json.loads(text)
+        if not isinstance(values, dict):
+            raise ValueError("it holds no object")
+        known = {f.name: values[f.name] for f in dataclasses.fields(cls) if f.name in values}
+        if not isinstance(known.get("classes"), (list, type(None))):
+            raise ValueError("classes is no list")
+        if known.get("classes") is not None:
+            known["classes"] = tuple(known["classes"])
+        return cls(**known)
+
+    def to_json(self) -> str:
+        """The text of export.json."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        for name in OF_SOME_FORMATS:
+            if values[name] is None:
+                del values[name]
+        return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+
+
+def newest_version(folder: str | Path, holding: str = "") -> Path | None:
+    """The newest of the versions MODEL/1, MODEL/2, … in the folder MODEL, or None.
+
+    Args:
+        folder: MODEL.
+        holding: name of a file; only versions that hold it count. By default all do.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        return None
+    versions = [path for path in folder.iterdir() if is_version(path)]
+    versions = [path for path in versions if (path / holding).exists()]
+    return max(versions, key=lambda path: int(path.name), default=None)
+
+
+def is_version(path: Path) -> bool:
+    """Whether a path has the name of a version, which is a number."""
+    return path.name.isascii() and path.name.isdigit()
+
+
+def read_record(folder: Path) -> ExportRecord | None:
+    """The record in the folder of a version, or None where there is none.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is damaged.
+    """
+    file = folder / EXPORT_FILE
+    return ExportRecord.from_json(file.read_text(encoding="utf-8")) if file.is_file() else None

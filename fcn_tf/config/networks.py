@@ -1,0 +1,364 @@
+"""The networks that can be built: variants, trunks, geometries, and which of them combine.
+
+The tables import neither Keras nor TensorFlow, so that a configuration is checked before
+either is loaded. `fcn_tf.models` builds the networks that the tables describe.
+
+A network of keras.applications becomes a trunk by one more entry of `TRUNKS`; see
+`application_trunk`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from fcn_tf.errors import check
+
+
+@dataclass(frozen=True)
+class Skip:
+    """A finer map of the trunk whose scores are added to the coarser scores.
+
+    Args:
+        endpoint: name of the map, "pool4" (1/16) or "pool3" (1/8).
+        score: name of the 1 x 1 convolution that scores the map.
+        upscore: name of the layer that doubles the resolution of the coarser scores.
+        scale: factor that multiplies the map before it is scored.
+        caffe_crop_px: rows at the top and columns at the left, in cells of the map, that are
+            cut from the map's scores in the geometry "caffe".
+    """
+
+    endpoint: str
+    score: str
+    upscore: str
+    scale: float
+    caffe_crop_px: int
+
+
+@dataclass(frozen=True)
+class VariantSpec:
+    """How a variant fuses the scores of the trunk's maps.
+
+    Args:
+        skips: the finer maps, from coarse to fine; none for FCN-32s.
+        upscore: name of the last upsampling layer.
+        factor: factor of the last upsampling layer.
+        caffe_crop_px: rows at the top and columns at the left that are cut from the logits
+            in the geometry "caffe".
+    """
+
+    skips: tuple[Skip, ...]
+    upscore: str
+    factor: int
+    caffe_crop_px: int
+
+
+def _skips(scale_pool4: float = 1, scale_pool3: float = 1) -> tuple[Skip, Skip]:
+    """The two skips of FCN-8s, whose first is that of FCN-16s."""
+    return (
+        Skip("pool4", "score_pool4", "upscore2", scale=scale_pool4, caffe_crop_px=5),
+        Skip("pool3", "score_pool3", "upscore_pool4", scale=scale_pool3, caffe_crop_px=9),
+    )
+
+
+# The caffe crops are those of the authors' networks. docs/geometry.md derives them.
+VARIANTS = {
+    "fcn32s": VariantSpec((), "upscore", factor=32, caffe_crop_px=19),
+    "fcn16s": VariantSpec(_skips()[:1], "upscore16", factor=16, caffe_crop_px=27),
+    "fcn8s": VariantSpec(_skips(), "upscore8", factor=8, caffe_crop_px=31),
+    # The scales make the finer scores start as small as in the staged training. They are
+    # the constants of the authors' voc-fcn8s-atonce, for the maps of VGG16.
+    "fcn8s_atonce": VariantSpec(_skips(0.01, 0.0001), "upscore8", factor=8, caffe_crop_px=31),
+}
+
+# torchvision's FCNs, each with its own trunk and head: the number of blocks of each stage
+# (He et al. 2016, table 1).
+RESNETS = {"fcn_resnet50": (3, 4, 6, 3), "fcn_resnet101": (3, 4, 23, 3)}
+
+
+@dataclass(frozen=True)
+class GeometrySpec:
+    """How a network places its maps on the image.
+
+    Args:
+        mean_bgr: the mean that preprocessing subtracts, in BGR order, of pixels in 0..255.
+        pad_px: width of the border of zeros around the preprocessed image.
+        fc6_padding: Keras' padding of the convolution fc6, "same" or "valid".
+    """
+
+    mean_bgr: tuple[float, float, float]
+    pad_px: int
+    fc6_padding: str
+
+
+# ImageNet's mean in BGR order, as keras.applications.vgg16 subtracts it.
+VGG_MEAN_BGR = (103.939, 116.779, 123.68)
+# The mean that the authors' networks subtract (voc_layers.py of their release), in BGR order.
+CAFFE_MEAN_BGR = (104.00698793, 116.66876762, 122.67891434)
+# "same" aligns every map at the top left; "caffe" is the published network.
+GEOMETRIES = {
+    "same": GeometrySpec(VGG_MEAN_BGR, pad_px=0, fc6_padding="same"),
+    "caffe": GeometrySpec(CAFFE_MEAN_BGR, pad_px=100, fc6_padding="valid"),
+}
+
+# Which upsampling layers are trained. The paper learns all but the last (section 4.3);
+# "nonlinear" puts an activation between them (section 3.3).
+UPSAMPLING = ("fixed", "learned", "learned_all", "nonlinear")
+
+OUTPUT_STRIDES = (32, 16, 8, 4, 2, 1)
+
+# Which of VGG's layers a classifier's weights are copied to.
+TRUNK_LAYERS = ("all", "convolutions")
+
+RgbStatistics = tuple[tuple[float, float, float], tuple[float, float, float]]
+# Mean and standard deviation of ImageNet's pixels, RGB in 0..255, as PyTorch's networks and
+# Keras' EfficientNetV2 expect them.
+IMAGENET_RGB: RgbStatistics = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+# "Mean" and "standard deviation" that map 0..255 to -1..1.
+FROM_MINUS_1_TO_1: RgbStatistics = ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
+
+# Where the first cell of a map at 1/s has its centre, as a share of s - 1 px. It depends on
+# how the layers with a stride are padded:
+MIDDLE = 0.5  # 2 x 2 windows that begin at the corner
+FIRST = 0.0  # odd kernels, padded by half of their side: the first pixel
+LAST = 1.0  # TensorFlow's "same" padding of even sides: the last pixel of the first cell
+
+
+@dataclass(frozen=True)
+class TrunkSpec:
+    """A classifier whose convolutional layers an FCN can use as its trunk.
+
+    Args:
+        build: key of the builder in `fcn_tf.models.trunks.BUILDERS`.
+        options: keyword arguments for the builder.
+        classifier: name in keras.applications of the classifier whose weights fit, or None.
+        rgb: mean and standard deviation of each channel, RGB in 0..255, by which pixels are
+            standardized. None for BGR less the geometry's mean.
+        centre: MIDDLE, FIRST or LAST.
+        variants: the variants that can use the trunk.
+        geometries: the geometries that the trunk supports.
+        output_strides: the output strides that the trunk supports under fcn32s.
+        has_width: whether the number of filters can be scaled.
+        imagenet_widths: the widths for which keras.applications has ImageNet weights.
+        upscore_px: side of fcn32s's upsampling kernel in the geometry "caffe".
+        caffe_crop_px: rows and columns that fcn32s cuts from the logits in the geometry
+            "caffe"; None for those of `VARIANTS`, which are VGG16's.
+    """
+
+    build: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    classifier: str | None = None
+    rgb: RgbStatistics | None = None
+    centre: float = MIDDLE
+    variants: tuple[str, ...] = tuple(VARIANTS)
+    geometries: tuple[str, ...] = ("same",)
+    output_strides: tuple[int, ...] = (32,)
+    has_width: bool = True
+    imagenet_widths: tuple[float, ...] = (1.0,)
+    upscore_px: int = 64
+    caffe_crop_px: int | None = None
+
+
+def application_trunk(
+    classifier: str,
+    *,
+    pool3: str | None,
+    pool4: str | None,
+    fc7: str | None,
+    rgb: RgbStatistics | None,
+    centre: float,
+    keras_options: Mapping[str, Any] | None = None,
+    has_width: bool = True,
+    imagenet_widths: tuple[float, ...] = (1.0,),
+) -> TrunkSpec:
+    """The entry of `TRUNKS` for a network of keras.applications.
+
+    Args:
+        classifier: name of the function in keras.applications.
+        pool3: name of its layer whose map (1/8) becomes `pool3`. For this and the next two,
+            None means the output of the network.
+        pool4: name of its layer whose map (1/16) becomes `pool4`.
+        fc7: name of its layer whose map (1/32) becomes `fc7`.
+        rgb: as `TrunkSpec`.
+        centre: as `TrunkSpec`.
+        keras_options: further keyword arguments of the function in keras.applications.
+        has_width: whether that function takes `alpha`, the factor on its filters.
+        imagenet_widths: as `TrunkSpec`.
+    """
+    return TrunkSpec(
+        build="application",
+        options={
+            "classifier": classifier,
+            "endpoints": {"pool3": pool3, "pool4": pool4, "fc7": fc7},
+            "keras_options": dict(keras_options or {}),
+        },
+        classifier=classifier,
+        rgb=rgb,
+        centre=centre,
+        has_width=has_width,
+        imagenet_widths=imagenet_widths,
+    )
+
+
+def _vgg_trunk(classifier: str, blocks: tuple[tuple[int, int], ...]) -> TrunkSpec:
+    """VGG with blocks of (convolutions, filters)."""
+    return TrunkSpec(
+        build="vgg",
+        options={"blocks": blocks},
+        classifier=classifier,
+        geometries=("same", "caffe"),
+        output_strides=OUTPUT_STRIDES,
+    )
+
+
+TRUNKS = {
+    # Simonyan and Zisserman 2015, table 1, columns D and E.
+    "vgg16": _vgg_trunk("VGG16", ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))),
+    "vgg19": _vgg_trunk("VGG19", ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512))),
+    # The authors' voc-fcn-alexnet.
+    "alexnet": TrunkSpec(
+        build="alexnet",
+        variants=("fcn32s",),
+        geometries=("caffe",),
+        upscore_px=63,
+        caffe_crop_px=18,
+    ),
+    "googlenet": TrunkSpec(build="googlenet", centre=LAST),
+    "resnet50": application_trunk(
+        "ResNet50",
+        pool3="conv3_block4_out",
+        pool4="conv4_block6_out",
+        fc7="conv5_block3_out",
+        rgb=None,
+        centre=FIRST,
+        has_width=False,
+    ),
+    "mobilenetv3_large": application_trunk(
+        "MobileNetV3Large",
+        pool3="expanded_conv_5_add",
+        pool4="expanded_conv_11_add",
+        fc7=None,
+        rgb=FROM_MINUS_1_TO_1,
+        centre=LAST,
+        keras_options={"include_preprocessing": False},
+        imagenet_widths=(0.75, 1.0),
+    ),
+    "efficientnetv2_b0": application_trunk(
+        "EfficientNetV2B0",
+        pool3="block3b_add",
+        pool4="block5e_add",
+        fc7="top_activation",
+        rgb=IMAGENET_RGB,
+        centre=LAST,
+        keras_options={"include_preprocessing": False},
+        has_width=False,
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkArguments:
+    """The arguments of `build_fcn` that choose the architecture; it describes their values.
+
+    The two defaults are for `.keras` files of before these arguments existed.
+    """
+
+    variant: str
+    trunk: str
+    width: float
+    head_units: int
+    fc6_kernel: int
+    dropout: float
+    geometry: str = "same"
+    upsampling: str
+    output_stride: int = 32
+
+
+# The names of all `NetworkArguments` but the variant: keys of `model` in a configuration.
+NETWORK_KEYS = tuple(one.name for one in fields(NetworkArguments) if one.name != "variant")
+
+# What an argument has to satisfy: whether it does, its name, and what is allowed.
+_Rule = tuple[bool, str, str]
+
+
+def check_network(network: NetworkArguments, prefix: str = "") -> None:
+    """Checks that every argument is in its range and that the arguments fit together.
+
+    Args:
+        network: the arguments.
+        prefix: what error messages put before the name of each argument but the variant,
+            for example "model.".
+
+    Raises:
+        InputError: an argument is out of range or does not fit another.
+    """
+    combination = _torchvision_rules if network.variant in RESNETS else _trunk_rules
+    for rules in (_range_rules, combination):
+        for holds, key, allowed in rules(network):
+            name = key if key == "variant" else prefix + key
+            check(holds, name, getattr(network, key), allowed)
+
+
+def _range_rules(network: NetworkArguments) -> Iterator[_Rule]:
+    """The values of each argument, whatever the others are."""
+    yield _one_of(network, "variant", (*VARIANTS, *RESNETS))
+    yield _one_of(network, "trunk", TRUNKS)
+    yield _one_of(network, "geometry", GEOMETRIES)
+    yield _one_of(network, "upsampling", UPSAMPLING)
+    yield _one_of(network, "output_stride", OUTPUT_STRIDES)
+    yield 1 / 64 <= network.width < math.inf, "width", "at least 1/64, and finite"
+    yield network.head_units >= 1, "head_units", "at least 1"
+    is_odd = network.fc6_kernel >= 1 and network.fc6_kernel % 2 == 1
+    yield is_odd, "fc6_kernel", "odd: 7 as published, or 1 for a light head"
+    yield 0 <= network.dropout < 1, "dropout", "in [0, 1)"
+
+
+def _torchvision_rules(network: NetworkArguments) -> Iterator[_Rule]:
+    """What torchvision's FCNs, which have their own trunk and head, leave to choose."""
+    variant = network.variant
+    has_default_trunk = network.trunk == "vgg16"
+    yield has_default_trunk, "trunk", f"left out with {variant}, which has its own trunk"
+    yield _one_of(network, "geometry", ("same",), f" with {variant}")
+    untrained = f": {variant} trains no upsampling"
+    yield _one_of(network, "upsampling", ("fixed", "learned"), untrained)
+    yield _one_of(network, "output_stride", (32, 8), f": {variant} has 8 whichever is given")
+
+
+def _trunk_rules(network: NetworkArguments) -> Iterator[_Rule]:
+    """What the trunk supports, and which of the other arguments exclude each other."""
+    trunk = TRUNKS[network.trunk]
+    with_trunk = f" with trunk={network.trunk}"
+    yield _one_of(network, "variant", trunk.variants, with_trunk)
+    yield _one_of(network, "geometry", trunk.geometries, with_trunk)
+    yield trunk.has_width or network.width == 1, "width", f"1{with_trunk}"
+    is_caffe = network.geometry == "caffe"
+    # AlexNet's fc6 is 6 x 6, whichever fc6_kernel is given.
+    has_published_fc6 = network.fc6_kernel == 7 or trunk.build != "vgg"
+    allowed = "7 with geometry=caffe, whose crops need it"
+    yield has_published_fc6 or not is_caffe, "fc6_kernel", allowed
+    is_nonlinear = network.upsampling == "nonlinear"
+    if network.output_stride != 32:
+        yield _one_of(network, "output_stride", trunk.output_strides, with_trunk)
+        fits = network.variant == "fcn32s" and not is_caffe and not is_nonlinear
+        allowed = (
+            "32, unless variant=fcn32s, geometry=same and upsampling is fixed, learned or "
+            "learned_all"
+        )
+        yield fits, "output_stride", allowed
+    allowed = (
+        "fixed, learned or learned_all with geometry=caffe, whose crops do not fit nonlinear "
+        "upsampling"
+    )
+    yield not (is_nonlinear and is_caffe), "upsampling", allowed
+
+
+def _one_of(
+    network: NetworkArguments,
+    key: str,
+    choices: Collection[str] | Sequence[int],
+    because: str = "",
+) -> _Rule:
+    allowed = f"one of {', '.join(map(str, choices))}{because}"
+    return getattr(network, key) in choices, key, allowed

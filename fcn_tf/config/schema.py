@@ -1,0 +1,407 @@
+"""What can be configured: frozen dataclasses, filled from YAML and the command line.
+
+Units stand in the names. Values are checked here, so that a Python caller and
+the command line meet the same messages.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from fcn_tf.config.networks import (
+    GEOMETRIES,
+    NETWORK_KEYS,
+    OUTPUT_STRIDES,
+    RESNETS,
+    TRUNKS,
+    UPSAMPLING,
+    VARIANTS,
+    NetworkArguments,
+    check_network,
+)
+from fcn_tf.config.types import Size
+from fcn_tf.errors import check
+
+# The names that may be given. They come from the tables, which mypy cannot read; jsonargparse
+# would read what stands in `if TYPE_CHECKING`.
+if not TYPE_CHECKING:
+    VariantName = Literal[(*VARIANTS, *RESNETS)]
+    TrunkName = Literal[tuple(TRUNKS)]
+    GeometryName = Literal[tuple(GEOMETRIES)]
+    UpsamplingName = Literal[UPSAMPLING]
+    OutputStride = Literal[OUTPUT_STRIDES]
+else:
+    VariantName: TypeAlias = str
+    TrunkName: TypeAlias = str
+    GeometryName: TypeAlias = str
+    UpsamplingName: TypeAlias = str
+    OutputStride: TypeAlias = int
+# keras.applications' names of what a classifier wants its pixels turned into.
+Preprocessing = Literal["caffe", "tf", "torch", "none"]
+# The names that `models` and `data` use too; a test holds them equal.
+TrunkLayers = Literal["all", "convolutions"]
+VocConfig = Literal["voc2012", "voc2012_aug", "fcn2015"]
+# The keys of `data` that a data set does not know.
+UNKNOWN_TO = {
+    "shapes": ("data_dir", "class_names", "ignore_label", "tfds_config", "manual_dir"),
+    "voc": ("data_dir", "class_names", "ignore_label"),
+    "folder": ("tfds_dir", "tfds_config", "manual_dir"),
+}
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """The labelled images and how they are fed.
+
+    Args:
+        name: "shapes" (generated scenes), "voc" (PASCAL VOC) or "folder" (your
+            own pairs); by default folder where data_dir is given, else shapes.
+        data_dir: folder with your images and masks.
+        tfds_dir: where shapes and voc are prepared; default TFDS' own,
+            ~/tensorflow_datasets.
+        tfds_config: of voc: "voc2012", "voc2012_aug" (SBD added to train) or
+            "fcn2015" (the paper's split); default voc2012.
+        manual_dir: of voc: where the archives or their folders are at hand;
+            by default they are downloaded.
+        class_names: names of the classes, in the order of their values, for a
+            data_dir without classes.txt.
+        ignore_label: the value in your masks that means "not labelled"; 255
+            always means that.
+        validation_fraction: share of your images that becomes val where the
+            folder has no split; by a hash of the name, so that none moves.
+        batch_size: images a step, of all devices together; with
+            accumulate_steps, of one accumulation.
+        crop_px: size of the crops to train on, 321 or 240x320 (height x width); by default
+            whole images, padded to the largest of the batch.
+        scale_range: images are scaled at random between these two factors.
+        flip: mirror half of the images left to right.
+        color: brightness, contrast and saturation each vary by this fraction.
+    """
+
+    name: Literal["shapes", "voc", "folder"] | None = None
+    data_dir: str | None = None
+    tfds_dir: str | None = None
+    tfds_config: VocConfig | None = None
+    manual_dir: str | None = None
+    class_names: list[str] | None = None
+    ignore_label: int | None = None
+    validation_fraction: float = 0.2
+    batch_size: int = 4
+    crop_px: Size | None = None
+    scale_range: tuple[float, float] = (1.0, 1.0)
+    flip: bool = True
+    color: float = 0.0
+
+    def __post_init__(self) -> None:
+        check(
+            self.ignore_label is None or 0 <= self.ignore_label <= 255,
+            "data.ignore_label",
+            self.ignore_label,
+            "between 0 and 255",
+        )
+        fraction = self.validation_fraction
+        check(0 < fraction < 1, "data.validation_fraction", fraction, "above 0 and below 1")
+        _check_positive("data.batch_size", self.batch_size)
+        if self.crop_px is not None:
+            object.__setattr__(self, "crop_px", Size.of(self.crop_px))
+        for side in self.crop_px or ():
+            _check_positive("data.crop_px", side)
+        low, high = self.scale_range
+        check(0 < low <= high, "data.scale_range", [low, high], "[low, high] with 0 < low <= high")
+        check(0 <= self.color < 1, "data.color", self.color, "at least 0 and below 1")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network.
+
+    Args:
+        trunk: the classifier that it grows from; fcn_resnet50 and -101 have their own.
+        width: multiplies the filters of the trunk's convolutions; 1 as published.
+        head_units: filters of fc6 and fc7; 4096 as published. Of VGG and AlexNet.
+        fc6_kernel: side of VGG's fc6, 7 as published or 1 for a light head.
+        dropout: rate after fc6 and fc7, or after the last map.
+        geometry: "same", aligned and exact to the border, or "caffe", the
+            published padding and crops, for published weights.
+        upsampling: which of the upsampling layers, bilinear at first, are
+            trained: none (fixed), all but the last (learned), all (learned_all), or all
+            with an activation between them (nonlinear).
+        output_stride: px between the scores of fcn32s on VGG; below 32 the last pools
+            lose their strides and what follows is dilated.
+        weights: what the trunk starts from: "imagenet" (downloaded once), the file of
+            that classifier in Keras (.keras, .weights.h5, .h5), or "none": random.
+        weights_layers: which of VGG's layers take them: all, or the convolutions
+            alone, for a light head or a file without the top.
+        trainable: "all" layers, or "score" layers alone, on a frozen trunk.
+    """
+
+    trunk: TrunkName = "vgg16"
+    width: float = 1.0
+    head_units: int = 4096
+    fc6_kernel: int = 7
+    dropout: float = 0.5
+    geometry: GeometryName = "same"
+    upsampling: UpsamplingName = "learned"
+    output_stride: OutputStride = 32
+    weights: str = "none"
+    weights_layers: TrunkLayers = "all"
+    trainable: Literal["all", "score"] = "all"
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """The loss over the labelled pixels of a batch.
+
+    Args:
+        name: the loss, by its name in training/losses.py.
+        reduction: "mean" over the pixels, or "sum" over the pixels divided by
+            the number of images (Caffe's normalize: false).
+        class_weights: a factor for each class, or "median_frequency": those
+            that make up for rare classes, from the masks of train, or "none".
+        sample_fraction: each labelled pixel counts with this probability, drawn anew at
+            every step; the paper's patchwise training.
+    """
+
+    name: str = "cross_entropy"
+    reduction: Literal["mean", "sum"] = "mean"
+    class_weights: list[float] | Literal["none", "median_frequency"] | None = None
+    sample_fraction: float = 1.0
+
+    def __post_init__(self) -> None:
+        fraction = self.sample_fraction
+        check(0 < fraction <= 1, "loss.sample_fraction", fraction, "above 0 and at most 1")
+        if not isinstance(self.class_weights, str):
+            for weight in self.class_weights or ():
+                check(weight >= 0, "loss.class_weights", self.class_weights, "0 or above, each")
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """The update rule.
+
+    Args:
+        name: "adamw", or "sgd" with momentum and L2 in the gradient.
+        learning_rate: its largest value.
+        momentum: of sgd.
+        weight_decay: of kernels; biases and normalizations are left alone.
+        bias_multiplier: of sgd: the learning rate of biases over that of
+            kernels; the authors used 2.
+        clip_norm: largest norm of the whole gradient, decay left aside; not
+            clipped by default.
+        schedule: "constant", or "poly": (1 - step / max_steps) ** 0.9.
+        warmup_steps: steps over which the learning rate first rises from 0.
+        ema: decay of the running average of the weights, which is what is
+            evaluated and saved; 0 for none.
+    """
+
+    name: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: float = 1e-3
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    bias_multiplier: float = 1.0
+    clip_norm: float | None = None
+    schedule: Literal["constant", "poly"] = "poly"
+    warmup_steps: int = 0
+    ema: float = 0.0
+
+    def __post_init__(self) -> None:
+        check(self.learning_rate > 0, "optimizer.learning_rate", self.learning_rate, "above 0")
+        for key in ("momentum", "ema"):
+            value = getattr(self, key)
+            check(0 <= value < 1, f"optimizer.{key}", value, "at least 0 and below 1")
+        plain = self.name == "sgd" or self.bias_multiplier == 1
+        check(plain, "optimizer.bias_multiplier", self.bias_multiplier, "1 with adamw")
+        for key in ("weight_decay", "bias_multiplier", "warmup_steps"):
+            value = getattr(self, key)
+            check(value >= 0, f"optimizer.{key}", value, "0 or above")
+        check(
+            self.clip_norm is None or self.clip_norm > 0,
+            "optimizer.clip_norm",
+            self.clip_norm,
+            "above 0",
+        )
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The course of a run.
+
+    Args:
+        max_steps: steps in all.
+        eval_every_steps: steps between evaluations on val; the last step is
+            always evaluated. By default a tenth of max_steps.
+        log_every_steps: steps between lines in metrics.jsonl.
+        checkpoint_every_steps: steps between checkpoints, from which a run is
+            resumed; default eval_every_steps. A better model, a stop and the
+            end leave one too.
+        max_minutes: minutes after which this command evaluates, saves and ends.
+        steps_per_call: steps in one call of the compiled loop, at most; fewer
+            where steps are slow. The progress bar moves once a call.
+        accumulate_steps: batches whose gradients make one step, for batches
+            that do not fit into memory.
+        precision: what the layers compute in; logits and loss are always
+            float32. mixed_float16 scales the loss.
+        jit_compile: compile the step with XLA; give crop_px with it.
+        deterministic: the same bits again on the same machine, slower on GPUs.
+        profile_steps: the first and the last step of a profile for TensorBoard.
+    """
+
+    max_steps: int = 10000
+    eval_every_steps: int | None = None
+    log_every_steps: int = 50
+    checkpoint_every_steps: int | None = None
+    max_minutes: float | None = None
+    steps_per_call: int = 10
+    accumulate_steps: int = 1
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    jit_compile: bool = False
+    deterministic: bool = False
+    profile_steps: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        for key in ("max_steps", "log_every_steps", "steps_per_call", "accumulate_steps"):
+            _check_positive(f"training.{key}", getattr(self, key))
+        for key in ("eval_every_steps", "checkpoint_every_steps"):
+            if getattr(self, key) is not None:
+                _check_positive(f"training.{key}", getattr(self, key))
+        minutes, profile = self.max_minutes, self.profile_steps
+        check(minutes is None or minutes > 0, "training.max_minutes", minutes, "above 0")
+        in_order = profile is None or 1 <= profile[0] <= profile[1]
+        check(in_order, "training.profile_steps", profile, "[first, last] with 1 <= first <= last")
+
+
+@dataclass(frozen=True)
+class DistributionConfig:
+    """The devices that share the work.
+
+    Args:
+        strategy: "auto" takes several machines if TF_CONFIG names them, else a
+            TPU, else all GPUs, else one device, and says what it took.
+        virtual_devices: splits the processor into so many devices, to try out
+            mirrored without GPUs.
+        timeout_seconds: of several machines: how long one may keep the others
+            waiting before they give up.
+    """
+
+    strategy: Literal["auto", "one_device", "mirrored", "multi_worker", "tpu"] = "auto"
+    virtual_devices: int | None = None
+    timeout_seconds: float = 600.0
+
+    def __post_init__(self) -> None:
+        devices, seconds = self.virtual_devices, self.timeout_seconds
+        if devices is not None:
+            _check_positive("distribution.virtual_devices", devices)
+            fits = self.strategy in ("auto", "mirrored")
+            allowed = "left out, or with distribution.strategy=mirrored"
+            check(fits, "distribution.virtual_devices", devices, allowed)
+        check(seconds > 0, "distribution.timeout_seconds", seconds, "above 0")
+
+
+@dataclass(frozen=True)
+class Config:
+    """A run.
+
+    Args:
+        variant: fcn32s, fcn16s, fcn8s (coarse to fine) or fcn8s_atonce; or torchvision's
+            fcn_resnet50 or fcn_resnet101.
+        seed: of weights, shuffling, augmentation, dropout and loss sampling.
+        workdir: the run's folder; default runs/<config>-<variant>.
+        resume: "always" goes on with the run in workdir, by default the newest
+            of its name; "auto" does if there is one and begins it if not.
+        init_from: a run folder or .keras file to start the weights from, often
+            of a coarser variant: 32s, then 16s, then 8s.
+        data: the labelled images.
+        model: the network.
+        loss: the loss.
+        optimizer: the update rule.
+        training: the course of the run.
+        distribution: the devices that share the work.
+    """
+
+    variant: VariantName = "fcn8s"
+    seed: int = 0
+    workdir: str | None = None
+    resume: Literal["never", "auto", "always"] = "never"
+    init_from: str | None = None
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    distribution: DistributionConfig = field(default_factory=DistributionConfig)
+
+    def __post_init__(self) -> None:
+        check(0 <= self.seed < 2**31, "seed", self.seed, "between 0 and 2147483647")
+        # Defaults that depend on other values are resolved here and not in the sections,
+        # whose own defaults jsonargparse shows and compares.
+        data, training = self.data, self.training
+        name = data.name or ("folder" if data.data_dir else "shapes")
+        if name == "folder":
+            allowed = "the folder of your images and masks"
+            check(data.data_dir is not None, "data.data_dir", data.data_dir, allowed)
+        for key in UNKNOWN_TO[name]:
+            value = getattr(data, key)
+            check(value is None, f"data.{key}", value, f"left out with data.name={name}")
+        tfds_config = (data.tfds_config or "voc2012") if name == "voc" else None
+        eval_steps = training.eval_every_steps or math.ceil(training.max_steps / 10)
+        checkpoint_steps = training.checkpoint_every_steps or eval_steps
+        self._check_network()
+        self._check_start()
+        rate = self.optimizer.learning_rate
+        allowed = "1e-9 or more with loss.reduction=mean: the authors' rates are for a sum"
+        moves = self.loss.reduction == "sum" or rate >= 1e-9
+        check(moves, "optimizer.learning_rate", rate, allowed)
+        object.__setattr__(self, "data", replace(data, name=name, tfds_config=tfds_config))
+        training = replace(
+            training, eval_every_steps=eval_steps, checkpoint_every_steps=checkpoint_steps
+        )
+        object.__setattr__(self, "training", training)
+
+    def _check_network(self) -> None:
+        values = {key: getattr(self.model, key) for key in NETWORK_KEYS}
+        check_network(NetworkArguments(variant=self.variant, **values), prefix="model.")
+
+    def _check_start(self) -> None:
+        """Whether the weights to start from go together with the network and with each other."""
+        model = self.model
+        given = model.weights != "none"
+        both = given and self.init_from is not None
+        allowed = "none with init_from: weights come from one place"
+        check(not both, "model.weights", model.weights, allowed)
+        whole = model.weights_layers == "all"
+        allowed = "all without model.weights"
+        check(whole or given, "model.weights_layers", model.weights_layers, allowed)
+        if model.trainable == "score":
+            started = self.init_from is not None or (given and whole)
+            allowed = "all, or give all layers of model.weights, or init_from, to a trunk"
+            check(started, "model.trainable", "score", allowed)
+        if given:
+            self._check_classifier()
+
+    def _check_classifier(self) -> None:
+        """Whether Keras has the classifier whose weights the trunk starts from."""
+        model, has_own_trunk = self.model, self.variant in RESNETS
+        trunk = TRUNKS[model.trunk]
+        of = self.variant if has_own_trunk else f"trunk={model.trunk}"
+        allowed = f"none with {of}: Keras has no such classifier; start from a model (init_from)"
+        known = not has_own_trunk and trunk.classifier is not None
+        check(known, "model.weights", model.weights, allowed)
+        whole, of_vgg = model.weights_layers == "all", trunk.build == "vgg"
+        allowed = f"all with trunk={model.trunk}"
+        check(of_vgg or whole, "model.weights_layers", model.weights_layers, allowed)
+        if model.weights != "imagenet":
+            return
+        widths = trunk.imagenet_widths
+        allowed = f"{' or '.join(f'{w:g}' for w in widths)} with model.weights=imagenet"
+        check(model.width in widths, "model.width", model.width, allowed)
+        for key, published in (("fc6_kernel", 7), ("head_units", 4096)):
+            value = getattr(model, key)
+            allowed = f"{published} with all of ImageNet's layers, or give "
+            allowed += "model.weights_layers=convolutions"
+            check(value == published or not (of_vgg and whole), f"model.{key}", value, allowed)
+
+
+def _check_positive(key: str, value: float) -> None:
+    check(value >= 1, key, value, "at least 1")
