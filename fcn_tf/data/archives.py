@@ -1,4 +1,6 @@
-"""Published archives: found at hand or downloaded, checked, unpacked once."""
+"""Published archives: taken from the user or downloaded, checked, unpacked once."""
+
+from __future__ import annotations
 
 import errno
 import gzip
@@ -19,8 +21,8 @@ class Archive:
     """A tar file that is published.
 
     Args:
-        file_name: what it is called where it is published.
-        folder: what of it is used, a path inside it.
+        file_name: its published name.
+        folder: the path inside it that is used.
         urls: its mirrors, the best first.
         algorithm: "sha256" or "md5".
         digest: the published checksum, in hexadecimal.
@@ -33,23 +35,25 @@ class Archive:
     digest: str
 
 
-def unpacked(archive, download_dir, manual_dir=None):
-    """The folder of an archive, from what is at hand or from its mirrors.
+def unpacked(
+    archive: Archive, download_dir: Path, manual_dir: Path | None = None
+) -> tuple[Path, bool]:
+    """The folder of an archive, from the user's files or from its mirrors.
 
-    A folder that was unpacked by hand is read where it lies.
+    A folder that the user has unpacked is read where it is.
 
     Args:
-        archive: an `Archive`.
-        download_dir: where it is downloaded and unpacked to.
-        manual_dir: where the user has put the archive or its folder, or None.
+        archive: what is wanted.
+        download_dir: the folder for downloads and unpacked archives.
+        manual_dir: the folder in which the user has the archive or its folder, or None.
 
     Returns:
         The folder, and whether it is known to be the published one: True for an
         archive with the published checksum.
 
     Raises:
-        InputError: no mirror gives it, or it cannot be unpacked. Nothing
-            half-unpacked is left.
+        InputError: no mirror gives the archive, or it cannot be unpacked. No
+            half-unpacked folder is left.
     """
     if manual_dir is not None:
         inside = Path(archive.folder)
@@ -71,14 +75,14 @@ def unpacked(archive, download_dir, manual_dir=None):
     return _unpack(file, archive.digest, download_dir) / archive.folder, True
 
 
-def _download(archive, download_dir, manual_dir):
-    """The downloaded file, its checksum right."""
-    # Keras takes another folder where this one is not.
-    Path(download_dir).mkdir(parents=True, exist_ok=True)
+def _download(archive: Archive, download_dir: Path, manual_dir: Path | None) -> Path:
+    """The downloaded file, with the right checksum."""
+    # Keras takes another folder if this one is missing.
+    download_dir.mkdir(parents=True, exist_ok=True)
     failures = []
     for url in archive.urls:
         try:
-            # Checks the checksum, of a file that is there already too.
+            # Keras also checks the checksum of a file that was downloaded before.
             return Path(
                 keras.utils.get_file(
                     archive.file_name,
@@ -89,7 +93,7 @@ def _download(archive, download_dir, manual_dir):
                     cache_subdir="",
                 )
             )
-        except Exception as error:  # Keras raises a bare Exception for an URL that fails
+        except Exception as error:  # Keras raises a bare Exception for a URL that fails
             if getattr(error, "errno", None) == errno.ENOSPC:
                 raise
             failures.append(f"{url}: {error}")
@@ -102,14 +106,14 @@ def _download(archive, download_dir, manual_dir):
     )
 
 
-def _digest(file, algorithm):
+def _digest(file: Path, algorithm: str) -> str:
     with file.open("rb") as content:
         return hashlib.file_digest(content, algorithm).hexdigest()
 
 
-def _unpack(file, digest, download_dir):
-    """The folder that a tar file was unpacked to; named by its content, so never a stale one."""
-    folder = Path(download_dir) / "unpacked" / f"{file.name}.{digest[:16]}"
+def _unpack(file: Path, digest: str, download_dir: Path) -> Path:
+    """The folder of an unpacked tar file. Its name has the checksum, so it is never out of date."""
+    folder = download_dir / "unpacked" / f"{file.name}.{digest[:16]}"
     if folder.is_dir():
         return folder
     print(f"Unpacking {file}", flush=True)

@@ -2,19 +2,31 @@
 
 Every draw comes from a stateless generator keyed by the sample's seed, so a
 sample is augmented the same way whatever thread works on it. The operations
-run in graph mode inside `tf.data` and eagerly alike.
+run both in graph mode inside `tf.data` and eagerly.
 """
 
+from __future__ import annotations
+
 import math
-from collections import namedtuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from fcn_tf.classes import MEAN_RGB, VOID
-from fcn_tf.data.decoding import cut
+from fcn_tf.images.graph import Tensor, Window, cut
 
 
-def augment(image, mask, seed, *, crop_px=None, scale_range=(1.0, 1.0), flip=False, color=0.0):
+def augment(
+    image: Tensor,
+    mask: Tensor,
+    seed: Tensor,
+    *,
+    crop_px: tuple[int, int] | None = None,
+    scale_range: tuple[float, float] = (1.0, 1.0),
+    flip: bool = False,
+    color: float = 0.0,
+) -> tuple[Tensor, Tensor]:
     """Draws one augmented view of a labelled image.
 
     Args:
@@ -23,9 +35,9 @@ def augment(image, mask, seed, *, crop_px=None, scale_range=(1.0, 1.0), flip=Fal
         seed: int (2,), the key of this sample's random numbers.
         crop_px: (height, width) of the result, filled up with the mean colour
             and VOID where the scaled image is smaller; None keeps the scaled size.
-        scale_range: (low, high), the scale is drawn log-uniformly between them.
-        flip: bool, mirror left to right in half of the draws.
-        color: float in [0, 1), brightness, contrast and saturation are each
+        scale_range: (low, high); the scale is drawn log-uniformly between them.
+        flip: whether half of the draws are mirrored left to right.
+        color: in [0, 1); brightness, contrast and saturation are each
             multiplied by a number between 1 - color and 1 + color.
 
     Returns:
@@ -43,14 +55,24 @@ def augment(image, mask, seed, *, crop_px=None, scale_range=(1.0, 1.0), flip=Fal
     )
 
 
-def augment_window(read, size, seed, *, crop_px, scale_range, flip, color):
-    """As `augment`, of an image of which no more is read than the crop needs.
+def augment_window(
+    read: Callable[[Window | None], tuple[Tensor, Tensor]],
+    size: Tensor,
+    seed: Tensor,
+    *,
+    crop_px: tuple[int, int] | None,
+    scale_range: tuple[float, float],
+    flip: bool,
+    color: float,
+) -> tuple[Tensor, Tensor]:
+    """Does what `augment` does, but reads no more of the image than the crop needs.
 
     Args:
-        read: gives image and mask, of a window (start, size) or, for None, whole.
+        read: a function of a window (start, size), or of None for the whole image. It gives
+            image uint8 (h, w, 3) and mask uint8 (h, w, 1).
         size: int32 (2,), height and width of the image.
         seed, crop_px, scale_range, flip, color: as in `augment`. Colours vary about
-            the mean of the whole image, which is then read.
+            the mean of the whole image: with `color` all of it is read.
     """
     seeds = tf.unstack(tf.random.split(seed, 3))
     if color:
@@ -67,16 +89,36 @@ def augment_window(read, size, seed, *, crop_px, scale_range, flip, color):
     return tf.ensure_shape(image, (*sides, 3)), tf.ensure_shape(mask, (*sides, 1))
 
 
-# The window (start, size) of the image, the size that it is scaled to, and what is padded
-# before and after; each int32 (2,), rows and columns.
-Crop = namedtuple("Crop", "window scaled before after")
+class Crop(NamedTuple):
+    """A part of an image, and its place in the result; each int32 (2,), rows and columns.
+
+    Args:
+        window: (start, size) of the part.
+        scaled: the size to which it is scaled.
+        before: the padding above and to the left.
+        after: the padding below and to the right.
+    """
+
+    window: Window | None
+    scaled: Tensor
+    before: Tensor
+    after: Tensor
 
 
-def draw_crop(size, seed, crop_px, scale_range):
-    """Draws a scale and a place: what of an image of `size` becomes what of the result.
+def draw_crop(
+    size: Tensor,
+    seed: Tensor,
+    crop_px: tuple[int, int] | None,
+    scale_range: tuple[float, float],
+) -> Crop:
+    """Draws a scale and a place: which part of an image becomes which part of the result.
 
     The window is cut out of the source before it is scaled: the pixels that
     would be dropped are never computed.
+
+    Args:
+        size: int32 (2,), height and width of the image.
+        seed, crop_px, scale_range: as in `augment`.
     """
     seeds = tf.unstack(tf.random.split(seed, 3))
     low, high = (math.log(factor) for factor in scale_range)
@@ -91,27 +133,27 @@ def draw_crop(size, seed, crop_px, scale_range):
     return Crop((start, window), scaled, before, target - scaled - before)
 
 
-def place_image(image, crop, mirrored):
+def place_image(image: Tensor, crop: Crop, mirrored: Tensor) -> Tensor:
     """Scales a window (h, w, 3) bilinearly, pads it with the mean colour and mirrors it."""
     image = tf.image.resize(image, crop.scaled)
     # Bilinear stays in 0..255: rounding is all it needs.
     image = tf.cast(image + 0.5, tf.uint8)
-    # Each pass over the pixels costs, and most crops need neither of these.
+    # Each pass over the pixels costs time, and most crops need neither of these two.
     padded = tf.reduce_any(crop.before + crop.after > 0)
     image = tf.cond(padded, lambda: pad(image, crop.before, crop.after, MEAN_RGB), lambda: image)
     return tf.cond(mirrored, lambda: tf.reverse(image, [1]), lambda: image)
 
 
-def place_mask(mask, crop, mirrored):
+def place_mask(mask: Tensor, crop: Crop, mirrored: Tensor) -> Tensor:
     """Scales a window (h, w, 1) to the nearest label, pads it with VOID and mirrors it.
 
-    All of it is one choice of rows and one of columns, much faster on TensorFlow's
-    processor kernels than resizing one channel; columns are rows of the transpose.
+    All of this is one choice of rows and one of columns. On TensorFlow's processor kernels that
+    is much faster than resizing one channel. Columns are chosen as rows of the transpose.
     """
     size = tf.shape(mask)[:2]
     outside = tf.pad(mask[..., 0], [[0, 1], [0, 1]], constant_values=VOID)
 
-    def chosen(axis):
+    def chosen(axis: int) -> Tensor:
         centers = to_float(tf.range(crop.scaled[axis])) + 0.5
         step = to_float(size[axis]) / to_float(crop.scaled[axis])
         inside = tf.minimum(tf.cast(centers * step, tf.int32), size[axis] - 1)
@@ -124,12 +166,12 @@ def place_mask(mask, crop, mirrored):
     return tf.transpose(tf.gather(tf.transpose(rows_first), columns))[..., None]
 
 
-def pad(x, before, after, fill):
+def pad(x: Tensor, before: Tensor, after: Tensor, fill: Sequence[int]) -> Tensor:
     """Pads (H, W, C) with the C values of `fill`; `before` and `after` are int (2,)."""
-    fill = tf.constant(fill, x.dtype)
+    values = tf.constant(fill, x.dtype)
 
-    def block(height, width):
-        return tf.broadcast_to(fill, tf.stack([height, width, len(fill)]))
+    def block(height: Tensor, width: Tensor) -> Tensor:
+        return tf.broadcast_to(values, tf.stack([height, width, len(fill)]))
 
     height, width = tf.unstack(tf.shape(x)[:2])
     x = tf.concat([block(height, before[1]), x, block(height, after[1])], 1)
@@ -137,8 +179,17 @@ def pad(x, before, after, fill):
     return tf.concat([block(before[0], width), x, block(after[0], width)], 0)
 
 
-def change_color(image, seed, strength):
-    """Multiplies brightness, contrast and saturation by factors in 1 -+ strength."""
+def change_color(image: Tensor, seed: Tensor, strength: float) -> Tensor:
+    """Multiplies brightness, contrast and saturation by factors in 1 ± strength.
+
+    Args:
+        image: uint8 (H, W, 3).
+        seed: int (2,).
+        strength: in [0, 1).
+
+    Returns:
+        uint8 (H, W, 3).
+    """
     brightness, contrast, saturation = tf.unstack(
         tf.random.stateless_uniform((3,), seed, 1 - strength, 1 + strength)
     )
@@ -149,19 +200,22 @@ def change_color(image, seed, strength):
     return to_uint8((x - gray) * saturation + gray)
 
 
-def random_offset(room, seed):
-    """int (2,), each uniform in 0..room."""
+def random_offset(room: Tensor, seed: Tensor) -> Tensor:
+    """Two random integers, int32 (2,), each uniform in 0..room."""
     draw = tf.random.stateless_uniform((2,), seed)
     return tf.minimum(tf.cast(draw * to_float(room + 1), tf.int32), room)
 
 
-def to_float(x):
+def to_float(x: Tensor) -> Tensor:
+    """float32."""
     return tf.cast(x, tf.float32)
 
 
-def to_int(x):
+def to_int(x: Tensor) -> Tensor:
+    """Rounded, int32."""
     return tf.cast(tf.round(x), tf.int32)
 
 
-def to_uint8(x):
+def to_uint8(x: Tensor) -> Tensor:
+    """Rounded and clipped to 0..255, uint8."""
     return tf.cast(tf.clip_by_value(tf.round(to_float(x)), 0, 255), tf.uint8)

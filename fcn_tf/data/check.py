@@ -1,41 +1,62 @@
-"""What is wrong with which file, before training trips over it."""
+"""What is wrong with which file of a data set, before a training meets it."""
 
-from collections import namedtuple
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from PIL import ExifTags
+from numpy.typing import NDArray
+from PIL import ExifTags, Image
 
-from fcn_tf.classes import VOID, voc_palette
+from fcn_tf.classes import VOID, palette_or_voc
+from fcn_tf.config.schema import DataConfig
 from fcn_tf.data.frequencies import median_frequency_weights
-from fcn_tf.data.layouts import find_layout
-from fcn_tf.data.pairs import Coding, labels_of, read_pair, size_problem
-from fcn_tf.data.pipeline import open_source, spread_samples, whole_images
+from fcn_tf.data.layouts import open_folder
+from fcn_tf.data.pairs import Pair, Problem, read_pair, size_problem
+from fcn_tf.data.pipeline import LabelledImage, open_source, spread_samples, whole_images
+from fcn_tf.data.source import Source
 from fcn_tf.errors import InputError
-from fcn_tf.image_files import open_image
+from fcn_tf.images.masks import Coding, labels_of
+from fcn_tf.images.read import open_image, to_rgb
 from fcn_tf.progress import with_progress
 
 SAMPLES = 6
 BACKGROUNDS = ("background", "_background_", "bg", "void", "unlabelled", "unlabeled")
 
-# Pairs of a path (None for the whole data set) and a text; the labelled pixels of each class
-# in each image of a split; names, colours, and a few samples for a sheet.
-Checked = namedtuple("Checked", "problems counts class_names colors samples")
+
+@dataclass(frozen=True)
+class Checked:
+    """The findings in a data set.
+
+    Args:
+        problems: what is wrong, each with its file.
+        counts: the labelled pixels of each class in each image of a split, int64 (C,).
+        class_names: C names.
+        colors: C RGB triples, 0..255.
+        samples: a few labelled images, for a sheet.
+    """
+
+    problems: list[Problem]
+    counts: dict[str, list[NDArray[np.int64]]]
+    class_names: tuple[str, ...]
+    colors: Sequence[Sequence[int]]
+    samples: list[LabelledImage]
 
 
-def check_data(config):
+def check_data_set(config: DataConfig) -> Checked:
     """Reads every image and mask of a data set.
 
     Args:
-        config: a `DataConfig`, resolved.
-
-    Returns:
-        A `Checked`.
+        config: the data set, resolved.
 
     Raises:
-        InputError: there is nothing that could be read, no such folder for instance.
+        InputError: there is nothing to read, because there is no such folder for instance.
     """
     checked = _check_folder(config) if config.name == "folder" else _check_source(config)
     present = np.sum(checked.counts["train"], axis=0) > 0
@@ -45,8 +66,8 @@ def check_data(config):
     return checked
 
 
-def plain(checked):
-    """A `Checked` as plain Python for JSON: problems, and what is known of each class in train."""
+def as_json(checked: Checked) -> dict[str, Any]:
+    """The findings as values that JSON has: the problems, and figures of each class in train."""
     counts = np.array(checked.counts["train"])
     pixels = counts.sum(axis=0)
     weights = median_frequency_weights(counts)
@@ -67,42 +88,50 @@ def plain(checked):
     }
 
 
-def faults_of(pair, coding, background):
-    """Everything that is wrong with a pair, and what is in its mask.
+def faults_of(
+    pair: Pair, coding: Coding, background: int | None
+) -> tuple[list[Problem], NDArray[np.int64]]:
+    """Everything that is wrong with a pair, and the contents of its mask.
 
     Args:
-        pair: a `Pair`.
-        coding: a `Coding`.
-        background: the label of which a mask is not worth having alone, or None.
+        pair: the files.
+        coding: what the values of the mask mean.
+        background: the label of the background, or None. A mask with no other label is a fault.
 
     Returns:
-        list of (path, text), and int64 (C,) labelled pixels, zeros if there is no mask.
+        the problems, and the labelled pixels of each class, int64 (C,); zeros without a mask.
     """
-    faults, image, mask_file = [], None, None
+    faults: list[Problem] = []
     counts = np.zeros(coding.num_classes, np.int64)
-    try:
-        image = open_image(pair.image)
-        faults += [(pair.image, text) for text in _odd(image)]
-    except InputError as error:
-        faults.append((pair.image, str(error)))
-    try:
-        mask_file = open_image(pair.mask)
-        labels = labels_of(mask_file, pair.mask, coding)
-    except InputError as error:
-        faults.append((pair.mask, str(error)))
-    else:
-        counts += np.bincount(labels.ravel(), minlength=VOID + 1)[: coding.num_classes]
-        if not counts.any():
-            faults.append((pair.mask, "empty: no pixel is labelled"))
-        elif background is not None and counts[background] == counts.sum():
-            faults.append((pair.mask, "empty: nothing but background"))
+    image = _opened(pair.image, faults)
+    mask_file = _opened(pair.mask, faults)
+    if image:
+        faults += [(pair.image, text) for text in _image_faults(image, pair.image)]
+    if mask_file:
+        try:
+            labels = labels_of(mask_file, pair.mask, coding)
+        except InputError as error:
+            faults.append((pair.mask, str(error)))
+        else:
+            counts += np.bincount(labels.ravel(), minlength=VOID + 1)[: coding.num_classes]
+            if text := _empty(counts, background):
+                faults.append((pair.mask, text))
     if image and mask_file and (text := size_problem(pair, image, mask_file)):
         faults.append((pair.mask, text))
     return faults, counts
 
 
-def _odd(image):
-    """What of a decoded image is read otherwise than somebody may expect."""
+def _opened(path: Path, faults: list[Problem]) -> Image.Image | None:
+    """A decoded file. If it cannot be read this is None, and `faults` gets the reason."""
+    try:
+        return open_image(path)
+    except InputError as error:
+        faults.append((path, str(error)))
+        return None
+
+
+def _image_faults(image: Image.Image, path: Path) -> Iterator[str]:
+    """Why a decoded image is refused, or read in another way than some may expect."""
     orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     if orientation != 1:
         yield (
@@ -111,21 +140,35 @@ def _odd(image):
         )
     if image.mode == "CMYK":
         yield "CMYK: colours are converted roughly; save it as RGB"
-    if image.mode.startswith(("I", "F")):
-        yield f"more than 8 bits a channel ({image.mode}): save it as 8-bit RGB"
+    try:
+        to_rgb(image, path)
+    except InputError as error:
+        yield str(error)
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         yield "an alpha channel, which is dropped: save it as RGB"
 
 
-def _check_folder(config):
-    problems = []
-    layout = find_layout(config.data_dir, config.class_names, config.validation_fraction, problems)
-    coding = Coding(len(layout.class_names), layout.colors, config.ignore_label)
-    background = 0 if layout.class_names[0].lower() in BACKGROUNDS else None
+def _empty(counts: NDArray[np.int64], background: int | None) -> str | None:
+    """The message for a mask without labels or with background alone, or None."""
+    if not counts.any():
+        return "empty: no pixel is labelled"
+    if background is not None and counts[background] == counts.sum():
+        return "empty: nothing but background"
+    return None
+
+
+def _check_folder(config: DataConfig) -> Checked:
+    problems: list[Problem] = []
+    folder = open_folder(
+        config.data_dir or "", config.class_names, config.validation_fraction, problems
+    )
+    coding = Coding(len(folder.class_names), folder.colors, config.ignore_label)
+    background = 0 if folder.class_names[0].lower() in BACKGROUNDS else None
     check = partial(faults_of, coding=coding, background=background)
-    counts, whole = {}, []
+    counts: dict[str, list[NDArray[np.int64]]] = {}
+    whole = []
     with ThreadPoolExecutor() as pool:
-        for split, pairs in layout.splits.items():
+        for split, pairs in folder.splits.items():
             print(f"{split}, {len(pairs)} images and masks:", flush=True)
             counts[split] = []
             results = with_progress(pool.map(check, pairs), len(pairs), "pair")
@@ -134,34 +177,42 @@ def _check_folder(config):
                 counts[split].append(pixels)
                 if not faults:
                     whole.append(pair)
-    samples = []
+    samples: list[LabelledImage] = []
     for pair in whole[:: max(1, len(whole) // SAMPLES)][:SAMPLES]:
         image, mask = read_pair(pair, coding)
         samples.append({"image": image, "truth": mask[..., 0], "title": pair.image.name})
-    return Checked(problems, counts, layout.class_names, layout.colors, samples)
+    return Checked(problems, counts, folder.class_names, folder.colors, samples=samples)
 
 
-def _check_source(config):
+def _check_source(config: DataConfig) -> Checked:
     source = open_source(config)
-    problems, counts = [], {}
+    problems: list[Problem] = []
+    counts = {}
     for split, size in source.split_sizes.items():
         print(f"{split}, {size} images and masks:", flush=True)
-        counts[split] = []
-        examples = whole_images(source, split).as_numpy_iterator()
-        try:
-            for example in with_progress(examples, size, "image"):
-                image, mask = example["image"], example["segmentation_mask"]
-                name = example["file_name"].decode()
-                pixels = np.bincount(mask.ravel(), minlength=VOID + 1)
-                counts[split].append(pixels[: len(source.class_names)])
-                if image.shape[:2] != mask.shape[:2]:
-                    problems.append((name, f"{image.shape[:2]}, its mask {mask.shape[:2]}"))
-                if pixels[len(source.class_names) : VOID].any():
-                    problems.append((name, "its mask has values of no class"))
-        except tf.errors.OpError as error:
-            place = f"image {len(counts[split]) + 1} of {split}"
-            problems.append((None, f"{place} cannot be decoded: {str(error).splitlines()[0]}"))
+        counts[split] = _count_split(source, split, problems)
     size = len(counts["train"])  # up to the first that is broken
     samples = list(spread_samples(source, "train", size, SAMPLES))
-    colors = source.colors or voc_palette(len(source.class_names)).tolist()
-    return Checked(problems, counts, source.class_names, colors, samples)
+    colors = palette_or_voc(source.colors, len(source.class_names))
+    return Checked(problems, counts, source.class_names, colors, samples=samples)
+
+
+def _count_split(source: Source, split: str, problems: list[Problem]) -> list[NDArray[np.int64]]:
+    """The labelled pixels of each class in each image, up to the first that is broken."""
+    num_classes = len(source.class_names)
+    counts: list[NDArray[np.int64]] = []
+    examples = whole_images(source, split).as_numpy_iterator()
+    try:
+        for example in with_progress(examples, source.split_sizes[split], "image"):
+            image, mask = example["image"], example["segmentation_mask"]
+            name = example["file_name"].decode()
+            pixels = np.bincount(mask.ravel(), minlength=VOID + 1)
+            counts.append(pixels[:num_classes])
+            if image.shape[:2] != mask.shape[:2]:
+                problems.append((name, f"{image.shape[:2]}, its mask {mask.shape[:2]}"))
+            if pixels[num_classes:VOID].any():
+                problems.append((name, "its mask has values of no class"))
+    except tf.errors.OpError as error:
+        place = f"image {len(counts) + 1} of {split}"
+        problems.append((None, f"{place} cannot be decoded: {str(error).splitlines()[0]}"))
+    return counts

@@ -1,17 +1,26 @@
-"""What is wrong with a file that breaks while the data are read."""
+"""Errors in a data set's files that appear while TensorFlow reads them."""
+
+from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Iterator
 
 import tensorflow as tf
 
+from fcn_tf.errors import InputError, RunError
+
 
 @contextlib.contextmanager
-def named_as(kind):
-    """Turns a failed operation of the pipeline into an error that names the file, if it is known.
+def data_errors_as(kind: type[InputError] | type[RunError]) -> Iterator[None]:
+    """Turns an error of the input pipeline into one of ours, which names the file if it can.
 
     Args:
-        kind: the exception to raise, `InputError` or `RunError`.
+        kind: the exception to raise.
+
+    Example:
+        >>> with data_errors_as(RunError):
+        ...     scores = evaluate(model, images)
     """
     try:
         yield

@@ -1,115 +1,102 @@
-"""`folder`: pairs of images and masks as they lie on the disk, none copied."""
+"""`folder`: pairs of images and masks, read from where they are; nothing is copied."""
 
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
-from fcn_tf.classes import VOID
-from fcn_tf.data.decoding import cut, decode_image, image_size, is_grey_png
-from fcn_tf.data.layouts import find_layout
-from fcn_tf.data.pairs import Coding, Pair, read_mask, read_pair
-from fcn_tf.data.source import Source
+from fcn_tf.data.layouts import open_folder
+from fcn_tf.data.pairs import Pair, read_pair
+from fcn_tf.data.source import Dataset, Example, Record, Source
 from fcn_tf.errors import InputError
+from fcn_tf.images.graph import (
+    Window,
+    as_bytes,
+    cut,
+    decode_image,
+    decode_mask,
+    from_python,
+    image_size,
+)
+from fcn_tf.images.masks import Coding
 
 # Pairs that are read before training begins; `fcn-tf check-data` reads all.
 CHECKED_AT_START = 500
 
 
-def folder_source(data_dir, class_names=None, ignore_label=None, validation_fraction=0.2):
-    """Indexes a folder of pairs and reads some of them, to meet faults early.
+def folder_source(
+    data_dir: str | os.PathLike[str],
+    class_names: Sequence[str] | None = None,
+    ignore_label: int | None = None,
+    validation_fraction: float = 0.2,
+) -> Source:
+    """Lists the pairs of a folder, and reads some of them, to find faults early.
 
     Args:
         data_dir: the folder.
-        class_names: names of the classes where the folder has no file of them.
+        class_names: names of the classes if the folder has no file of them.
         ignore_label: the value, besides 255, that means "not labelled".
-        validation_fraction: float in (0, 1), share of val where the folder has no split.
-
-    Returns:
-        A `Source`.
+        validation_fraction: share of val if the folder has no splits, above 0 and below 1.
 
     Raises:
-        InputError: as `find_layout` and `read_pair`.
+        InputError: as in `open_folder` and `read_pair`.
     """
-    layout = find_layout(data_dir, class_names, validation_fraction)
-    coding = Coding(len(layout.class_names), layout.colors, ignore_label)
-    read = partial(read_pair, coding=coding)
-    _check_some([pair for pairs in layout.splits.values() for pair in pairs], read)
+    folder = open_folder(data_dir, class_names, validation_fraction)
+    coding = Coding(len(folder.class_names), folder.colors, ignore_label)
+    _check_some([pair for pairs in folder.splits.values() for pair in pairs], coding)
 
-    def records(split):
+    def records(split: str) -> Dataset:
         return tf.data.Dataset.from_tensor_slices(
             {
-                "image": [str(pair.image) for pair in layout.splits[split]],
-                "mask": [str(pair.mask) for pair in layout.splits[split]],
+                "image": [str(pair.image) for pair in folder.splits[split]],
+                "mask": [str(pair.mask) for pair in folder.splits[split]],
             }
         )
 
-    def decode(record, window=None):
+    def decode(record: Record, window: Window | None = None) -> Example:
         contents = tf.io.read_file(record["image"])
-        mask = _decode_mask(record["mask"], coding)
-        same_size = tf.reduce_all(tf.shape(mask)[:2] == image_size(contents))
-        # Reading both names the files whose sizes differ.
-        mask = tf.cond(
-            same_size,
-            lambda: mask,
-            lambda: _by_pillow(lambda *p: read(Pair(*p))[1], record["image"], record["mask"]),
-        )
+        mask = decode_mask(tf.io.read_file(record["mask"]), coding, record["mask"])
+        same_size = tf.reduce_all(tf.shape(mask)[:2] == image_size(contents, record["image"]))
+        # Where the sizes differ, reading the pair in Python gives the error that names both.
+        files = record["image"], record["mask"]
+        mask = tf.cond(same_size, lambda: mask, lambda: from_python(mask_of, files, channels=1))
         return {
-            "image": decode_image(contents, window),
+            "image": decode_image(contents, window, record["image"]),
             "segmentation_mask": cut(mask, window),
             "file_name": tf.strings.regex_replace(record["image"], ".*/", ""),
         }
 
+    def mask_of(*files: Any) -> NDArray[np.uint8]:
+        image, mask = (Path(os.fsdecode(as_bytes(file))) for file in files)
+        return read_pair(Pair(image, mask), coding)[1]
+
     return Source(
-        class_names=layout.class_names,
-        split_sizes={split: len(pairs) for split, pairs in layout.splits.items()},
+        class_names=folder.class_names,
+        split_sizes={split: len(pairs) for split, pairs in folder.splits.items()},
         records=records,
-        image_size=lambda record: image_size(tf.io.read_file(record["image"])),
+        image_size=lambda record: image_size(tf.io.read_file(record["image"]), record["image"]),
         decode=decode,
-        colors=layout.colors,
+        colors=folder.colors,
     )
 
 
-def _decode_mask(path, coding):
-    """Labels, uint8 (H, W, 1), of a mask's file, in graph mode."""
-
-    def by_pillow():  # TensorFlow turns a palette PNG into colours
-        return _by_pillow(lambda file: read_mask(file, coding), path)
-
-    def of_grey_png():
-        mask = tf.io.decode_png(contents, channels=1)
-        if coding.ignore_label is not None:
-            mask = tf.where(mask == coding.ignore_label, tf.constant(VOID, tf.uint8), mask)
-        outside = tf.reduce_any((mask >= coding.num_classes) & (mask != VOID))
-        # Pillow's way names the file and the value.
-        return tf.cond(outside, by_pillow, lambda: mask)
-
-    contents = tf.io.read_file(path)
-    return tf.cond(is_grey_png(contents), of_grey_png, by_pillow)
-
-
-def _by_pillow(read, *paths):
-    """The mask, uint8 (H, W, 1), that Python reads from the files, in graph mode."""
-    mask = tf.numpy_function(
-        lambda *names: read(*(Path(name.decode()) for name in names)),
-        paths,
-        tf.uint8,
-        stateful=False,
-    )
-    return tf.ensure_shape(mask, (None, None, 1))
-
-
-def _check_some(pairs, read):
-    """Reads pairs spread over the folder, so that a fault is met before training."""
+def _check_some(pairs: list[Pair], coding: Coding) -> None:
+    """Reads pairs spread over the folder, so that a fault is found before training."""
     step = -(-len(pairs) // CHECKED_AT_START)
     some = pairs[::step]
     which = f"{len(some)} of {len(pairs)}" if step > 1 else f"{len(pairs)}"
     print(f"Reading {which} images and masks once, to check them …", flush=True)
 
-    def problem(pair):
+    def problem(pair: Pair) -> str | None:
         try:
-            read(pair)
+            read_pair(pair, coding)
         except InputError as error:
             return str(error)
         return None

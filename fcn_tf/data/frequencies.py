@@ -1,24 +1,31 @@
-"""How often each class occurs, and the weights that follow."""
+"""How often each class occurs, and the class weights that follow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike, NDArray
 
 from fcn_tf.classes import VOID
+from fcn_tf.data.source import Record, Source
+from fcn_tf.images.graph import Tensor
 from fcn_tf.progress import with_progress
 
 
-def count_classes(source, split):
+def count_classes(source: Source, split: str) -> Iterator[NDArray[np.int64]]:
     """Counts the labelled pixels of each class, image by image.
 
     Args:
-        source: a `Source`.
+        source: the data set.
         split: one of its splits.
 
     Yields:
         int64 (C,), for each image in order.
     """
 
-    def count(record):
+    def count(record: Record) -> Tensor:
         mask = tf.cast(source.decode(record)["segmentation_mask"], tf.int32)
         return tf.math.bincount(tf.reshape(mask, [-1]), minlength=VOID + 1, dtype=tf.int64)
 
@@ -27,22 +34,26 @@ def count_classes(source, split):
         yield image.numpy()[: len(source.class_names)]
 
 
-def median_frequency_weights(counts):
+def median_frequency_weights(counts: ArrayLike) -> list[float]:
     """Weights that make up for rare classes: the median frequency over the class's own.
 
-    A class's frequency is its pixels over the labelled pixels of the images that
-    it is in (Eigen and Fergus, ICCV 2015; SegNet takes it too). A class that
+    The frequency of a class is its pixels over the labelled pixels of the images that
+    contain it (Eigen and Fergus, ICCV 2015; SegNet uses it too). A class that
     never occurs gets 1.
 
     Args:
         counts: integer (images, C), labelled pixels.
 
     Returns:
-        list of C floats.
+        C weights.
+
+    Example:
+        >>> median_frequency_weights([[80, 20, 0], [10, 10, 80]])
+        [1.0, 3.0, 0.5625]
     """
-    counts = np.asarray(counts, np.int64)
-    pixels = counts.sum(axis=0)  # (C,)
-    around = ((counts > 0) * counts.sum(axis=1, keepdims=True)).sum(axis=0)
+    per_image = np.asarray(counts, np.int64)  # (images, C)
+    pixels = per_image.sum(axis=0)  # (C,)
+    around = ((per_image > 0) * per_image.sum(axis=1, keepdims=True)).sum(axis=0)
     occurs = pixels > 0
     frequencies = pixels[occurs] / around[occurs]
     weights = np.ones(len(pixels))

@@ -1,13 +1,22 @@
-"""An image and its mask as files: read, brought to RGB and labels, and what is wrong with them."""
+"""Images and their masks as files: found in two folders, and read."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
-from fcn_tf.classes import VOID, VOID_COLOR
 from fcn_tf.errors import InputError
-from fcn_tf.image_files import open_image
+from fcn_tf.images.find import IMAGE_SUFFIXES
+from fcn_tf.images.masks import Coding, labels_of
+from fcn_tf.images.read import open_image, to_rgb
+
+# What is wrong, with the file or None for the data set as a whole.
+Problem = tuple[Path | str | None, str]
 
 
 @dataclass(frozen=True)
@@ -18,52 +27,99 @@ class Pair:
     mask: Path
 
 
-@dataclass(frozen=True)
-class Coding:
-    """What the values of masks mean.
+def list_pairs(
+    image_dir: Path,
+    mask_dir: Path,
+    *,
+    some_unlabelled: bool = False,
+    problems: list[Problem] | None = None,
+) -> list[Pair]:
+    """The pairs of two folders, by stem, sorted.
 
     Args:
-        num_classes: int, indices 0 to num_classes - 1 are labels.
-        colors: the RGB triple of each class, for masks in colour.
-        ignore_label: the index, besides 255, that means "not labelled", or None.
+        image_dir: the folder of the images.
+        mask_dir: the folder of the masks.
+        some_unlabelled: whether images without a mask are left out. They are refused otherwise.
+        problems: takes a `Problem` for each file without a partner, in place of an error.
+
+    Raises:
+        InputError: no folder of masks, no image, two files of one stem, or a file without a
+            partner.
     """
+    if not mask_dir.is_dir():
+        raise InputError(f"{image_dir} has no folder of masks beside it: {mask_dir} is missing.")
+    images = by_stem(image_dir, IMAGE_SUFFIXES)
+    masks = by_stem(mask_dir, (".png",))
+    if some_unlabelled:
+        images = _labelled(images, masks)
+    for what, there, here, other_dir in (
+        ("mask", masks, images, image_dir),
+        ("image", images, masks, mask_dir),
+    ):
+        alone = [there[stem] for stem in sorted(there.keys() - here.keys())]
+        if problems is not None:
+            problems += [(path, f"{what} without a partner") for path in alone]
+        elif alone:
+            more = f" (and {len(alone) - 1} more)" if len(alone) > 1 else ""
+            raise InputError(
+                f"{what} {alone[0]}{more} has no partner of the same stem in {other_dir}: "
+                "add it, or move the file out of the way."
+            )
+    if not images:
+        raise InputError(f"{image_dir} holds no image ({' '.join(IMAGE_SUFFIXES)}).")
+    return [Pair(images[stem], masks[stem]) for stem in sorted(images.keys() & masks.keys())]
 
-    num_classes: int
-    colors: tuple[tuple[int, int, int], ...]
-    ignore_label: int | None = None
+
+def _labelled(images: dict[str, Path], masks: dict[str, Path]) -> dict[str, Path]:
+    """The images that have a mask; the number of the others is printed."""
+    labelled = {stem: path for stem, path in images.items() if stem in masks}
+    if left_out := len(images) - len(labelled):
+        folder = next(iter(images.values())).parent
+        print(f"{left_out} images in {folder} have no mask and are left out.", flush=True)
+    return labelled
 
 
-def read_pair(pair, coding):
+def by_stem(folder: Path, suffixes: Iterable[str]) -> dict[str, Path]:
+    """The files of a folder with one of the suffixes, by stem; hidden files are left out.
+
+    Raises:
+        InputError: two of them have the same stem.
+    """
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in suffixes and not path.name.startswith("."):
+            if path.stem in files:
+                raise InputError(
+                    f"{files[path.stem]} and {path.name} have the same stem: keep one of them."
+                )
+            files[path.stem] = path
+    return files
+
+
+def read_pair(pair: Pair, coding: Coding) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Reads an image and its mask.
 
     Args:
-        pair: a `Pair`.
-        coding: a `Coding`.
+        pair: their files.
+        coding: what the values of the mask mean.
 
     Returns:
         image uint8 (H, W, 3) RGB and mask uint8 (H, W, 1) with labels and VOID.
 
     Raises:
-        InputError: unreadable, sizes that differ, a value or a colour of no class.
+        InputError: a file cannot be read, the image has more than 8 bits a channel, the sizes
+            differ, or the mask has a value or a colour of no class.
     """
     image = open_image(pair.image)
     mask_file = open_image(pair.mask)
     if text := size_problem(pair, image, mask_file):
         raise InputError(text)
-    return np.asarray(image.convert("RGB")), labels_of(mask_file, pair.mask, coding)[..., None]
+    labels = labels_of(mask_file, pair.mask, coding)
+    return np.asarray(to_rgb(image, pair.image)), labels[..., None]
 
 
-def read_mask(path, coding):
-    """The labels of a mask's file, uint8 (H, W, 1).
-
-    Raises:
-        InputError: unreadable, or as `labels_of`.
-    """
-    return labels_of(open_image(path), path, coding)[..., None]
-
-
-def size_problem(pair, image, mask_file):
-    """What to say of sizes that differ, or None."""
+def size_problem(pair: Pair, image: Image.Image, mask_file: Image.Image) -> str | None:
+    """The message where the sizes of an image and its mask differ, or None."""
     if image.size == mask_file.size:
         return None
     return (
@@ -72,53 +128,6 @@ def size_problem(pair, image, mask_file):
     )
 
 
-def labels_of(mask_file, path, coding):
-    """The labels of a decoded mask, uint8 (H, W).
-
-    Raises:
-        InputError: a value or a colour of no class, or another kind of image.
-    """
-    if mask_file.mode in ("RGB", "RGBA"):
-        return _from_colors(np.asarray(mask_file.convert("RGB")), path, coding)
-    if mask_file.mode not in ("L", "P", "1"):
-        raise InputError(
-            f"{path}: mode {mask_file.mode}; a mask is an 8-bit PNG: class indices, greyscale or "
-            "with a palette, or the classes' colours."
-        )
-    mask = np.array(mask_file, np.uint8)
-    if coding.ignore_label is not None:
-        mask[mask == coding.ignore_label] = VOID
-    outside = mask[(mask >= coding.num_classes) & (mask != VOID)]
-    if outside.size:
-        ignored = f", {coding.ignore_label}" if coding.ignore_label is not None else ""
-        raise InputError(
-            f"{path}: value {outside[0]} in {outside.size} pixels; allowed are "
-            f"0..{coding.num_classes - 1} ({coding.num_classes} classes) and {VOID}{ignored} for "
-            "what is not labelled (--data.ignore_label)."
-        )
-    return mask
-
-
-def _from_colors(picture, path, coding):
-    """Labels (H, W) of a picture (H, W, 3) in the classes' colours."""
-    table = np.array([*coding.colors, VOID_COLOR]) @ (1 << 16, 1 << 8, 1)
-    values = np.array([*range(coding.num_classes), VOID], np.uint8)
-    if coding.ignore_label is not None and coding.ignore_label < coding.num_classes:
-        values[coding.ignore_label] = VOID
-    # A class may have VOID's colour: its own label then stands first and is the one found.
-    table, first = np.unique(table, return_index=True)
-    codes = picture.astype(np.int64) @ (1 << 16, 1 << 8, 1)  # (H, W)
-    found = np.minimum(np.searchsorted(table, codes), len(table) - 1)
-    unknown = table[found] != codes
-    if unknown.any():
-        color = tuple(picture[unknown][0].tolist())
-        raise InputError(
-            f"{path}: colour {color} in {unknown.sum()} pixels is that of no class; the classes' "
-            "colours stand in labelmap.txt or behind the names in classes.txt, else they are "
-            "PASCAL VOC's."
-        )
-    return values[first][found]
-
-
-def describe_size(image):
-    return "{}×{} px".format(*image.size)
+def describe_size(image: Image.Image) -> str:
+    """Width and height of an image, for messages."""
+    return f"{image.width}×{image.height} px"

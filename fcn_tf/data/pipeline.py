@@ -1,59 +1,87 @@
-"""From a data set's records to what the network is fed; the same for every data set.
+"""From the records of a data set to batches for the network; the same for every data set.
 
 The same seed gives the same batches, whatever the number of threads: records
-are shuffled from the seed and each sample is augmented from the seed and its
+are shuffled from the seed, and each sample is augmented from the seed and its
 own number.
 """
 
-import errno
-from pathlib import Path
+from __future__ import annotations
 
+import errno
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypedDict
+
+import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from numpy.typing import NDArray
 
 import fcn_tf.data.shapes
 import fcn_tf.data.voc  # noqa: F401 (both register a data set)
 from fcn_tf.classes import MEAN_RGB, VOID
+from fcn_tf.config.schema import DataConfig
 from fcn_tf.data.augment import augment_window
-from fcn_tf.data.decoding import cut, decode_image, image_size
 from fcn_tf.data.folder import folder_source
-from fcn_tf.data.source import Source
+from fcn_tf.data.source import Dataset, Example, Record, Source
 from fcn_tf.errors import InputError, RunError
+from fcn_tf.images.graph import Tensor, Window, cut, decode_image, image_size
 
 
-def open_source(config):
-    """The data set that a `DataConfig` names, prepared where it has to be.
+class LabelledImage(TypedDict):
+    """An image and its truth.
 
-    Returns:
-        A `Source`.
+    `image` is uint8 (H, W, 3), `truth` uint8 (H, W) with labels and VOID, `title` the file's name.
+    """
+
+    image: NDArray[np.uint8]
+    truth: NDArray[np.uint8]
+    title: str
+
+
+def open_source(config: DataConfig) -> Source:
+    """Opens the data set that a configuration names, and prepares it if needed.
+
+    Args:
+        config: the data set, resolved.
 
     Raises:
-        InputError: the user's files are not as they have to be.
+        InputError: the user's files are missing or wrong.
+        RunError: the disk is full.
+
+    Example:
+        >>> open_source(DataConfig(name="folder", data_dir="street")).class_names
+        ('road', 'car', 'tree')
     """
     if config.name == "folder":
         return folder_source(
-            config.data_dir, config.class_names, config.ignore_label, config.validation_fraction
+            config.data_dir or "",
+            config.class_names,
+            config.ignore_label,
+            config.validation_fraction,
         )
     if config.name == "voc":
         return tfds_source(
             f"voc_segmentation/{config.tfds_config}", config.tfds_dir, config.manual_dir
         )
-    return tfds_source(config.name, config.tfds_dir)
+    return tfds_source(config.name or "shapes", config.tfds_dir)
 
 
-def tfds_source(name, tfds_dir=None, manual_dir=None):
+def tfds_source(
+    name: str,
+    tfds_dir: str | os.PathLike[str] | None = None,
+    manual_dir: str | os.PathLike[str] | None = None,
+) -> Source:
     """A TFDS data set with `segmentation_mask`, generated or downloaded at the first call.
 
     Args:
         name: of the data set, NAME or NAME/CONFIG.
-        tfds_dir: where it is prepared; default TFDS' own.
-        manual_dir: where archives are at hand, or None.
-
-    Returns:
-        A `Source`.
+        tfds_dir: the folder in which it is prepared; by default that of TFDS.
+        manual_dir: a folder with archives that the user has, or None.
 
     Raises:
-        InputError: the archives are not there or not whole.
+        InputError: the archives are missing or not whole.
         RunError: the disk is full.
     """
     if manual_dir is not None and not Path(manual_dir).expanduser().is_dir():
@@ -73,17 +101,17 @@ def tfds_source(name, tfds_dir=None, manual_dir=None):
     features = builder.info.features
     pictures = [key for key, value in features.items() if isinstance(value, tfds.features.Image)]
 
-    def records(split):
+    def records(split: str) -> Dataset:
         return builder.as_dataset(
             split,
             decoders={key: tfds.decode.SkipDecoding() for key in pictures},
             read_config=tfds.ReadConfig(try_autocache=False),
         )
 
-    def decode(record, window=None):
+    def decode(record: Record, window: Window | None = None) -> Example:
         mask = features["segmentation_mask"].decode_example(record["segmentation_mask"])
         return {
-            "image": decode_image(record["image"], window),
+            "image": decode_image(record["image"], window, record["file_name"]),
             "segmentation_mask": cut(mask, window),
             "file_name": record["file_name"],
         }
@@ -92,34 +120,43 @@ def tfds_source(name, tfds_dir=None, manual_dir=None):
         class_names=tuple(builder.info.metadata["class_names"]),
         split_sizes={split: info.num_examples for split, info in builder.info.splits.items()},
         records=records,
-        image_size=lambda record: image_size(record["image"]),
+        image_size=lambda record: image_size(record["image"], record["file_name"]),
         decode=decode,
     )
 
 
-def training_batches(source, config, seed, *, skip_samples=0, worker=0, workers=1, split_in=1):
+def training_batches(
+    source: Source,
+    config: DataConfig,
+    seed: int,
+    *,
+    skip_samples: int = 0,
+    worker: int = 0,
+    workers: int = 1,
+    split_in: int = 1,
+) -> Dataset:
     """An endless stream of augmented batches.
 
     Sample number n, from 0, is the same whatever the batch size, the number of
     workers or the number of samples skipped.
 
     Args:
-        source: a `Source`.
-        config: a `DataConfig`.
-        seed: int, of the order and of the augmentation.
-        skip_samples: int, samples that are left out at the beginning, undecoded.
-        worker: int, of which share of each batch this is the stream.
-        workers: int, shares; batch_size is a multiple of it.
-        split_in: int, batches that a worker's share of a batch comes in.
+        source: the data set.
+        config: its batch size, crops and augmentation.
+        seed: of the order and of the augmentation.
+        skip_samples: number of samples that are left out at the beginning, undecoded.
+        worker: the number of the share of each batch that is in this stream, from 0.
+        workers: the number of shares; batch_size is a multiple of it.
+        split_in: the number of batches into which a worker's share of a batch is split.
 
     Returns:
-        A `tf.data.Dataset` of uint8 images (N, h, w, 3) and masks (N, h, w),
-        h and w being crop_px, or the largest of the N images: they are filled up
-        with the mean colour and masks with VOID.
+        A `tf.data.Dataset` of uint8 images (N, h, w, 3) and masks (N, h, w). (h, w) is
+        crop_px, or the largest height and width of the N images. Smaller images are filled up
+        with the mean colour, and their masks with VOID.
     """
 
-    def sample(number, record):
-        def read(window):
+    def sample(number: Tensor, record: Record) -> tuple[Tensor, Tensor]:
+        def read(window: Window | None) -> tuple[Tensor, Tensor]:
             example = source.decode(record, window)
             return example["image"], example["segmentation_mask"]
 
@@ -127,7 +164,7 @@ def training_batches(source, config, seed, *, skip_samples=0, worker=0, workers=
             read,
             source.image_size(record),
             tf.stack([tf.constant(seed, tf.int64), number]),
-            crop_px=config.crop_size_px,
+            crop_px=config.crop_px,
             scale_range=config.scale_range,
             flip=config.flip,
             color=config.color,
@@ -139,32 +176,35 @@ def training_batches(source, config, seed, *, skip_samples=0, worker=0, workers=
     if workers > 1:
         data = data.filter(lambda number, _: number // share % workers == worker)
     data = data.map(sample, tf.data.AUTOTUNE, deterministic=True)
-    if config.crop_size_px:
+    if config.crop_px:
         data = data.batch(share // split_in, drop_remainder=True)
     else:
         data = pad_batch(data, share // split_in)
     options = tf.data.Options()
-    # Samples are worked on side by side, so that no single operation needs threads of its own.
+    # Samples are worked on in parallel: a single operation needs no threads of its own.
     options.threading.max_intra_op_parallelism = 1
     return data.prefetch(tf.data.AUTOTUNE).with_options(options)
 
 
-def training_order(source, seed, skip_samples=0):
+def training_order(source: Source, seed: int, skip_samples: int = 0) -> Dataset:
     """The numbered records of train, each epoch in an order of its own, without end.
 
-    An epoch's order comes from the seed and the epoch's number, so that those before
-    need not be read to go on with it. Records are small, paths or encoded images: a
-    whole epoch of them is held.
+    The order of an epoch comes from the seed and the epoch's number, so a stream can begin in
+    any epoch without reading those before. Records are small, paths or encoded images: those
+    of a whole epoch are held in memory.
+
+    Returns:
+        A `tf.data.Dataset` of the sample's number, int64 from 0, and its record.
     """
     size = source.split_sizes["train"]
     first_epoch, skip_records = divmod(skip_samples, size)
     records = source.records("train")
 
-    def one_epoch(epoch):
+    def one_epoch(epoch: Tensor) -> Dataset:
         key = tf.stack([tf.constant(seed, tf.int64), epoch])
         order = tf.random.experimental.stateless_shuffle(tf.range(size, dtype=tf.int64), key)
 
-        def shuffled(epoch_records):
+        def shuffled(epoch_records: Record) -> Dataset:
             return tf.data.Dataset.range(size).map(
                 lambda place: (
                     epoch * size + place,
@@ -178,9 +218,14 @@ def training_order(source, seed, skip_samples=0):
     return epochs.flat_map(one_epoch).skip(skip_records)
 
 
-def pad_batch(data, batch_size):
-    """Batches of images of different sizes, padded at the bottom and the right."""
-    # Padding takes one value for all channels: one that no pixel has marks it.
+def pad_batch(data: Dataset, batch_size: int) -> Dataset:
+    """Batches of images of different sizes, padded at the bottom and the right.
+
+    Args:
+        data: a `tf.data.Dataset` of uint8 images (H, W, 3) and masks (H, W).
+        batch_size: images a batch.
+    """
+    # Padding has one value for all channels. A value that no pixel has marks it.
     outside = -1
     data = data.map(lambda image, mask: (tf.cast(image, tf.int16), mask))
     data = data.padded_batch(
@@ -189,39 +234,36 @@ def pad_batch(data, batch_size):
         drop_remainder=True,
     )
 
-    def fill(images, masks):
+    def fill(images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
         images = tf.where(images == outside, tf.constant(MEAN_RGB, tf.int16), images)
         return tf.cast(images, tf.uint8), masks
 
     return data.map(fill)
 
 
-def spread_samples(source, split, size, count):
-    """Up to `count` of a split's first `size` images, evenly spread: neighbours are often alike.
+def spread_samples(source: Source, split: str, size: int, count: int) -> Iterator[LabelledImage]:
+    """Some of a split's first `size` images, at most `count`, evenly spread.
 
-    Yields:
-        dicts of `image` uint8 (H, W, 3), `truth` uint8 (H, W) and `title`, as
-        `fcn_tf.drawing.sample_sheet` takes them.
+    They are spread because neighbours are often alike.
     """
     yield from samples_of(source, split, spread(size, count))
 
 
-def spread(size, count):
-    """Up to `count` of the first `size` numbers, evenly spread."""
+def spread(size: int, count: int) -> range:
+    """Some of the first `size` numbers, at most `count`, evenly spread."""
     return range(0, size, max(1, -(-size // count)))
 
 
-def samples_of(source, split, numbers):
-    """The images of a split with these numbers, in their order there; no other is decoded.
+def samples_of(source: Source, split: str, numbers: Iterable[int]) -> Iterator[LabelledImage]:
+    """The images of a split with these numbers, in the order of the split.
 
-    Yields:
-        dicts as `spread_samples` does.
+    No other image is decoded.
     """
-    numbers = tf.constant(sorted(map(int, numbers)), tf.int64)
+    wanted = tf.constant(sorted(map(int, numbers)), tf.int64)
     chosen = (
         source.records(split)
         .enumerate()
-        .filter(lambda number, record: tf.reduce_any(number == numbers))
+        .filter(lambda number, record: tf.reduce_any(number == wanted))
     )
     examples = chosen.map(lambda number, record: source.decode(record))
     for example in examples.as_numpy_iterator():
@@ -232,33 +274,36 @@ def samples_of(source, split, numbers):
         }
 
 
-def whole_images(source, split):
+def whole_images(source: Source, split: str) -> Dataset:
     """The images of a split one by one, unpadded, in a fixed order, none dropped.
 
     Returns:
-        A `tf.data.Dataset` of dicts: `image` uint8 (H, W, 3),
+        A `tf.data.Dataset` of `Example`s: `image` uint8 (H, W, 3),
         `segmentation_mask` uint8 (H, W, 1) and `file_name`.
     """
     data = source.records(split).map(source.decode, tf.data.AUTOTUNE, deterministic=True)
     return data.prefetch(tf.data.AUTOTUNE)
 
 
-def evaluation_share(source, split, worker, workers, replicas):
-    """What a worker's devices evaluate, an image each in turn, whole and unpadded.
+def evaluation_share(
+    source: Source, split: str, *, worker: int, workers: int, replicas: int
+) -> Dataset:
+    """The images that a worker's devices evaluate, one for each in turn, whole and unpadded.
 
     Args:
-        source: a `Source`.
+        source: the data set.
         split: one of its splits.
-        worker, workers: int, which machine this is, and of how many.
-        replicas: int, devices of all machines.
+        worker: the number of this machine, from 0.
+        workers: the number of machines.
+        replicas: the number of devices of all machines.
 
     Returns:
-        A `tf.data.Dataset` as `whole_images`. Every image is on one device; at the end
-        come images without a label, so that all devices have as many.
+        A `tf.data.Dataset` as `whole_images`. Every image goes to one device. Images without
+        a label follow at the end, so that all devices have equally many.
     """
     local = replicas // workers
 
-    def is_own(number, _):
+    def is_own(number: Tensor, _: Record) -> Tensor:
         return number % replicas // local == worker
 
     data = source.records(split).enumerate().filter(is_own)

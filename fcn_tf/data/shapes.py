@@ -1,13 +1,17 @@
 """`shapes`: generated scenes with masks, a TFDS data set that needs no download.
 
-Objects are told apart by their form alone: their colours and textures are drawn
-from the same distributions for every class.
+Only the form tells objects apart: colours and textures are drawn from the same
+distributions for every class.
 """
 
-from typing import ClassVar
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from fcn_tf.classes import VOID
@@ -15,7 +19,7 @@ from fcn_tf.classes import VOID
 CLASSES = ("background", "disc", "ring", "triangle", "cross", "bar")
 SPLIT_SIZES = {"train": 1000, "val": 200, "test": 200}
 
-# Changing the scenes asks for another seed and another version of the builder.
+# If the scenes change, give them another seed and the builder another version.
 SEED = 20150607
 
 SUPERSAMPLING = 4  # outlines are drawn at 4 times the size, for smooth edges
@@ -23,8 +27,8 @@ SIDE_RANGE_PX = (72, 121)
 OBJECTS_RANGE = (4, 9)
 SMALLEST_PX = 5
 LARGEST_SHARE = 0.6  # of the shorter side
-SIZE_EXPONENT = 0.8  # 1 would spread the sizes evenly on a log scale; less favours large ones
-HIDDEN_SHARE = 0.25  # what one object may hide of another
+SIZE_EXPONENT = 0.8  # 1 spreads the sizes evenly on a log scale; less favours large ones
+HIDDEN_SHARE = 0.25  # the share of an object that another one may hide
 RING_PX = 1  # width of the VOID ring around an object
 
 
@@ -38,7 +42,7 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
 
-    def _info(self):
+    def _info(self) -> Any:
         return self.dataset_info_from_configs(
             description=__doc__,
             features=tfds.features.FeaturesDict(
@@ -57,10 +61,10 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
             license="Apache-2.0",
         )
 
-    def _split_generators(self, dl_manager):
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         return {split: self._generate_examples(split) for split in SPLIT_SIZES}
 
-    def _generate_examples(self, split):
+    def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
         split_index = list(SPLIT_SIZES).index(split)
         for index in range(SPLIT_SIZES[split]):
             image, mask, instances = draw_scene(np.random.default_rng((SEED, split_index, index)))
@@ -75,18 +79,20 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
             )
 
 
-def draw_scene(rng):
+def draw_scene(
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
     """Draws one scene.
 
     Args:
-        rng: numpy.random.Generator.
+        rng: the random numbers.
 
     Returns:
         image uint8 (H, W, 3), labels uint8 (H, W) and instances uint8 (H, W)
         numbered from 1; both masks have VOID around each object.
     """
     height, width = rng.integers(*SIDE_RANGE_PX, size=2)
-    image = texture(rng, height, width, rng.uniform(0, 255, 3), contrast=15)
+    image = texture(rng, (height, width), rng.uniform(0, 255, 3), contrast=15)
     labels = np.zeros((height, width), np.uint8)
     instances = np.zeros((height, width), np.uint8)
 
@@ -110,7 +116,7 @@ def draw_scene(rng):
         areas[number] = inside.sum()
 
         color = distinct_color(rng, image[window].mean((0, 1)))
-        surface = texture(rng, *alpha.shape, color, contrast=20)
+        surface = texture(rng, alpha.shape, color, contrast=20)
         image[window] += alpha[..., None] * (surface - image[window])
         around = dilate(inside, RING_PX) & ~inside
         for mask, value in ((labels, label), (instances, number)):
@@ -122,16 +128,16 @@ def draw_scene(rng):
     return np.clip(np.round(image), 0, 255).astype(np.uint8), labels, instances
 
 
-def outline(rng, form, size_px):
+def outline(rng: np.random.Generator, form: str, size_px: float) -> NDArray[np.float32]:
     """The coverage of each pixel by an object, turned and squeezed at random.
 
     Args:
-        rng: numpy.random.Generator.
+        rng: the random numbers.
         form: a key of `FORMS`.
         size_px: the diameter of a disc of the same area, before it is squeezed.
 
     Returns:
-        float32 (s, s) in 0..1, with a free margin of RING_PX and more.
+        float32 (s, s) in 0..1, with an empty margin wider than RING_PX.
     """
     points = FORMS[form]
     reach = np.linalg.norm(points, axis=1).max()
@@ -145,21 +151,22 @@ def outline(rng, form, size_px):
     for fill, scale in ((255, 1), (0, RING_HOLE))[: 2 if form == "ring" else 1]:
         corners = (points * scale + side / 2) * SUPERSAMPLING
         draw.polygon([tuple(corner) for corner in corners], fill=fill)
-    return np.asarray(canvas.resize((side, side), Image.Resampling.BOX), np.float32) / 255
+    smooth = canvas.resize((side, side), Image.Resampling.BOX)
+    return np.asarray(smooth, np.float32) / np.float32(255)
 
 
-def regular(corners):
+def regular(corners: int) -> NDArray[np.float64]:
     """The corners of a regular polygon in the unit circle, (n, 2)."""
     angle = 2 * np.pi * np.arange(corners) / corners
     return np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
-RING_HOLE = 0.5  # its diameter, of the ring's
+RING_HOLE = 0.5  # diameter of the hole, as a share of the ring's
 _ARM = np.array([(0.96, 0.28), (-0.96, 0.28), (-0.96, -0.28), (0.96, -0.28)])
 _CROSS = np.array(
     [(0.28, 0.28), (0.28, 0.96), (-0.28, 0.96), (-0.28, 0.28), (-0.96, 0.28), (-0.96, -0.28)]
 )
-# Outlines around the origin, scaled to about the same area, so that no class is rare.
+# Outlines around the origin, all of about the same area, so that no class is rare.
 FORMS = {
     "disc": 0.8 * regular(48),
     "ring": 0.92 * regular(48),
@@ -169,20 +176,35 @@ FORMS = {
 }
 
 
-def texture(rng, height, width, color, contrast):
-    """A surface of about the given colour: float32 (height, width, 3) in 0..255.
+def texture(
+    rng: np.random.Generator,
+    size_px: tuple[int, ...],
+    color: NDArray[np.float64],
+    contrast: float,
+) -> NDArray[np.float32]:
+    """A surface of about the given colour.
 
-    Flat, stripes, checks or clouds, of any size and angle, between the colour and one
-    that differs from it by about `contrast` in each channel.
+    It is flat, or has stripes, checks or clouds of any size and angle, between the colour and
+    one that differs from it by about `contrast` in each channel.
+
+    Args:
+        rng: the random numbers.
+        size_px: height and width.
+        color: RGB, in 0..255.
+        contrast: standard deviation of the difference, in 0..255.
+
+    Returns:
+        float32 (height, width, 3), about 0..255.
     """
+    height, width = size_px
     kind = rng.choice(["flat", "stripes", "checks", "clouds"])
     other = np.clip(color + rng.normal(0, contrast, 3), 0, 255)
     if kind == "flat":
         pattern = np.full((height, width), 0.5)
     elif kind == "clouds":
         cells = rng.random(rng.integers(3, 13, 2)).astype(np.float32)
-        cells = Image.fromarray(cells).resize((width, height), Image.Resampling.BICUBIC)
-        pattern = np.clip(np.asarray(cells), 0, 1)
+        clouds = Image.fromarray(cells).resize((width, height), Image.Resampling.BICUBIC)
+        pattern = np.clip(np.asarray(clouds), 0, 1)
     else:
         period_px = rng.uniform(3, 16)
         angle = rng.uniform(0, np.pi)
@@ -194,7 +216,9 @@ def texture(rng, height, width, color, contrast):
     return (color + (other - color) * pattern[..., None]).astype(np.float32)
 
 
-def distinct_color(rng, color, distance=100):
+def distinct_color(
+    rng: np.random.Generator, color: NDArray[np.floating], distance: float = 100
+) -> NDArray[np.float64]:
     """A colour at least `distance` away from the given one, so that every object can be seen."""
     while True:
         other = rng.uniform(0, 255, 3)
@@ -202,7 +226,7 @@ def distinct_color(rng, color, distance=100):
             return other
 
 
-def lighting(rng, height, width):
+def lighting(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float32]:
     """A slope of light across the image: float32 (height, width, 1) around 0.9."""
     angle = rng.uniform(0, 2 * np.pi)
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
@@ -210,7 +234,7 @@ def lighting(rng, height, width):
     return (rng.uniform(0.75, 1.05) * (1 + slope))[..., None].astype(np.float32)
 
 
-def dilate(mask, margin_px):
+def dilate(mask: NDArray[np.bool_], margin_px: int) -> NDArray[np.bool_]:
     """A boolean mask grown by `margin_px` in all eight directions."""
     grown = Image.fromarray(mask).convert("L").filter(ImageFilter.MaxFilter(2 * margin_px + 1))
     return np.asarray(grown) > 0

@@ -1,9 +1,34 @@
 """What every data set looks like to the pipeline."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
-import tensorflow as tf
+from fcn_tf.images.graph import Tensor, Window
+
+Dataset = Any  # a tf.data.Dataset; TensorFlow has no types
+# What is known of one image before it is decoded: a tensor or a dict of them, small; paths or
+# encoded bytes for instance.
+Record = Any
+# `image` uint8 (h, w, 3) RGB, `segmentation_mask` uint8 (h, w, 1) with labels and VOID, and
+# `file_name`, a scalar string.
+Example = dict[str, Tensor]
+
+
+class Decode(Protocol):
+    """Decodes a record in graph mode."""
+
+    def __call__(self, record: Record, window: Window | None = None) -> Example:
+        """The image and the mask of a record.
+
+        Args:
+            record: one of `Source.records`.
+            window: (start, size), both int32 (2,), rows and columns: the part that is wanted;
+                None for all of it.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -12,21 +37,17 @@ class Source:
 
     Args:
         class_names: the classes, in the order of their labels.
-        split_sizes: images a split, by "train", "val" and "test".
-        records: maps a split to a `tf.data.Dataset` of small undecoded
-            records, in a fixed order.
-        image_size: maps a record, in graph mode, to its height and width,
-            int32 (2,), without decoding it.
-        decode: maps a record and a window (start, size), or None for all of
-            it, in graph mode, to a dict of `image` uint8 (h, w, 3),
-            `segmentation_mask` uint8 (h, w, 1) with labels and VOID, and
-            `file_name`.
-        colors: the classes' own RGB triples, or None.
+        split_sizes: the number of images in each split: "train", "val" and perhaps "test".
+        records: the records of a split, in a fixed order.
+        image_size: height and width of a record's image, int32 (2,), in graph mode, without
+            decoding it.
+        decode: decodes a record, in graph mode.
+        colors: the classes' own RGB triples, 0..255, or None.
     """
 
     class_names: tuple[str, ...]
     split_sizes: dict[str, int]
-    records: Callable[[str], tf.data.Dataset]
-    image_size: Callable[[dict], tf.Tensor]
-    decode: Callable[..., dict]
+    records: Callable[[str], Dataset]
+    image_size: Callable[[Record], Tensor]
+    decode: Decode
     colors: tuple[tuple[int, int, int], ...] | None = None

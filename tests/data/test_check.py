@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from fcn_tf.checking import check_and_report
-from fcn_tf.config import Config, DataConfig
-from fcn_tf.data.check import check_data
+from fcn_tf.commands.check_data import CheckDataOptions, check_data
+from fcn_tf.config.schema import Config, DataConfig
+from fcn_tf.data.check import check_data_set
 from fcn_tf.errors import RunError
 
 CLASSES = ("background", "road", "car", "unicorn")
@@ -84,7 +84,7 @@ def test_each_fault_is_said_with_its_file(tmp_path, capsys):
     names += ["exif", "cmyk", "deep", "alpha", "alone", "alone_mask"]
     paths = make(tmp_path / "data", names)
     expected = spoil(paths)
-    found = check_data(resolved(tmp_path / "data")).problems
+    found = check_data_set(resolved(tmp_path / "data")).problems
     for name, (kind, part) in expected.items():
         path = paths[kind, name]
         assert [text for where, text in found if where == path and part in text], name
@@ -92,7 +92,7 @@ def test_each_fault_is_said_with_its_file(tmp_path, capsys):
     assert len(found) == len(expected) + 1
 
     with pytest.raises(RunError, match=f"{len(found)} findings"):
-        check_and_report(resolved(tmp_path / "data"), tmp_path / "out")
+        check_data(CheckDataOptions(data=resolved(tmp_path / "data"), out=tmp_path / "out"))
     said = capsys.readouterr().out
     for name, (kind, _) in expected.items():
         assert str(paths[kind, name]) in said
@@ -104,7 +104,8 @@ def test_a_clean_folder_is_counted(tmp_path, capsys):
     unicorn = np.asarray(Image.open(paths["masks", "b"])).copy()
     unicorn[:2] = 3
     Image.fromarray(unicorn).save(paths["masks", "b"])
-    check_and_report(resolved(tmp_path / "data"), tmp_path / "out", as_json=True)
+    data = resolved(tmp_path / "data")
+    check_data(CheckDataOptions(data=data, out=tmp_path / "out", json=True))
     report = json.loads(capsys.readouterr().out)
     assert report["problems"] == []
     assert report["images"] == {"train": 2, "val": 1}
@@ -128,6 +129,6 @@ def test_a_clean_folder_is_counted(tmp_path, capsys):
 @pytest.mark.slow
 def test_generated_scenes_are_clean(tfds_dir):
     config = Config(data=DataConfig(name="shapes", tfds_dir=tfds_dir)).data
-    checked = check_data(config)
+    checked = check_data_set(config)
     assert checked.problems == []
     assert [len(checked.counts[split]) for split in ("train", "val", "test")] == [1000, 200, 200]

@@ -4,17 +4,17 @@ import tensorflow as tf
 from PIL import Image
 
 import fcn_tf.data.folder
-from fcn_tf.config import Config, DataConfig
-from fcn_tf.data.faults import named_as
+from fcn_tf.commands.evaluate import EvaluateOptions, evaluate
+from fcn_tf.config.schema import Config, DataConfig
+from fcn_tf.data.faults import data_errors_as
 from fcn_tf.errors import InputError, RunError
 from fcn_tf.models import build_fcn, save_model
-from fcn_tf.scoring import report_model
 from tests.data.test_layouts import CLASSES, write_cvat
 
 
 @pytest.mark.parametrize("kind", [InputError, RunError])
 def test_the_first_line_stands_where_no_file_is_named(kind):
-    with pytest.raises(kind, match=r"^Invalid JPEG.*check-data says which"), named_as(kind):
+    with pytest.raises(kind, match=r"^Invalid JPEG.*check-data says which"), data_errors_as(kind):
         raise tf.errors.InvalidArgumentError(None, None, "Invalid JPEG data\nand much more")
 
 
@@ -29,4 +29,4 @@ def test_a_file_that_breaks_in_an_evaluation_is_named(tmp_path, monkeypatch):
     )
     data = Config(data=DataConfig(data_dir=str(tmp_path / "data"))).data
     with pytest.raises(RunError, match=r"^/.*street_3.png: colour \(9, 9, 9\) in 768 pixels"):
-        report_model(tmp_path / "m.keras", data)
+        evaluate(EvaluateOptions(model=str(tmp_path / "m.keras"), data=data))

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from fcn_tf.classes import VOID
-from fcn_tf.config import DataConfig
+from fcn_tf.config.schema import DataConfig
 from fcn_tf.data import open_source, training_batches, whole_images
 from fcn_tf.errors import InputError
 
@@ -122,7 +122,7 @@ def spoil_stem(folder):
 
 
 SPOILED = {
-    spoil_no_folder: ["no way that is known", "images/SPLIT", "SPLITannot/"],
+    spoil_no_folder: ["none of the known layouts", "images/SPLIT/", "SPLITannot/"],
     spoil_mask_alone: ["mask", "masks/train/b.png", "no partner", "images/train"],
     spoil_image_alone: ["image", "images/train/b.png", "no partner", "masks/train"],
     spoil_sizes: ["masks/train/b.png", "8×6 px", "9×6 px"],

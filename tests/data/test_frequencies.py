@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fcn_tf.config import DataConfig
+from fcn_tf.config.schema import DataConfig
 from fcn_tf.data import open_source
 from fcn_tf.data.frequencies import count_classes, median_frequency_weights
 from tests.data.test_layouts import arrays, write_labelme

@@ -7,10 +7,11 @@ from PIL import Image
 
 import fcn_tf.data.folder
 from fcn_tf.classes import VOID, voc_palette
-from fcn_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
+from fcn_tf.config.schema import Config, DataConfig, ModelConfig, TrainingConfig
 from fcn_tf.data import open_source, whole_images
-from fcn_tf.data.layouts import hashed_splits, read_class_file
+from fcn_tf.data.class_files import read_class_file
 from fcn_tf.data.pairs import Pair
+from fcn_tf.data.splits import hashed_splits
 from fcn_tf.errors import InputError
 from fcn_tf.models import load_model
 from fcn_tf.training.loop import train
@@ -75,7 +76,7 @@ def write_cvat(folder, lists=("default",)):
         (listed / f"{name}.txt").write_text("\n".join(members) + "\n")
 
 
-def write_plain(folder):
+def write_without_splits(folder):
     """images/ and masks/ without splits, masks in the colours behind the names of the classes."""
     for name in NAMES:
         image, labels = arrays(name)
@@ -90,7 +91,7 @@ EXPORTS = {
     "labelme, older": lambda folder: write_labelme(folder, "SegmentationClassPNG"),
     "CVAT": write_cvat,
     "CVAT with subsets": lambda folder: write_cvat(folder, ("Train", "Validation", "default")),
-    "plain": write_plain,
+    "without splits": write_without_splits,
 }
 
 
@@ -212,7 +213,7 @@ def test_lists_leave_out_what_nobody_labelled_and_val_comes_out_of_train(tmp_pat
 
 def test_sizes_that_differ_are_met_when_the_pair_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(fcn_tf.data.folder, "CHECKED_AT_START", 1)
-    write_plain(tmp_path)
+    write_without_splits(tmp_path)
     for name in NAMES[1:]:
         save(np.zeros((48, 64), np.uint8), tmp_path / f"masks/{name}.png")
     source = open_source(DataConfig(name="folder", data_dir=str(tmp_path)))
@@ -225,5 +226,5 @@ def test_sizes_that_differ_are_met_when_the_pair_is_read(tmp_path, monkeypatch):
 
 def test_an_unknown_layout_is_answered_with_those_that_are_known(tmp_path):
     (tmp_path / "classes.txt").write_text("a\nb\n")
-    with pytest.raises(InputError, match=r"images/SPLIT \+ masks/SPLIT.*JPEGImages"):
+    with pytest.raises(InputError, match=r"images/SPLIT/ \+ masks/SPLIT/.*JPEGImages"):
         open_source(DataConfig(name="folder", data_dir=str(tmp_path)))

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from fcn_tf.classes import MEAN_RGB, VOID
-from fcn_tf.config import DataConfig
+from fcn_tf.config.schema import DataConfig
 from fcn_tf.data import open_source, training_batches, whole_images
 from fcn_tf.data.pipeline import pad_batch, training_order
 from fcn_tf.data.shapes import SPLIT_SIZES

@@ -12,7 +12,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 import fcn_tf.data.voc as voc
-from fcn_tf.config import DataConfig
+from fcn_tf.config.schema import DataConfig
 from fcn_tf.data import open_source, whole_images
 from fcn_tf.data.archives import unpacked
 from fcn_tf.data.pipeline import tfds_source

@@ -1,0 +1,224 @@
+"""Pillow and TensorFlow graphs read the same pixels, and refuse the same files."""
+
+import io
+import re
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from fcn_tf.classes import VOID
+from fcn_tf.data.check import faults_of
+from fcn_tf.data.faults import data_errors_as
+from fcn_tf.data.pairs import Pair, read_pair
+from fcn_tf.errors import InputError
+from fcn_tf.images.graph import decode_image, decode_mask, image_size
+from fcn_tf.images.masks import Coding, read_mask
+from fcn_tf.images.read import open_image, open_pixels, read_rgb, to_rgb
+from fcn_tf.inference.heatmap import heatmap
+
+HEIGHT_PX, WIDTH_PX = 9, 13
+GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6  # colour types of PNG
+CHANNELS = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGBA: 4}
+CODING = Coding(3, ((0, 0, 0), (250, 50, 83), (51, 221, 255)), ignore_label=11)
+
+
+def random_bytes(count):
+    return np.random.default_rng(count).integers(0, 256, count, dtype=np.uint8).tobytes()
+
+
+def png(color_type, bits):
+    """A PNG of random pixels, written by the specification: Pillow does not write all kinds."""
+
+    def chunk(kind, content):
+        length, checksum = (
+            struct.pack(">I", n) for n in (len(content), zlib.crc32(kind + content))
+        )
+        return length + kind + content + checksum
+
+    row_bytes = -(-WIDTH_PX * CHANNELS[color_type] * bits // 8)
+    rows = b"".join(b"\0" + random_bytes(row_bytes + y)[:row_bytes] for y in range(HEIGHT_PX))
+    fields = WIDTH_PX, HEIGHT_PX, bits, color_type, 0, 0, 0
+    header = struct.pack(">IIBBBBB", *fields)
+    palette = chunk(b"PLTE", random_bytes(3 * 2**bits)) if color_type == PALETTE else b""
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + palette
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
+
+
+def bmp_of_16_bits_a_pixel():
+    row = -(-WIDTH_PX * 2 // 4) * 4
+    pixels = random_bytes(row * HEIGHT_PX)
+    masks = struct.pack("<III", 0xF800, 0x07E0, 0x001F)
+    offset = 14 + 40 + len(masks)
+    sizes = WIDTH_PX, HEIGHT_PX, 1, 16, 3, len(pixels), 0, 0, 0, 0
+    header = struct.pack("<IiiHHIIiiII", 40, *sizes)
+    places = offset + len(pixels), 0, 0, offset
+    return b"BM" + struct.pack("<IHHI", *places) + header + masks + pixels
+
+
+def saved(kind, mode="RGB", **options):
+    shape = HEIGHT_PX, WIDTH_PX, 3
+    pixels = np.frombuffer(random_bytes(np.prod(shape)), np.uint8).reshape(shape)
+    content = io.BytesIO()
+    Image.fromarray(pixels).convert(mode).save(content, kind, **options)
+    return content.getvalue()
+
+
+IMAGES = {
+    **{f"grey PNG of {bits} bits": png(GREY, bits) for bits in (1, 2, 4, 8)},
+    **{f"palette PNG of {bits} bits": png(PALETTE, bits) for bits in (1, 2, 4, 8)},
+    "RGB PNG": png(RGB, 8),
+    "RGBA PNG": png(RGBA, 8),
+    "PNG of grey and alpha": png(GREY_ALPHA, 8),
+    "BMP": saved("BMP"),
+    "BMP with a palette": saved("BMP", "P"),
+    "BMP of 16 bits a pixel": bmp_of_16_bits_a_pixel(),
+    "WebP": saved("WEBP"),
+    "WebP with alpha": saved("WEBP", "RGBA", lossless=True),
+    "TIFF": saved("TIFF"),
+    "CMYK TIFF": saved("TIFF", "CMYK"),
+    "JPEG": saved("JPEG"),
+    "grey JPEG": saved("JPEG", "L"),
+}
+DEEP = {
+    "grey": png(GREY, 16),
+    "RGB": png(RGB, 16),
+    "grey and alpha": png(GREY_ALPHA, 16),
+    "RGBA": png(RGBA, 16),
+}
+
+
+def in_graph(function, *arguments):
+    """What a function gives inside a graph."""
+    data = tf.data.Dataset.from_tensors(arguments).map(function)
+    return next(data.as_numpy_iterator())
+
+
+@pytest.mark.parametrize("kind", IMAGES)
+def test_an_image_has_the_same_pixels_for_pillow_and_in_graphs(kind, tmp_path):
+    path = tmp_path / "image"
+    path.write_bytes(IMAGES[kind])
+    by_pillow, by_graph = read_rgb(path), in_graph(decode_image, IMAGES[kind])
+    assert by_pillow.shape == by_graph.shape == (HEIGHT_PX, WIDTH_PX, 3)
+    assert in_graph(image_size, IMAGES[kind]).tolist() == [HEIGHT_PX, WIDTH_PX]
+    if "JPEG" in kind:
+        assert np.abs(by_pillow.astype(int) - by_graph).mean() < 3
+    else:
+        np.testing.assert_array_equal(by_pillow, by_graph)
+
+
+@pytest.mark.parametrize("kind", DEEP)
+def test_more_than_8_bits_are_refused_everywhere_in_the_same_words(kind, tmp_path):
+    image, mask = tmp_path / "image.png", tmp_path / "mask.png"
+    image.write_bytes(DEEP[kind])
+    Image.new("L", (WIDTH_PX, HEIGHT_PX), 1).save(mask)
+    sentence = rf"{re.escape(str(image))}: it has more than 8 bits a channel \(\w+;16B\); .*"
+    with pytest.raises(InputError, match=f"^{sentence}$") as refused:
+        read_rgb(image)
+    sentence = str(refused.value)
+    with Image.open(image) as opened, pytest.raises(InputError) as refused:
+        to_rgb(opened, image)
+    assert str(refused.value) == sentence
+    with pytest.raises(InputError) as refused, data_errors_as(InputError):
+        in_graph(lambda contents: decode_image(contents, name=str(image)), DEEP[kind])
+    assert str(refused.value) == sentence
+    for read in (
+        lambda: open_pixels(image),
+        lambda: read_pair(Pair(image, mask), CODING),
+        lambda: heatmap("vgg16", ["0"], image, tmp_path / "heat.png"),
+    ):
+        with pytest.raises(InputError) as refused:
+            read()
+        assert str(refused.value) == sentence
+    faults, _ = faults_of(Pair(image, mask), CODING, background=None)
+    assert (image, sentence) in faults
+    assert not [text for path, text in faults if path == mask]
+
+
+def colored_mask(mode):
+    colors = np.array([*CODING.colors, (224, 224, 192)], np.uint8)
+    picture = colors[np.arange(HEIGHT_PX * WIDTH_PX).reshape(HEIGHT_PX, WIDTH_PX) % 4]
+    return encoded(Image.fromarray(picture).convert(mode))
+
+
+def mask_of_indices(mode):
+    values = np.array([0, 1, 2, 11, VOID], np.uint8)
+    labels = values[np.arange(HEIGHT_PX * WIDTH_PX).reshape(HEIGHT_PX, WIDTH_PX) % 5]
+    picture = Image.fromarray(labels)
+    if mode == "P":
+        picture.putpalette(random_bytes(768))
+    return encoded(picture)
+
+
+def encoded(picture):
+    content = io.BytesIO()
+    picture.save(content, "PNG")
+    return content.getvalue()
+
+
+MASKS = {
+    "grey": (mask_of_indices("L"), {0, 1, 2, VOID}),
+    "palette": (mask_of_indices("P"), {0, 1, 2, VOID}),
+    "1 bit": (png(GREY, 1), {0, 1}),
+    "RGB": (colored_mask("RGB"), {0, 1, 2, VOID}),
+    "RGBA": (colored_mask("RGBA"), {0, 1, 2, VOID}),
+}
+REFUSED_MASKS = {
+    "value of no class": (png(GREY, 8), "value .* allowed are 0..2 .* and 255, 11"),
+    "colour of no class": (png(RGB, 8), "colour .* belongs to no class"),
+    "16 bits": (png(GREY, 16), "mode I;16B; a mask is an 8-bit PNG"),
+    "RGB of 16 bits": (png(RGB, 16), "mode RGB;16B; a mask is an 8-bit PNG"),
+    "grey and alpha": (png(GREY_ALPHA, 8), "mode LA; a mask is an 8-bit PNG"),
+    "broken": (b"\x89PNG\r\n\x1a\n and nothing that is an image", "cannot be read as an image"),
+}
+
+
+@pytest.mark.parametrize("kind", MASKS)
+def test_a_mask_has_the_same_labels_for_pillow_and_in_graphs(kind, tmp_path):
+    contents, labels = MASKS[kind]
+    path = tmp_path / "mask.png"
+    path.write_bytes(contents)
+    by_pillow = read_mask(path, CODING)
+    by_graph = in_graph(lambda encoded: decode_mask(encoded, CODING), contents)
+    assert set(np.unique(by_pillow)) == labels
+    assert by_pillow.shape == (HEIGHT_PX, WIDTH_PX, 1)
+    np.testing.assert_array_equal(by_pillow, by_graph)
+
+
+@pytest.mark.parametrize("kind", REFUSED_MASKS)
+def test_a_mask_is_refused_in_the_same_words(kind, tmp_path):
+    contents, message = REFUSED_MASKS[kind]
+    path = tmp_path / "mask.png"
+    path.write_bytes(contents)
+    with pytest.raises(InputError, match=f"^{re.escape(str(path))}: {message}") as refused:
+        read_mask(path, CODING)
+    sentence = str(refused.value)
+    with pytest.raises(InputError) as refused, data_errors_as(InputError):
+        in_graph(lambda encoded: decode_mask(encoded, CODING, name=str(path)), contents)
+    # Where a file is broken, Pillow names the object that it was given.
+    assert re.sub(r"\(.*\)", "", str(refused.value)) == re.sub(r"\(.*\)", "", sentence)
+
+
+def test_a_broken_image_is_named_in_graphs():
+    for read in (decode_image, image_size):
+        with (
+            pytest.raises(InputError, match=r"^street\.bmp: cannot be read as an image"),
+            data_errors_as(InputError),
+        ):
+            in_graph(lambda contents, read=read: read(contents, name="street.bmp"), b"BM nothing")
+
+
+def test_an_image_keeps_the_mode_of_its_file_when_it_is_decoded(tmp_path):
+    (tmp_path / "deep.png").write_bytes(DEEP["RGB"])
+    image = open_image(tmp_path / "deep.png")
+    assert image.mode == "RGB"  # as Pillow has it, with half of the bits gone
+    with pytest.raises(InputError, match=r"RGB;16B"):
+        to_rgb(image, "deep.png")
