@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn_tf.config import (
+from fcn_tf.config.networks import RESNETS, TRUNKS
+from fcn_tf.config.schema import (
     Config,
     DataConfig,
-    ExportConfig,
     LossConfig,
     ModelConfig,
     OptimizerConfig,
@@ -18,11 +18,11 @@ from fcn_tf.config import (
 )
 from fcn_tf.errors import InputError
 from fcn_tf.exporting.export import export
+from fcn_tf.exporting.options import ExportOptions, TFLiteOptions
+from fcn_tf.inference.predictor import Predictor
 from fcn_tf.models import build_fcn, load_model, load_trunk, load_vgg16
-from fcn_tf.models.reach import margin_px
+from fcn_tf.models.margin import margin_px
 from fcn_tf.models.trunks.applications import build_application
-from fcn_tf.networks import RESNETS, TRUNKS
-from fcn_tf.predictor import Predictor
 from fcn_tf.training.loop import train
 from tests.networks import fill, random_images, relative_difference
 
@@ -80,7 +80,8 @@ def test_trains_saves_and_exports_at_any_size(name, few_scenes_dir, tmp_path):
     assert np.mean(losses[-2:]) < losses[0]
     model = load_model(run)
 
-    kinds = ExportConfig(quantize=("float32", "int8"), calibration_images=20)
+    tflite = TFLiteOptions(quantize=("float32", "int8"), calibration_images=20)
+    kinds = ExportOptions(tflite=tflite)
     written = export(run, tmp_path / "exported", config.data, kinds)  # compared, or refused
     assert written["saved_model"]["float32"]["same_label"] >= 0.9999
     assert set(written["tflite"]) == {"float32", "int8"}

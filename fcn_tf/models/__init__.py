@@ -3,12 +3,14 @@
 Importing this module registers every class that a `.keras` file of ours names.
 """
 
+from fcn_tf.config.networks import VARIANTS
 from fcn_tf.models.convolutionalize import convolutionalize
 from fcn_tf.models.fcn import FCN, build_fcn, train_scores_only
 from fcn_tf.models.saving import load_model, save_model
 from fcn_tf.models.shift_and_stitch import shift_and_stitch
-from fcn_tf.models.weights import load_published, load_trunk, load_vgg16, warm_start
-from fcn_tf.networks import VARIANTS
+from fcn_tf.models.weights.classifiers import load_trunk, load_vgg16
+from fcn_tf.models.weights.coarse import warm_start
+from fcn_tf.models.weights.published import load_published
 
 __all__ = [
     "FCN",

@@ -1,21 +1,26 @@
-"""A classifier made convolutional: its scores at every place of a larger image.
+"""A classifier made convolutional: it then scores every place of a larger image.
 
-Long et al. 2015, section 3.1 and figure 2: a dense layer is a convolution whose
-kernel covers its whole input.
+Long et al. 2015, section 3.1 and figure 2: a dense layer is a convolution whose kernel covers
+its whole input.
 """
+
+from __future__ import annotations
 
 import math
 
 import keras
 import numpy as np
 from keras import layers
+from numpy.typing import NDArray
 
+# Each global pooling layer and the one that pools windows in its place.
 GLOBAL_POOLING = {
     layers.GlobalAveragePooling2D: layers.AveragePooling2D,
     layers.GlobalMaxPooling2D: layers.MaxPooling2D,
 }
-OF_FIXED_SIZE = (layers.Resizing, layers.CenterCrop, layers.RandomCrop)
-# Layers that treat each cell alone and are taken as they are.
+# Layers that give images of any size one fixed size.
+FIXED_SIZE = (layers.Resizing, layers.CenterCrop, layers.RandomCrop)
+# Layers that treat each cell alone, which stay as they are.
 CELLWISE = (
     layers.Activation,
     layers.BatchNormalization,
@@ -27,53 +32,48 @@ CELLWISE = (
 )
 
 
-def convolutionalize(classifier):
+def convolutionalize(classifier: keras.Model) -> keras.Model:
     """Turns a classifier into a network that maps an image to a map of class scores.
 
-    Flatten and a dense layer become a convolution over the whole feature map,
-    global pooling becomes pooling of that size with stride 1, further dense
-    layers become 1 x 1 convolutions. At the classifier's own image size the
-    map has one cell, the classifier's output. In an image that is larger by a
-    multiple of the network's stride a cell is what the classifier says of its
-    part of the image, but for the layers' padding, which then lies further out.
-    Preprocessing stays as the classifier had it.
+    Flatten and the dense layer after it become a convolution over the whole feature map.
+    Global pooling becomes pooling over windows of the feature map's size with stride 1.
+    Further dense layers become 1 x 1 convolutions. Preprocessing stays as it is.
+
+    At the classifier's own image size, the map has one cell: the classifier's output. In an
+    image that is larger by a multiple of the network's stride, each cell is the classifier's
+    output for its part of the image, except for the effect of the layers' zero padding, which
+    then lies at the border of the larger image.
 
     Args:
-        classifier: a functional or sequential Keras classifier of images of one
-            fixed size, channels last, that ends in Flatten or global pooling and
-            dense layers.
+        classifier: a functional or sequential Keras classifier of images of one fixed size,
+            channels last, that ends in Flatten or global pooling and dense layers.
 
     Returns:
-        A `keras.Model`: images (N, H, W, channels) of at least the classifier's
-        size to (N, h, w, classes), what the classifier puts out, with a copy of
-        its weights.
+        A model with a copy of the weights. It maps images (N, H, W, channels), at least as
+        large as the classifier's, to the classifier's outputs (N, h, w, classes).
 
     Raises:
-        ValueError: the classifier is built otherwise.
+        ValueError: the classifier is built in another way.
+
+    Example:
+        >>> classifier = keras.applications.VGG16(classifier_activation=None)
+        >>> network = fcn_tf.convolutionalize(classifier)
+        >>> network(np.zeros((1, 320, 480, 3), "float32"), training=False).shape
+        TensorShape([1, 4, 9, 1000])
     """
-    shapes = [tuple(tensor.shape) for tensor in getattr(classifier, "inputs", None) or ()]
-    if len(shapes) != 1 or len(shapes[0]) != 4 or None in shapes[0][1:]:
-        raise ValueError(
-            f"{classifier.name} takes {shapes}: a classifier with one input of a fixed size, "
-            "(None, height, width, channels), can be made convolutional."
-        )
-    if len(classifier.outputs) != 1:
-        raise ValueError(
-            f"{classifier.name} has {len(classifier.outputs)} outputs: one, the scores of the "
-            "classes, is what can be made convolutional."
-        )
+    _check_ends(classifier)
     if isinstance(classifier, keras.Sequential):
-        # Loading builds one twice, so that its layers no longer know their neighbours.
+        # Loading builds a sequential model twice, and its layers lose track of their inputs.
         twin = keras.models.clone_model(classifier)
         twin.set_weights(classifier.get_weights())
         classifier = twin
     head = _head(classifier)
     features = keras.Model(classifier.inputs[0], head[0].input)
-    larger = _of_any_size(features)
+    larger = _any_size(features)
     larger.set_weights(features.get_weights())
 
     images, x = larger.inputs[0], larger.outputs[0]  # (N, H, W, channels), (N, h, w, C)
-    size = head[0].input.shape[1:3]  # of the map that the head sees at the native size
+    size = head[0].input.shape[1:3]  # of the head's map at the classifier's own image size
     replaced = []
     for layer in head:
         replacement = _convolutional(layer, size)
@@ -87,41 +87,61 @@ def convolutionalize(classifier):
     for replacement, layer in replaced:
         arrays = layer.get_weights()
         shapes = [variable.shape for variable in replacement.weights]
-        # Flatten reads a map row by row, so a dense kernel is a convolution's, reshaped.
+        # Flatten goes through a map row by row: reshaping turns a dense kernel into a
+        # convolution's.
         replacement.set_weights([a.reshape(s) for a, s in zip(arrays, shapes, strict=True)])
-    _check_native(model, classifier)
+    _check_equal_at_own_size(model, classifier)
     return model
 
 
-def _check_native(model, classifier):
-    """Holds the map's one cell to the classifier's output, on noise of the native size."""
+def _check_ends(classifier: keras.Model) -> None:
+    """Refuses a classifier without one input of a fixed size and one output."""
+    shapes = [tuple(tensor.shape) for tensor in getattr(classifier, "inputs", None) or ()]
+    if len(shapes) != 1 or len(shapes[0]) != 4 or None in shapes[0][1:]:
+        raise ValueError(
+            f"{classifier.name} takes {shapes}: only a classifier with one input of a fixed "
+            "size, (None, height, width, channels), can be made convolutional."
+        )
+    if len(classifier.outputs) != 1:
+        raise ValueError(
+            f"{classifier.name} has {len(classifier.outputs)} outputs: only a classifier with "
+            "one output, the scores of the classes, can be made convolutional."
+        )
+
+
+def _check_equal_at_own_size(model: keras.Model, classifier: keras.Model) -> None:
+    """Compares the map's one cell with the classifier's output, for noise of its own size."""
     shape = (1, *classifier.inputs[0].shape[1:])
     noise = np.random.default_rng(0).normal(size=shape).astype("float32")
-    cell, scores = (
-        keras.ops.convert_to_numpy(keras.ops.cast(network(noise, training=False), "float32"))
-        for network in (model, classifier)
+
+    def scores_of(network: keras.Model) -> NDArray[np.float32]:
+        scores = keras.ops.cast(network(noise, training=False), "float32")
+        return keras.ops.convert_to_numpy(scores).ravel()
+
+    cell, scores = scores_of(model), scores_of(classifier)
+    # The tolerance allows for bfloat16; a layer that was replaced wrongly differs by more.
+    is_equal = (
+        cell.size == scores.size and np.abs(cell - scores).max() <= 0.05 * np.abs(scores).max()
     )
-    # Wide enough for bfloat16; a layer taken for what it is not differs by more.
-    same = cell.size == scores.size
-    if not (same and np.abs(cell.ravel() - scores.ravel()).max() <= 0.05 * np.abs(scores).max()):
+    if not is_equal:
         raise ValueError(
             f"{classifier.name} cannot be made convolutional: at its own image size the result "
             "differs from it."
         )
 
 
-def _of_any_size(model):
-    """A clone for images of any size, with the models inside it alike."""
+def _any_size(model: keras.Model) -> keras.Model:
+    """A clone for images of any size; models inside it are cloned in the same way."""
     channels = model.inputs[0].shape[-1]
 
-    def clone(layer):
-        if isinstance(layer, OF_FIXED_SIZE):
+    def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if isinstance(layer, FIXED_SIZE):
             raise ValueError(
-                f"{layer.name} gives every image the same size, so there is no larger one: "
-                "take the classifier without it."
+                f"{layer.name} gives every image the same size, so that there is nothing to gain "
+                "from a larger image: build the classifier without it."
             )
         if isinstance(layer, keras.Model):
-            return _of_any_size(layer)
+            return _any_size(layer)
         return type(layer).from_config(layer.get_config())
 
     return keras.models.clone_model(
@@ -131,32 +151,27 @@ def _of_any_size(model):
     )
 
 
-def _head(classifier):
-    """The layers from the one that gives up the map to the output, in order."""
+def _head(classifier: keras.Model) -> list[keras.layers.Layer]:
+    """The layers from the one that reduces the map to a vector up to the output, in order."""
     producers = {id(layer.output): layer for layer in classifier.layers if _is_single(layer)}
-    chain = []
-    tensor = classifier.outputs[0]
-    while layer := producers.get(id(tensor)):
-        if not _may_be_in_head(layer):
-            break
+    chain: list[keras.layers.Layer] = []
+    layer = producers.get(id(classifier.outputs[0]))
+    while layer is not None and _may_be_in_head(layer):
         chain.insert(0, layer)
-        tensor = layer.input
-    starts = [
-        index
-        for index, layer in enumerate(chain)
-        if isinstance(layer, (layers.Flatten, *GLOBAL_POOLING)) and len(layer.input.shape) == 4
-    ]
-    if not starts:
-        last = layer.name if layer else "an operation that is no layer"
-        raise ValueError(
-            f"{classifier.name} cannot be made convolutional: going back from its output, {last} "
-            "comes before any Flatten or global pooling. Behind those there may be Dense, 1 x 1 "
-            "Conv2D, Dropout, BatchNormalization and activation layers."
-        )
-    return chain[starts[0] :]
+        layer = producers.get(id(layer.input))
+    for index, reducer in enumerate(chain):
+        takes_map = isinstance(reducer, (layers.Flatten, *GLOBAL_POOLING))
+        if takes_map and len(reducer.input.shape) == 4:
+            return chain[index:]
+    last = layer.name if layer is not None else "an operation that is no layer"
+    raise ValueError(
+        f"{classifier.name} cannot be made convolutional: going back from its output, {last} "
+        "comes before any Flatten or global pooling. After one of those, only Dense, 1 x 1 "
+        "Conv2D, Dropout, BatchNormalization and activation layers may follow."
+    )
 
 
-def _may_be_in_head(layer):
+def _may_be_in_head(layer: keras.layers.Layer) -> bool:
     """Whether `_convolutional` can replace a layer."""
     match layer:
         case layers.Conv2D():
@@ -168,7 +183,7 @@ def _may_be_in_head(layer):
     return isinstance(layer, (layers.Dense, layers.Flatten, *CELLWISE, *GLOBAL_POOLING))
 
 
-def _is_single(layer):
+def _is_single(layer: keras.layers.Layer) -> bool:
     """Whether a layer is called once, with one input and one output."""
     try:
         return not isinstance(layer.input, (list, dict)) and not isinstance(layer.output, list)
@@ -176,7 +191,7 @@ def _is_single(layer):
         return False
 
 
-def _convolutional(layer, size):
+def _convolutional(layer: keras.layers.Layer, size: tuple[int, int]) -> keras.layers.Layer | None:
     """The layer that does on a map what `layer` does on the `size` = (h, w) cells of one image.
 
     None for a layer that only changes the shape.
@@ -195,10 +210,10 @@ def _convolutional(layer, size):
             name=layer.name,
             dtype=layer.dtype_policy,
         )
-    softmax = isinstance(layer, layers.Softmax) or (
+    is_softmax = isinstance(layer, layers.Softmax) or (
         getattr(layer, "activation", None) is keras.activations.softmax
     )
-    if (layer.weights or softmax) and math.prod(size) > 1:
+    if (layer.weights or is_softmax) and math.prod(size) > 1:
         raise ValueError(
             f"{layer.name} treats {size[0]} x {size[1]} places together and cannot be moved over a "
             "larger image."

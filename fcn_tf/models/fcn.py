@@ -1,81 +1,99 @@
-"""FCN-32s, FCN-16s and FCN-8s: trunk, scores, fusion with finer layers, upsampling.
+"""FCN-32s, FCN-16s and FCN-8s, and torchvision's FCNs, as Keras models.
 
-Long, Shelhamer and Darrell, "Fully Convolutional Networks for Semantic
-Segmentation", CVPR 2015; layer names as the authors published them. Maps are
-(N, H, W, C), and H/8 means ceil(H / 8).
+Long, Shelhamer and Darrell, "Fully Convolutional Networks for Semantic Segmentation",
+CVPR 2015. Layers have the names that the authors published. Maps are (N, H, W, C), and H/8
+means ceil(H / 8).
 """
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
 
 import keras
 
-from fcn_tf.errors import check
-from fcn_tf.models.fcn_resnet import fcn_resnet
-from fcn_tf.models.head import Head
-from fcn_tf.models.layers import CaffePreprocessing, Standardization
-from fcn_tf.models.trunks import BUILDERS, Arguments
-from fcn_tf.networks import (
+from fcn_tf.config.networks import (
     GEOMETRIES,
     IMAGENET_RGB,
+    NETWORK_KEYS,
     RESNETS,
     TRUNKS,
+    NetworkArguments,
     check_network,
 )
+from fcn_tf.errors import check
+from fcn_tf.models.fcn_resnet import fcn_resnet
+from fcn_tf.models.head import fcn_head
+from fcn_tf.models.layers import CaffePreprocessing, Standardization, Tensor
+from fcn_tf.models.trunks import BUILDERS
+from fcn_tf.models.trunks.arguments import TrunkArguments
+
+ImageShape = Sequence[int | None]
+Palette = Sequence[Sequence[int]]
 
 
 def build_fcn(
-    variant,
-    num_classes=21,
-    trunk="vgg16",
-    width=1.0,
-    head_units=4096,
-    fc6_kernel=7,
-    dropout=0.5,
-    geometry="same",
-    upsampling="learned",
-    output_stride=32,
-    input_shape=(None, None, 3),
-    class_names=None,
-    palette=None,
-    dtype=None,
-):
+    variant: str,
+    num_classes: int = 21,
+    trunk: str = "vgg16",
+    width: float = 1.0,
+    head_units: int = 4096,
+    fc6_kernel: int = 7,
+    dropout: float = 0.5,
+    geometry: str = "same",
+    upsampling: str = "learned",
+    output_stride: int = 32,
+    input_shape: ImageShape = (None, None, 3),
+    class_names: Sequence[str] | None = None,
+    palette: Palette | None = None,
+    dtype: Any = None,
+) -> FCN:
     """Builds a fully convolutional network with fresh weights.
 
-    The convolutions start from He's initialization (those of keras.applications as
-    Keras starts them), the score layers at zero and the upsampling at bilinear
-    interpolation, so that a fresh network answers 0 everywhere.
+    Convolutions start from He's initialization; those of keras.applications start as Keras
+    initializes them. Score layers start at zero and upsampling layers as bilinear
+    interpolation, so a fresh network answers 0 everywhere.
 
     Args:
-        variant: fcn32s, fcn16s, fcn8s or fcn8s_atonce; or fcn_resnet50 or fcn_resnet101,
-            torchvision's, which bring their own trunk, preprocessing and head, at 1/8.
-        num_classes: int >= 2, channels of the logits.
-        trunk: a key of `fcn_tf.networks.TRUNKS`.
-        width: float >= 1/64, multiplies the filters of the trunk's convolutions.
-        head_units: int > 0, filters of fc6 and fc7, where the trunk has them: of VGG and
-            AlexNet.
-        fc6_kernel: odd int >= 1, 7 as published, or 1 for a light head; of VGG.
-        dropout: float in [0, 1), after fc6 and fc7 or the last map, element by element.
-        geometry: "same" (aligned maps, exact to the border), or "caffe" (100
-            pixels of padding and the published crops, for published weights).
-        upsampling: "fixed" (all bilinear for good), "learned" (all but the
-            last are trained), "learned_all", or "nonlinear": all are trained, an activation
-            stands between two, and the last goes by factors of 2.
-        output_stride: px between the scores of fcn32s on VGG: 32, or 16, 8, 4, 2, 1, for
-            which the last pools lose their strides and what follows is dilated.
-        input_shape: (H, W, 3), None for a free side.
-        class_names: `num_classes` strings that travel with the model, or None.
-        palette: `num_classes` RGB triples in 0..255 that travel with it, or None.
-        dtype: dtype policy, for example "mixed_bfloat16"; default Keras' own.
-            Logits are float32 under each.
+        variant: "fcn32s", "fcn16s", "fcn8s" or "fcn8s_atonce"; or torchvision's
+            "fcn_resnet50" or "fcn_resnet101", which have their own trunk, preprocessing and
+            head, at 1/8.
+        num_classes: number of channels of the logits, at least 2.
+        trunk: a key of `fcn_tf.config.networks.TRUNKS`.
+        width: factor on the number of filters of the trunk's convolutions, at least 1/64.
+        head_units: filters of fc6 and fc7, at least 1. Only VGG and AlexNet have them.
+        fc6_kernel: side of VGG's fc6, an odd number: 7 as published, or 1 for a light head.
+        dropout: rate in [0, 1) after fc6 and fc7, or after the last map of a trunk without
+            them. Elements are dropped, not channels.
+        geometry: "same" (aligned maps, exact up to the border) or "caffe" (100 px of padding
+            and the published crops, for published weights).
+        upsampling: which upsampling layers are trained: none ("fixed"), all but the last
+            ("learned") or all ("learned_all", "nonlinear"). With "nonlinear" the last one
+            becomes several by a factor of 2, and an activation follows each but the last.
+        output_stride: distance in px between the scores of fcn32s on VGG: 32, 16, 8, 4, 2 or
+            1. Below 32 the last pools lose their strides and the layers after them are
+            dilated.
+        input_shape: (H, W, 3), None for a side that varies.
+        class_names: `num_classes` names that are saved with the model, or None.
+        palette: `num_classes` RGB triples in 0..255 that are saved with the model, or None.
+        dtype: dtype policy, for example "mixed_bfloat16"; by default Keras' own. Logits are
+            float32 under every policy.
 
     Returns:
-        An `FCN`: RGB images in 0..255, (N, H, W, 3), of any size to float32
-        logits (N, H, W, num_classes).
+        An `FCN`. It maps RGB images in 0..255, (N, H, W, 3), of any size, to float32 logits
+        (N, H, W, num_classes).
 
     Raises:
-        ValueError: an argument outside the ranges above, or that does not go with another.
+        InputError: an argument is out of range or does not fit another.
+
+    Example:
+        >>> model = fcn_tf.build_fcn("fcn8s", num_classes=2, width=0.25, head_units=256)
+        >>> model(np.zeros((1, 375, 500, 3), np.uint8), training=False).shape
+        TensorShape([1, 375, 500, 2])
     """
-    return FCN(
+    network = NetworkArguments(
         variant=variant,
-        num_classes=num_classes,
         trunk=trunk,
         width=width,
         head_units=head_units,
@@ -84,6 +102,10 @@ def build_fcn(
         geometry=geometry,
         upsampling=upsampling,
         output_stride=output_stride,
+    )
+    return FCN(
+        network,
+        num_classes=num_classes,
         input_shape=input_shape,
         class_names=class_names,
         palette=palette,
@@ -93,119 +115,112 @@ def build_fcn(
 
 @keras.saving.register_keras_serializable("fcn_tf")
 class FCN(keras.Model):
-    """A functional Keras model that remembers what it was built from; see `build_fcn`.
+    """A functional Keras model that keeps the arguments it was built from; see `build_fcn`.
+
+    Args:
+        network: the architecture.
+        num_classes, input_shape, class_names, palette, dtype: as `build_fcn`.
+        name: name of the model; by default the variant.
+        trainable: as `keras.Model`.
 
     Attributes:
-        variant, num_classes, class_names, palette: as given to `build_fcn`.
-        dtype_policy_name: the policy of its layers.
+        variant, num_classes, class_names, palette: as given.
+        build_arguments: the arguments of `build_fcn` by name, as they are saved.
+        dtype_policy_name: name of the dtype policy of the layers before the scores.
+
+    Raises:
+        InputError: as `build_fcn`.
     """
 
     def __init__(
         self,
+        network: NetworkArguments,
         *,
-        variant,
-        num_classes,
-        trunk,
-        width,
-        head_units,
-        fc6_kernel,
-        dropout,
-        upsampling,
-        input_shape,
-        geometry="same",
-        output_stride=32,
-        class_names=None,
-        palette=None,
-        dtype=None,
-        name=None,
-        trainable=True,
-    ):
+        num_classes: int,
+        input_shape: ImageShape,
+        class_names: Sequence[str] | None = None,
+        palette: Palette | None = None,
+        dtype: Any = None,
+        name: str | None = None,
+        trainable: bool = True,
+    ) -> None:
         check(num_classes >= 2, "num_classes", num_classes, "at least 2")
         is_rgb = len(input_shape) == 3 and input_shape[2] == 3
         check(is_rgb, "input_shape", input_shape, "(height, width, 3), sides None where they vary")
-        network = {
-            "trunk": trunk,
-            "width": width,
-            "head_units": head_units,
-            "fc6_kernel": fc6_kernel,
-            "dropout": dropout,
-            "geometry": geometry,
-            "upsampling": upsampling,
-            "output_stride": output_stride,
-        }
-        check_network(variant, **network)
-        if variant in RESNETS:
-            network["output_stride"] = 8
+        check_network(network)
         for key, value in (("class_names", class_names), ("palette", palette)):
-            if value is not None:
-                check(len(value) == num_classes, key, value, f"{num_classes} long (num_classes)")
+            fits = value is None or len(value) == num_classes
+            check(fits, key, value, f"{num_classes} long (num_classes)")
+        if network.variant in RESNETS:
+            network = replace(network, output_stride=8)
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
-
         images = keras.Input(input_shape, name="image", dtype="float32")
-        if variant in RESNETS:
-            pixels = Standardization(*IMAGENET_RGB, name="preprocessing")(images)
-            blocks = RESNETS[variant]
-            logits = fcn_resnet(images, pixels, blocks, num_classes, width, dropout, policy)
-        else:
-            arguments = Arguments(
-                width,
-                head_units,
-                fc6_kernel,
-                dropout,
-                output_stride,
-                GEOMETRIES[geometry],
-                policy,
-            )
-            endpoints = _endpoints(images, TRUNKS[trunk], arguments)
-            head = Head(variant, TRUNKS[trunk], geometry, upsampling, output_stride)
-            logits = head(images, endpoints, num_classes)
-        super().__init__(images, logits, name=name or variant, trainable=trainable)
-        self.variant = variant
+        logits = _logits(images, network, num_classes, policy)
+        super().__init__(images, logits, name=name or network.variant, trainable=trainable)
+        self.variant = network.variant
         self.num_classes = num_classes
         self.class_names = None if class_names is None else list(class_names)
         self.palette = None if palette is None else [list(map(int, rgb)) for rgb in palette]
-        self.dtype_policy_name = policy.name
-        self.build_arguments = {
-            "variant": variant,
+        self.dtype_policy_name: str = policy.name
+        self.build_arguments: dict[str, Any] = {
+            **asdict(network),
             "num_classes": num_classes,
-            **network,
             "input_shape": list(input_shape),
             "class_names": self.class_names,
             "palette": self.palette,
             "dtype": policy.name,
         }
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**self.build_arguments, "name": self.name, "trainable": self.trainable}
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
-        return cls(**config)
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> FCN:
+        network_keys = {"variant", *NETWORK_KEYS}
+        network = {key: value for key, value in config.items() if key in network_keys}
+        others = {key: value for key, value in config.items() if key not in network_keys}
+        return cls(NetworkArguments(**network), **others)
 
-    def with_policy(self, dtype):
-        """The same network and weights under another dtype policy.
+    def with_policy(self, dtype: Any) -> FCN:
+        """The same network with a copy of the weights, under another dtype policy.
 
         Args:
             dtype: a dtype policy or its name.
-
-        Returns:
-            A new `FCN` with a copy of the weights.
         """
         twin = FCN.from_config({**self.get_config(), "dtype": dtype})
         twin.set_weights(self.get_weights())
         return twin
 
 
-def train_scores_only(model):
-    """Freezes all but the score layers of an `FCN`: FCN-32s-fixed of the paper (table 2)."""
+def train_scores_only(model: FCN) -> None:
+    """Freezes all layers but the score layers: FCN-32s-fixed of the paper (table 2)."""
     for layer in model.layers:
         layer.trainable = layer.name.startswith("score_")
 
 
-def _endpoints(images, trunk, arguments):
+def _logits(images: Tensor, network: NetworkArguments, num_classes: int, policy: Any) -> Tensor:
+    """The float32 logits (N, H, W, num_classes) of images (N, H, W, 3)."""
+    if network.variant in RESNETS:
+        pixels = Standardization(*IMAGENET_RGB, name="preprocessing")(images)
+        return fcn_resnet(images, pixels, network, num_classes, dtype=policy)
+    endpoints = _endpoints(images, network, policy)
+    return fcn_head(images, endpoints, network, num_classes)
+
+
+def _endpoints(images: Tensor, network: NetworkArguments, policy: Any) -> dict[str, Tensor]:
     """The trunk's maps by endpoint."""
+    trunk, geometry = TRUNKS[network.trunk], GEOMETRIES[network.geometry]
     if trunk.rgb:
         preprocessing = Standardization(*trunk.rgb, name="preprocessing")
     else:
-        preprocessing = CaffePreprocessing(arguments.geometry.mean_bgr, name="preprocessing")
+        preprocessing = CaffePreprocessing(geometry.mean_bgr, name="preprocessing")
+    arguments = TrunkArguments(
+        width=network.width,
+        head_units=network.head_units,
+        fc6_kernel=network.fc6_kernel,
+        dropout=network.dropout,
+        output_stride=network.output_stride,
+        geometry=geometry,
+        dtype=policy,
+    )
     return BUILDERS[trunk.build](preprocessing(images), arguments, **trunk.options)

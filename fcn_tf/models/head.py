@@ -1,136 +1,187 @@
-"""From a trunk's maps to logits: scores, fused from coarse to fine, and upsampled."""
+"""From a trunk's maps to logits: scores, their fusion from coarse to fine, and upsampling.
+
+All of it is computed in float32: 21 channels cost little, and bfloat16 is too coarse for the
+sum of three scores. In the comments H is the height of the image, or of the padded image in
+the geometry "caffe".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
 
 from keras import layers
 
-from fcn_tf.models.layers import Bilinear, Crop, EdgeCell
-from fcn_tf.networks import VARIANTS
+from fcn_tf.config.networks import TRUNKS, VARIANTS, NetworkArguments, Skip
+from fcn_tf.models.layers import Bilinear, Crop, EdgeCell, Tensor
 
 
-class Head:
-    """Scores of the endpoints, fused from coarse to fine and brought to the images' size.
-
-    All of it in float32: 21 channels cost little, and bfloat16 has no room for the
-    sum of three scores. In the comments H stands for the padded height where the
-    geometry is caffe.
+def fcn_head(
+    images: Tensor, endpoints: Mapping[str, Tensor], network: NetworkArguments, num_classes: int
+) -> Tensor:
+    """Scores the trunk's maps, fuses the scores from coarse to fine and upsamples them.
 
     Args:
-        variant: a key of `VARIANTS`.
-        trunk: a `Trunk`.
-        geometry, upsampling, output_stride: as in `build_fcn`.
+        images: (N, H, W, 3), whose size the logits get.
+        endpoints: the trunk's maps by endpoint; see `fcn_tf.models.trunks`.
+        network: the arguments of `build_fcn`.
+        num_classes: number of channels of the logits.
+
+    Returns:
+        float32 logits (N, H, W, num_classes).
     """
-
-    def __init__(self, variant, trunk, geometry, upsampling, output_stride):
-        self.variant = VARIANTS[variant]
-        self.trunk = trunk
-        self.caffe = geometry == "caffe"
-        self.upsampling = upsampling
-        self.output_stride = output_stride
-
-    def __call__(self, images, endpoints, num_classes):
-        """Float32 logits (N, H, W, num_classes) of images (N, H, W, 3), from the trunk's maps."""
-        scores = _score("score_fr", endpoints["fc7"], num_classes)  # (N, H/32, W/32, C)
-        for skip in self.variant.skips:
-            endpoint = endpoints[skip.endpoint]
-            if skip.scale != 1:
-                name = f"scale_{skip.endpoint}"
-                endpoint = layers.Rescaling(skip.scale, name=name, dtype="float32")(endpoint)
-            finer = _score(skip.score, endpoint, num_classes)  # (N, H/16, W/16, C), then H/8
-            coarser = self._skip_upsampled(skip, scores, finer)
-            if self.caffe:  # the coarser map is the smaller one, having lost 6 cells to fc6
-                finer = _crop(skip.score, finer, coarser, skip.caffe_crop_px)
-            scores = layers.Add(name=f"fuse_{skip.endpoint}", dtype="float32")([coarser, finer])
-        if self.upsampling == "nonlinear":
-            return self._nonlinear(scores, images)
-        return self._last_upsampled(scores, images)  # (N, H, W, C)
-
-    def _skip_upsampled(self, skip, scores, finer):
-        """Scores at twice the resolution, cut to those that they join but for caffe."""
-        learned = self.upsampling != "fixed"
-        if self.caffe:
-            return _transposed(skip.upscore, scores, 4, 2, learned)
-        centre_px = self.trunk.centre
-        scores = _interpolated(skip.upscore, scores, 2, centre_px, learned, finer)
-        return _activated(skip.upscore, scores) if self.upsampling == "nonlinear" else scores
-
-    def _last_upsampled(self, scores, images):
-        """Scores (N, h, w, C) as logits of the images' size, in one step."""
-        name, factor = self.variant.upscore, self.variant.factor
-        learned = self.upsampling == "learned_all"
-        if self.caffe:
-            is_32s = factor == 32
-            size = self.trunk.upscore_px if is_32s else 2 * factor
-            own_crop_px = self.trunk.caffe_crop_px if is_32s else None
-            logits = _transposed(name, scores, size, factor, learned)
-            crop_px = self.variant.caffe_crop_px if own_crop_px is None else own_crop_px
-            return _crop(name, logits, images, crop_px)
-        centre_px = self.trunk.centre * (factor - 1)
-        if factor == 32:  # a smaller stride leaves what a cell looks at as it is
-            factor = self.output_stride
-        return _interpolated(name, scores, factor, centre_px, learned, images)
-
-    def _nonlinear(self, scores, images):
-        """Logits of the images' size, by factors of 2 with an activation between."""
-        centre_px, factor = self.trunk.centre, 2
-        while factor < self.variant.factor:
-            name = f"{self.variant.upscore}_x{factor}"
-            scores = _activated(name, _interpolated(name, scores, 2, centre_px, True))
-            factor *= 2
-        name = f"{self.variant.upscore}_x{factor}"
-        return _interpolated(name, scores, 2, centre_px, True, images)
+    scores = _score("score_fr", endpoints["fc7"], num_classes)  # (N, H/32, W/32, C)
+    for skip in VARIANTS[network.variant].skips:
+        endpoint = endpoints[skip.endpoint]
+        if skip.scale != 1:
+            name = f"scale_{skip.endpoint}"
+            endpoint = layers.Rescaling(skip.scale, name=name, dtype="float32")(endpoint)
+        finer = _score(skip.score, endpoint, num_classes)  # (N, H/16, W/16, C), then H/8
+        coarser = _upsampled_to_skip(scores, finer, skip, network)
+        if network.geometry == "caffe":
+            # The coarser map is the smaller one: fc6, which has no padding, cut 6 cells.
+            finer = _cropped(skip.score, finer, coarser, skip.caffe_crop_px)
+        scores = layers.Add(name=f"fuse_{skip.endpoint}", dtype="float32")([coarser, finer])
+    if network.geometry == "caffe":
+        return _caffe_logits(scores, images, network)
+    if network.upsampling == "nonlinear":
+        return _nonlinear_logits(scores, images, network)
+    return _bilinear_logits(scores, images, network)  # (N, H, W, C)
 
 
-def _score(name, features, num_classes):
+def _upsampled_to_skip(
+    scores: Tensor, finer: Tensor, skip: Skip, network: NetworkArguments
+) -> Tensor:
+    """The scores at twice the resolution; in the geometry "same", of the finer map's size."""
+    is_learned = network.upsampling != "fixed"
+    if network.geometry == "caffe":
+        return _transposed(skip.upscore, scores, 4, factor=2, is_learned=is_learned)
+    scores = _interpolated(
+        skip.upscore,
+        scores,
+        factor=2,
+        centre_px=TRUNKS[network.trunk].centre,
+        is_learned=is_learned,
+        reference=finer,
+    )
+    return _activated(skip.upscore, scores) if network.upsampling == "nonlinear" else scores
+
+
+def _caffe_logits(scores: Tensor, images: Tensor, network: NetworkArguments) -> Tensor:
+    """Scores (N, h, w, C) upsampled in one step and cut as in the published networks."""
+    variant, trunk = VARIANTS[network.variant], TRUNKS[network.trunk]
+    kernel_size, crop_px = 2 * variant.factor, variant.caffe_crop_px
+    if network.variant == "fcn32s":
+        kernel_size = trunk.upscore_px
+        crop_px = crop_px if trunk.caffe_crop_px is None else trunk.caffe_crop_px
+    logits = _transposed(
+        variant.upscore,
+        scores,
+        kernel_size,
+        factor=variant.factor,
+        is_learned=network.upsampling == "learned_all",
+    )
+    return _cropped(variant.upscore, logits, images, crop_px)
+
+
+def _bilinear_logits(scores: Tensor, images: Tensor, network: NetworkArguments) -> Tensor:
+    """Scores (N, h, w, C) upsampled to the images' size in one step."""
+    variant = VARIANTS[network.variant]
+    return _interpolated(
+        variant.upscore,
+        scores,
+        # A smaller output stride leaves the window of pixels that a cell sees, and so its
+        # centre, where they are.
+        factor=network.output_stride if network.variant == "fcn32s" else variant.factor,
+        centre_px=TRUNKS[network.trunk].centre * (variant.factor - 1),
+        is_learned=network.upsampling == "learned_all",
+        reference=images,
+    )
+
+
+def _nonlinear_logits(scores: Tensor, images: Tensor, network: NetworkArguments) -> Tensor:
+    """Scores upsampled to the images' size by factors of 2, with an activation between."""
+    variant, centre_px = VARIANTS[network.variant], TRUNKS[network.trunk].centre
+    factor = 2
+    while factor < variant.factor:
+        name = f"{variant.upscore}_x{factor}"
+        scores = _interpolated(name, scores, factor=2, centre_px=centre_px, is_learned=True)
+        scores = _activated(name, scores)
+        factor *= 2
+    return _interpolated(
+        f"{variant.upscore}_x{factor}",
+        scores,
+        factor=2,
+        centre_px=centre_px,
+        is_learned=True,
+        reference=images,
+    )
+
+
+def _score(name: str, features: Tensor, num_classes: int) -> Tensor:
+    """A 1 x 1 convolution that starts at zero."""
     return layers.Conv2D(num_classes, 1, kernel_initializer="zeros", name=name, dtype="float32")(
         features
     )
 
 
-def _activated(name, scores):
-    # Not ReLU: it has no gradient at 0, where all scores start.
+def _activated(name: str, scores: Tensor) -> Tensor:
+    # Not ReLU: its gradient at 0, where all scores start, is 0.
     return layers.Activation("elu", name=f"{name}_elu", dtype="float32")(scores)
 
 
-def _interpolated(name, scores, factor, centre_px, learned, reference=None):
-    """Bilinear upsampling of (N, h, w, C) scores that is exact up to the border.
+def _interpolated(
+    name: str,
+    scores: Tensor,
+    *,
+    factor: int,
+    centre_px: float,
+    is_learned: bool,
+    reference: Tensor | None = None,
+) -> Tensor:
+    """Bilinear upsampling that is exact up to the border.
 
     Args:
-        name: str.
-        scores: KerasTensor.
-        factor: int.
-        centre_px: float, where the centre of the first cell lies on the finer map.
-        learned: bool.
-        reference: the map to whose size the result is cut; default factor times the scores'.
+        name: name of the layer.
+        scores: (N, h, w, C).
+        factor: cells of the result for each cell of the scores, along each axis.
+        centre_px: where the first cell of the scores has its centre on the finer map.
+        is_learned: whether the kernel is trained.
+        reference: the map that gives the result its height and width; by default they are
+            `factor` times those of the scores.
     """
-    # Where cells have their centre on a pixel of the finer map, an odd kernel puts them there.
-    size = 2 * factor - 1 if factor > 1 and centre_px == int(centre_px) else 2 * factor
-    # The cells that are repeated at the top left, and what is cut off there: as many as give
-    # every place two cells to interpolate between.
-    edge = 1
-    while (crop_px := int(edge * factor + (size - 1) / 2 - centre_px)) < factor:
-        edge += 1
-    scores = EdgeCell(edge, name=f"{name}_edge", dtype="float32")(scores)
-    scores = _transposed(name, scores, size, factor, learned)
+    # An odd kernel, if the centres of the cells lie on pixels of the finer map.
+    is_odd = factor > 1 and centre_px == int(centre_px)
+    kernel_size = 2 * factor - 1 if is_odd else 2 * factor
+    # The border cells are repeated at the top and the left, as often as it takes for every
+    # pixel to have two cells to interpolate between; crop_px is then cut there.
+    repeats = 1
+    while (crop_px := int(repeats * factor + (kernel_size - 1) / 2 - centre_px)) < factor:
+        repeats += 1
+    scores = EdgeCell(repeats, name=f"{name}_edge", dtype="float32")(scores)
+    scores = _transposed(name, scores, kernel_size, factor=factor, is_learned=is_learned)
     if reference is not None:
-        return _crop(name, scores, reference, crop_px)
-    # (h + 2) cells give factor * (h + 1) + size.
-    cut = (crop_px, factor + size - crop_px)
+        return _cropped(name, scores, reference, crop_px)
+    # h + repeats + 1 cells have become factor * (h + repeats) + kernel_size.
+    cut = (crop_px, factor * repeats + kernel_size - crop_px)
     return layers.Cropping2D((cut, cut), name=f"{name}_crop", dtype="float32")(scores)
 
 
-def _transposed(name, scores, kernel_size, factor, learned):
-    """A transposed convolution that starts bilinear."""
+def _transposed(
+    name: str, scores: Tensor, kernel_size: int, *, factor: int, is_learned: bool
+) -> Tensor:
+    """A transposed convolution that starts as bilinear interpolation."""
     return layers.Conv2DTranspose(
         scores.shape[-1],
         kernel_size,
         strides=factor,
         use_bias=False,
         kernel_initializer=Bilinear(),
-        trainable=learned,
+        trainable=is_learned,
         name=name,
         dtype="float32",
     )(scores)
 
 
-def _crop(name, scores, reference, offset_px):
-    """Cuts the scores of a layer to the reference's height and width."""
+def _cropped(name: str, scores: Tensor, reference: Tensor, offset_px: int) -> Tensor:
+    """The scores, output of the layer `name`, cut to the reference's height and width."""
     return Crop(offset_px, name=f"{name}_crop", dtype="float32")([scores, reference])

@@ -1,90 +1,106 @@
-"""The layers that an FCN is built of beside Keras' own.
+"""The layers that FCNs need beside Keras' own.
 
-Preprocessing, bilinear upsampling and crop, and what the classic trunks had.
-
-Maps are (N, H, W, C). Everything here is written in `keras.ops`, so that it
-runs on the TensorFlow, JAX and torch backends alike.
+They preprocess images, upsample bilinearly, crop and resize, and compute what the classic
+trunks need. Maps are (N, H, W, C). All layers are written in `keras.ops` and run on the
+TensorFlow, JAX and torch backends.
 """
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
-from fcn_tf.networks import VGG_MEAN_BGR
+from fcn_tf.config.networks import VGG_MEAN_BGR
 
-# Of the running statistics: the last 10 steps or so, as in PyTorch.
+# A tensor of any backend, or a symbolic `KerasTensor`: Keras has no types for either.
+Tensor = Any
+# A shape as Keras passes it: the batch first, None for a free side.
+Shape = Sequence[int | None]
+
+# Running statistics average over about the last 10 steps, as in PyTorch.
 BATCH_NORM_MOMENTUM = 0.9
 
 
 @keras.saving.register_keras_serializable("fcn_tf")
 class CaffePreprocessing(keras.layers.Layer):
-    """RGB in 0..255 to BGR less the mean, the input of Caffe's VGG16.
+    """Turns RGB in 0..255 into BGR less the mean, the input of Caffe's VGG16.
 
-    It computes in float32 under every policy: bfloat16 cannot hold a pixel
-    value less a mean.
+    The layer computes in float32 under every policy, because bfloat16 is too coarse for a
+    pixel value less a mean.
 
     Args:
         mean_bgr: three floats, the mean to subtract, in BGR order.
+        kwargs: as `keras.layers.Layer`; a dtype is ignored.
     """
 
-    def __init__(self, mean_bgr=VGG_MEAN_BGR, **kwargs):
+    def __init__(self, mean_bgr: Sequence[float] = VGG_MEAN_BGR, **kwargs: Any) -> None:
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
         self.mean_bgr = tuple(mean_bgr)
 
-    def call(self, images):
-        # In two parts, each of which float16 holds: the constants of a TFLite file may be stored
-        # in it, where 116.779 would be 116.75. What stands between keeps them from being folded.
+    def call(self, images: Tensor) -> Tensor:
+        # The mean is subtracted in two parts, and float16 can represent each: a TFLite file
+        # may store constants in float16, where 116.779 would become 116.75. The operation
+        # between the two subtractions keeps the converter from folding them into one.
         mean = np.array(self.mean_bgr)
         whole = np.round(mean)
         rgb = ops.cast(images, "float32") - ops.array((mean - whole)[::-1], "float32")
-        # Not flip, which TFLite's converter gets wrong in int8: its two sides have scales of
-        # their own, but the values are copied. No slice with a negative step either, which
-        # the torch backend refuses.
+        # Not flip: in int8, TFLite's converter gives its input and its output different
+        # scales but copies the values. Not a slice with a negative step: the torch backend
+        # has none.
         return ops.take(rgb, [2, 1, 0], axis=-1) - ops.array(whole, "float32")
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "mean_bgr": self.mean_bgr}
 
 
 @keras.saving.register_keras_serializable("fcn_tf")
 class Standardization(keras.layers.Layer):
-    """RGB in 0..255, less the mean, by the standard deviation; float32 under every policy.
+    """Subtracts the mean from RGB in 0..255 and divides by the standard deviation.
+
+    The layer computes in float32 under every policy.
 
     Args:
         mean_rgb: three floats in 0..255.
         std_rgb: three floats in 0..255.
+        kwargs: as `keras.layers.Layer`; a dtype is ignored.
     """
 
-    def __init__(self, mean_rgb, std_rgb, **kwargs):
+    def __init__(self, mean_rgb: Sequence[float], std_rgb: Sequence[float], **kwargs: Any) -> None:
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
         self.mean_rgb = tuple(mean_rgb)
         self.std_rgb = tuple(std_rgb)
 
-    def call(self, images):
+    def call(self, images: Tensor) -> Tensor:
         centred = ops.cast(images, "float32") - ops.array(self.mean_rgb, "float32")
         return centred / ops.array(self.std_rgb, "float32")
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "mean_rgb": self.mean_rgb, "std_rgb": self.std_rgb}
 
 
-def bilinear_kernel(size, channels):
+def bilinear_kernel(size: int, channels: int) -> NDArray[np.float32]:
     """The kernel with which a transposed convolution interpolates bilinearly.
 
-    The filter is `upsample_filt` of the authors' surgery.py: along each axis
-    1 - |i - center| / factor. It stands on the class diagonal, zeros elsewhere.
+    The filter is `upsample_filt` of the authors' surgery.py: 1 - |i - center| / factor along
+    each axis. Each channel is upsampled alone: the filter stands on the diagonal of the two
+    channel axes, and everything else is zero.
 
     Args:
-        size: int, its side: 2 * factor, or 2 * factor - 1, where factor is the stride.
-        channels: int, number of maps, in and out.
+        size: side of the kernel: 2 * factor or 2 * factor - 1, where factor is the stride.
+        channels: number of maps, in and out.
 
     Returns:
         float32 array (size, size, channels, channels).
@@ -92,7 +108,7 @@ def bilinear_kernel(size, channels):
     factor = (size + 1) // 2
     center = factor - 1 if size % 2 else factor - 0.5
     axis = 1 - np.abs(np.arange(size) - center) / factor
-    kernel = np.zeros((size, size, channels, channels), "float32")
+    kernel = np.zeros((size, size, channels, channels), np.float32)
     kernel[:, :, range(channels), range(channels)] = np.outer(axis, axis)[..., None]
     return kernel
 
@@ -105,13 +121,13 @@ class Bilinear(keras.initializers.Initializer):
         ValueError: the kernel is not (k, k, C, C).
     """
 
-    def __call__(self, shape, dtype=None):
+    def __call__(self, shape: Sequence[int], dtype: Any = None) -> Tensor:
         height, width, channels_out, channels_in = shape
         if height != width or channels_in != channels_out:
             raise ValueError(f"A bilinear kernel is (k, k, C, C); got {tuple(shape)}.")
         return ops.convert_to_tensor(bilinear_kernel(height, channels_in), dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {}
 
 
@@ -119,31 +135,33 @@ class Bilinear(keras.initializers.Initializer):
 class EdgeCell(keras.layers.Layer):
     """Repeats the outermost cells: (N, H, W, C) to (N, H + before + 1, W + before + 1, C).
 
-    A transposed convolution sees nothing outside its map and would fade the
-    scores towards the border; with one repeated cell it interpolates there as
+    A transposed convolution treats everything outside its map as zero, which would fade the
+    scores towards the border. One repeated cell makes it interpolate there as
     `tf.image.resize` does.
 
     Args:
-        before: int, how often at the top and the left; at the bottom and the right once.
+        before: number of repeats at the top and at the left. There is always one at the
+            bottom and one at the right.
+        kwargs: as `keras.layers.Layer`.
     """
 
-    def __init__(self, before=1, **kwargs):
+    def __init__(self, before: int = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.before = before
 
-    def call(self, scores):
-        # Concatenation is what every backend and TFLite have; symmetric padding is not.
+    def call(self, scores: Tensor) -> Tensor:
+        # Every backend and TFLite can concatenate; not all of them can pad symmetrically.
         first = [scores[:, :1]] * self.before
         scores = ops.concatenate([*first, scores, scores[:, -1:]], axis=1)
         first = [scores[:, :, :1]] * self.before
         return ops.concatenate([*first, scores, scores[:, :, -1:]], axis=2)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         n, height, width, channels = input_shape
         more = self.before + 1
         return (n, height and height + more, width and width + more, channels)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "before": self.before}
 
 
@@ -152,14 +170,15 @@ class Crop(keras.layers.Layer):
     """Cuts the first map to the height and width of the second.
 
     Args:
-        offset_px: int, rows and columns dropped at the top and the left.
+        offset_px: number of rows cut at the top and of columns cut at the left.
+        kwargs: as `keras.layers.Layer`.
     """
 
-    def __init__(self, offset_px, **kwargs):
+    def __init__(self, offset_px: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.offset_px = offset_px
 
-    def call(self, inputs):
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
         scores, reference = inputs
         n, _, _, channels = ops.shape(scores)
         height, width = ops.shape(reference)[1:3]
@@ -167,29 +186,29 @@ class Crop(keras.layers.Layer):
         start = (0, self.offset_px, self.offset_px, 0)
         return ops.slice(scores, start, (n, height, width, channels))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Sequence[Shape]) -> Shape:
         (n, _, _, channels), (_, height, width, _) = input_shape
         return (n, height, width, channels)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "offset_px": self.offset_px}
 
 
 @keras.saving.register_keras_serializable("fcn_tf")
 class ResizeLike(keras.layers.Layer):
-    """Bilinear interpolation of the first map to the height and width of the second.
+    """Resizes the first map bilinearly to the height and width of the second.
 
-    As torch's `interpolate` with align_corners=False: both maps cover the same area.
+    Both maps cover the same area, as in torch's `interpolate` with align_corners=False.
     """
 
-    def call(self, inputs):
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
         scores, reference = inputs
-        # ops.image.resize takes no sizes that are known only when it runs.
+        # ops.image.resize needs sizes that are known when the graph is built.
         for axis in (1, 2):
             scores = self._stretched(scores, axis, ops.shape(reference)[axis])
         return scores
 
-    def _stretched(self, scores, axis, length):
+    def _stretched(self, scores: Tensor, axis: int, length: Tensor) -> Tensor:
         """Interpolates along one axis."""
         before = ops.shape(scores)[axis]
         scale = ops.cast(before, "float32") / ops.cast(length, "float32")
@@ -202,77 +221,81 @@ class ResizeLike(keras.layers.Layer):
         first, second = (ops.take(scores, index, axis=axis) for index in (lower, upper))
         return first + (second - first) * share
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Sequence[Shape]) -> Shape:
         (n, _, _, channels), (_, height, width, _) = input_shape
         return (n, height, width, channels)
 
 
 @keras.saving.register_keras_serializable("fcn_tf")
 class PadToGrid(keras.layers.Layer):
-    """Zeros at the bottom and the right, so that both sides are multiples of `step_px`.
+    """Pads with zeros at the bottom and the right until both sides are multiples of `step_px`.
 
     Args:
-        step_px: int.
+        step_px: the step of the grid.
+        kwargs: as `keras.layers.Layer`.
     """
 
-    def __init__(self, step_px, **kwargs):
+    def __init__(self, step_px: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.step_px = step_px
 
-    def call(self, images):
+    def call(self, images: Tensor) -> Tensor:
         n, height, width, channels = ops.shape(images)
         most = self.step_px - 1
         padded = ops.pad(images, ((0, 0), (0, most), (0, most), (0, 0)))
         sides = [(side + most) // self.step_px * self.step_px for side in (height, width)]
         return ops.slice(padded, (0, 0, 0, 0), (n, *sides, channels))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         n, *sides, channels = input_shape
         return (n, *(side and -(-side // self.step_px) * self.step_px for side in sides), channels)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "step_px": self.step_px}
 
 
 @keras.saving.register_keras_serializable("fcn_tf")
 class DilatedMaxPooling(keras.layers.Layer):
-    """The largest of each cell and those `dilation_rate` cells on, (N, H, W, C) to the same.
+    """2 x 2 max pooling without its stride, dilated; the size of the map stays.
 
-    2 x 2 pooling whose stride was taken out, of maps that are nowhere negative.
+    Each cell becomes the largest of four: itself and the cells `dilation_rate` to the right,
+    below, and both. No value of the map may be negative.
 
     Args:
-        dilation_rate: int.
+        dilation_rate: distance between the cells that are compared.
+        kwargs: as `keras.layers.Layer`.
     """
 
     pool_size, strides = (2, 2), (1, 1)
 
-    def __init__(self, dilation_rate, **kwargs):
+    def __init__(self, dilation_rate: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.dilation_rate = (dilation_rate, dilation_rate)
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         rate = self.dilation_rate[0]
         _, height, width, _ = ops.shape(x)
-        # Behind a ReLU a zero never is larger than what is there.
+        # After a ReLU, a padded zero is never larger than the values of the map.
         padded = ops.pad(x, ((0, 0), (0, rate), (0, rate), (0, 0)))
         below = ops.maximum(padded[:, :height], padded[:, rate:])
         return ops.maximum(below[:, :, :width], below[:, :, rate:])
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "dilation_rate": self.dilation_rate[0]}
 
 
 @keras.saving.register_keras_serializable("fcn_tf")
 class GroupedConv2D(keras.layers.Conv2D):
-    """A convolution in groups, each of its own channels, (N, H, W, C) to (N, H', W', filters).
+    """A grouped convolution: each group of channels has its own kernels.
 
-    Keras' own compiles it with XLA on TensorFlow, which TFLite does not take.
+    (N, H, W, C) to (N, H', W', filters). Keras' own layer compiles grouped convolutions with
+    XLA on TensorFlow, and TFLite cannot convert the result.
     """
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         outputs = [
             ops.conv(
                 part,
@@ -293,14 +316,14 @@ class GroupedConv2D(keras.layers.Conv2D):
 
 @keras.saving.register_keras_serializable("fcn_tf")
 class LocalResponseNormalization(keras.layers.Layer):
-    """x / (1 + alpha / 5 * sum of x ** 2 over 5 channels) ** 0.75, as Caffe's LRN.
+    """Caffe's LRN: x / (1 + alpha / 5 * sum of x ** 2 over 5 channels) ** 0.75.
 
-    Of maps (N, H, W, C). Krizhevsky et al. 2012, section 3.3, with the alpha of Caffe's
-    AlexNet and GoogLeNet, 1e-4, which is divided by the channels.
+    The shape (N, H, W, C) stays. Source: Krizhevsky et al. 2012, section 3.3. Alpha is 1e-4,
+    that of Caffe's AlexNet and GoogLeNet; Caffe divides it by the number of channels.
     """
 
-    def call(self, inputs):
-        # In float32: float16 has no square of 300.
+    def call(self, inputs: Tensor) -> Tensor:
+        # In float32, because the square of 300 overflows float16.
         x = ops.cast(inputs, "float32")
         squares = ops.square(x)
         padded = ops.pad(squares, ((0, 0), (0, 0), (0, 0), (2, 2)))
@@ -309,36 +332,42 @@ class LocalResponseNormalization(keras.layers.Layer):
         root = ops.rsqrt(1 + 2e-5 * total)
         return ops.cast(x * root * ops.sqrt(root), inputs.dtype)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
 
 @keras.saving.register_keras_serializable("fcn_tf")
 class Conv2D(keras.layers.Conv2D):
-    """A convolution that can be computed as one product of matrices (im2col).
+    """A convolution that can be computed as one matrix product (im2col).
 
-    It has the name of Keras' own, by which a `.keras` file keeps weights. Each cell's window is
-    laid out as a row. For wide kernels on a small map, VGG's fc6 and fc7, oneDNN multiplies such
-    matrices in about half the time of the convolution and of its two gradients, where the
-    kernel is a variable.
+    It has the class name of Keras' own layer, because a `.keras` file finds weights by that
+    name. For wide kernels on a small map, VGG's fc6 and fc7, oneDNN takes about half the time
+    for the matrix products of the convolution and its two gradients, if the kernel is a
+    variable.
 
     Attributes:
-        as_patches: bool, False at first: whether it is computed so in training, on the
-            TensorFlow backend. The numbers are the same but for rounding. With strides, dilated,
-            in groups or with a kernel that is not square, it is computed as ever.
+        as_patches: whether training computes the matrix product; False by default, and only
+            used on the TensorFlow backend. The results are equal except for rounding. A
+            convolution with strides, dilation, groups or a kernel that is not square is
+            always computed the usual way.
     """
 
     as_patches = False
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+        if self.as_patches and training and self._fits_patches():
+            return self._product_of_patches(inputs)
+        return super().call(inputs)
+
+    def _fits_patches(self) -> bool:
         is_dense = self.strides == self.dilation_rate == (1, 1) and self.groups == 1
-        side, width = self.kernel_size
-        if not (self.as_patches and training and is_dense and side == width):
-            return super().call(inputs)
-        channels = inputs.shape[-1]
+        return is_dense and self.kernel_size[0] == self.kernel_size[1]
+
+    def _product_of_patches(self, inputs: Tensor) -> Tensor:
+        channels, side = inputs.shape[-1], self.kernel_size[0]
         if self.padding == "same":
-            reach = ((side - 1) // 2, side // 2)
-            inputs = ops.pad(inputs, ((0, 0), reach, reach, (0, 0)))
+            padding = ((side - 1) // 2, side // 2)
+            inputs = ops.pad(inputs, ((0, 0), padding, padding, (0, 0)))
         n, height, width, _ = ops.shape(inputs)
         height, width = height - side + 1, width - side + 1
         windows = [
@@ -353,18 +382,18 @@ class Conv2D(keras.layers.Conv2D):
 
 
 @ops.custom_gradient
-def _product(kernel, *cells):  # (k * k, C, F), k * k of (R, C) -> (R, F)
-    """The sum of the products of each of a kernel's cells, as one product.
+def _product(kernel: Tensor, *cells: Tensor) -> Any:  # (k * k, C, F), k * k of (R, C) -> (R, F)
+    """The sum of cell @ kernel over the cells of a kernel, as one matrix product.
 
-    In the gradient of the rows the kernel is on the left, as it lies in memory, and the product
-    falls apart into those of the cells without a copy in between.
+    The gradient multiplies with the kernel on the left, as it lies in memory. The result then
+    splits into the gradients of the cells without a copy.
     """
     patches = ops.concatenate(cells, axis=-1)  # (R, k * k * C)
 
-    def gradients(upstream):  # (R, F)
+    def gradients(upstream: Tensor) -> tuple[Tensor, ...]:  # (R, F)
         of_cells = ops.matmul(kernel, ops.transpose(upstream))  # (k * k, C, R)
-        # The kernel's in float32, in which the variable takes it: in two of them, one to be cast
-        # into the other, it would take half as much memory again.
+        # The kernel's gradient in float32, the dtype of its variable: a product in a
+        # narrower dtype and a cast afterwards would take half as much memory again.
         patches_32, upstream_32 = ops.cast(patches, "float32"), ops.cast(upstream, "float32")
         of_kernel = ops.matmul(ops.transpose(patches_32), upstream_32)
         of_kernel = ops.reshape(of_kernel, kernel.shape)

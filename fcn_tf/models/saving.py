@@ -1,4 +1,6 @@
-"""Models on the disk: a `.keras` file, or the run folder that holds it."""
+"""Models on disk: a `.keras` file, or the run folder that holds it."""
+
+from __future__ import annotations
 
 from pathlib import Path
 
@@ -11,30 +13,32 @@ from fcn_tf.models.fcn import FCN
 MODEL_FILE = "model.keras"
 
 
-def save_model(model, path):
-    """Saves under the float32 policy, so that every machine computes the same from it.
+def save_model(model: FCN, path: str | Path) -> None:
+    """Saves a model under the float32 policy, so that every machine computes the same from it.
 
     Args:
         model: an `FCN` under any policy.
-        path: where to, ending in .keras; replaced only once the new file is whole.
+        path: the file to write, ending in .keras. An existing file is replaced once the new
+            one is complete.
     """
-    # A copy, which has the weights alone and not what a training left on the model.
+    # A copy, which has the weights but not what a training has added to the model.
     model = model.with_policy("float32")
     with written_whole(path) as beside:
         model.save(beside)
 
 
-def load_model(path):
-    """Loads a model in any process; no code from the file is run.
+def load_model(path: str | Path) -> FCN:
+    """Loads a model; no code from the file is run.
 
     Args:
         path: a `.keras` file or a run folder.
 
-    Returns:
-        An `FCN`.
-
     Raises:
-        InputError: there is none, or it is not a model of this package.
+        InputError: there is no such file, or it does not hold a model of this package.
+
+    Example:
+        >>> model = fcn_tf.load_model("runs/shapes-fcn8s")
+        >>> logits = model(images, training=False)  # (N, H, W, 3) to (N, H, W, num_classes)
     """
     path = Path(path).expanduser()
     file = path / MODEL_FILE if path.is_dir() else path
@@ -48,11 +52,14 @@ def load_model(path):
     return model
 
 
-def load_keras_file(path):
-    """Loads any Keras model, .keras or .h5; no code from the file is run.
+def load_keras_file(path: str | Path) -> keras.Model:
+    """Loads any Keras model; no code from the file is run.
+
+    Args:
+        path: a .keras or .h5 file.
 
     Raises:
-        InputError: it cannot be loaded.
+        InputError: Keras cannot load the file.
     """
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)

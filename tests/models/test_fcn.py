@@ -40,7 +40,7 @@ def test_published_layer_names():
 
 
 def reference_forward(model, images):
-    """FCN in plain TensorFlow operations, from the paper and the weights by name alone."""
+    """FCN written in TensorFlow alone, from the paper and the names of the weights."""
     w = {layer.name: [v.numpy() for v in layer.weights] for layer in model.layers}
 
     def convolve(x, name):
@@ -52,7 +52,7 @@ def reference_forward(model, images):
     for block, convolutions in enumerate((2, 2, 3, 3, 3), start=1):
         for index in range(1, convolutions + 1):
             x = tf.nn.relu(convolve(x, f"conv{block}_{index}"))
-        # Windows from the top-left corner; what lies outside never is the largest.
+        # Windows begin at the top-left corner; the padding is never the largest.
         h, v = x.shape[1] % 2, x.shape[2] % 2
         x = tf.pad(x, [[0, 0], [0, h], [0, v], [0, 0]], constant_values=-np.inf)
         x = tf.nn.max_pool2d(x, 2, 2, "VALID")
@@ -75,7 +75,7 @@ def reference_forward(model, images):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("size", [(1, 1), (31, 33), (97, 131)])
-def test_equals_a_plain_forward(variant, size):
+def test_equals_a_forward_pass_in_tensorflow_alone(variant, size):
     model = narrow_fcn(variant)
     images = random_images(2, *size, 3)
     logits = model(images, training=False).numpy()
@@ -84,7 +84,7 @@ def test_equals_a_plain_forward(variant, size):
 
 
 def test_the_published_crops_follow_from_the_layers():
-    """Where a cell lies on the image, as (stride, pixel of cell 0), by docs/geometry.md."""
+    """Where cells lie on the image, as (stride, pixel of cell 0); see docs/geometry.md."""
     endpoints, stride, first = {}, 1, -99.0  # conv1_1: kernel 3, padding 100
     for block in range(1, 6):
         stride, first = 2 * stride, first + stride / 2
@@ -111,14 +111,14 @@ EACH_VARIANT = [v if v == "fcn8s" else pytest.param(v, marks=pytest.mark.slow) f
 
 
 @pytest.mark.parametrize("variant", EACH_VARIANT)
-def test_any_size_comes_out_as_it_went_in(variant):
+def test_logits_have_the_size_of_the_image(variant):
     model = narrow_fcn(variant)
     for size in SIZES:
         images = random_images(2, *size, 3)
         logits = model(images, training=False).numpy()
         assert logits.shape == (2, *size, 5)
         assert np.isfinite(logits).all()
-        # A batch is its images one by one.
+        # A batch gives the same as its images one by one.
         alone = np.concatenate([model(image[None], training=False) for image in images])
         assert relative_difference(logits, alone) < 1e-5
 
@@ -129,7 +129,7 @@ def test_a_shift_by_the_stride_shifts_the_logits(variant):
     image = random_images(1, 992, 960, 3)
     above = model(image[:, :960], training=False).numpy()
     below = model(image[:, 32:], training=False).numpy()
-    # Rows 256 px and more from every border of both crops.
+    # Only rows that are at least 256 px from every border of both crops.
     inside = above[:, 256 + 32 : 960 - 256, 256:-256]
     assert relative_difference(below[:, 256 : 960 - 256 - 32, 256:-256], inside) < 1e-4
 
@@ -137,7 +137,7 @@ def test_a_shift_by_the_stride_shifts_the_logits(variant):
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_constant_score_map_stays_constant_to_the_border(variant):
     model = build_fcn(variant, num_classes=3, width=1 / 64, head_units=4)
-    # Score layers without kernels give their biases everywhere.
+    # Score layers with zero kernels give their biases everywhere.
     expected = np.zeros(3)
     for number, name in enumerate(("score_fr", "score_pool4", "score_pool3"), start=1):
         if name in {layer.name for layer in model.layers}:
@@ -173,7 +173,7 @@ def test_upsampling_chooses_which_kernels_are_trained(geometry, upsampling, trai
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_nonlinear_upsampling_by_steps_of_two(variant):
-    """Each step but the last is bilinear and ELU at first, in plain TensorFlow operations."""
+    """Each step but the last is bilinear and ELU at first, written in TensorFlow alone."""
     model = narrow_fcn(variant, upsampling="nonlinear")
     images = random_images(1, 70, 101, 3)
     layers = {layer.name: layer for layer in model.layers}
@@ -254,13 +254,19 @@ def test_logits_are_float32_under_every_policy(policy):
         ({"trunk": "resnet50", "geometry": "caffe"}, "one of same with trunk=resnet50"),
         ({"trunk": "resnet50", "width": 0.5}, "1 with trunk=resnet50"),
         ({"variant": "fcn_resnet50", "trunk": "vgg19"}, "left out with fcn_resnet50"),
-        ({"variant": "fcn_resnet50", "geometry": "caffe"}, "one of same, which fcn_resnet50"),
-        ({"variant": "fcn_resnet50", "upsampling": "learned_all"}, "fcn_resnet50 trains none"),
+        ({"variant": "fcn_resnet50", "geometry": "caffe"}, "one of same with fcn_resnet50"),
+        (
+            {"variant": "fcn_resnet50", "upsampling": "learned_all"},
+            "fcn_resnet50 trains no upsampling",
+        ),
         ({"variant": "fcn_resnet50", "output_stride": 16}, "32, 8: fcn_resnet50 has 8"),
         ({"output_stride": 24}, "32, 16, 8, 4, 2, 1"),
-        ({"output_stride": 8}, "32, or the variant fcn32s"),
+        ({"output_stride": 8}, "32, unless variant=fcn32s, geometry=same"),
         ({"variant": "fcn32s", "trunk": "googlenet", "output_stride": 8}, "32 with trunk=goog"),
-        ({"geometry": "caffe", "upsampling": "nonlinear"}, "another with geometry=caffe"),
+        (
+            {"geometry": "caffe", "upsampling": "nonlinear"},
+            "fixed, learned or learned_all with geometry=caffe",
+        ),
         ({"class_names": ["a"]}, "21 long"),
     ],
 )

@@ -105,7 +105,7 @@ def test_a_grouped_convolution_is_one_for_each_half():
     ],
 )
 def test_a_convolution_as_patches_times_a_matrix(padding, side, dtype, tolerance):
-    """The answer and all gradients are those of the convolution, where no size is known, too."""
+    """Result and gradients equal those of the convolution, for unknown sizes as well."""
     layer = Conv2D(16, side, padding=padding, activation="relu", dtype=dtype)
     layer.build((None, None, None, 8))
     random = np.random.default_rng(0)
@@ -122,21 +122,21 @@ def test_a_convolution_as_patches_times_a_matrix(padding, side, dtype, tolerance
         return answer, *tape.gradient(loss, [x, layer.kernel.value, layer.bias.value])
 
     free = tf.TensorSpec((None, None, None, 8))
-    plain, other = (
+    convolved, as_patches = (
         tf.function(partial(answer_and_gradients, way), input_signature=[free])(x)
         for way in (False, True)
     )
-    for expected, found in zip(plain, other, strict=True):
+    for expected, found in zip(convolved, as_patches, strict=True):
         assert np.abs(expected - found).max() < tolerance * np.abs(expected).max()
-    if dtype == "mixed_bfloat16":  # the kernel's gradient never was rounded to it
-        rounded = tf.cast(tf.cast(other[2], tf.bfloat16), tf.float32)
-        assert (rounded != other[2]).numpy().any()
+    if dtype == "mixed_bfloat16":  # the kernel's gradient is not rounded to bfloat16
+        rounded = tf.cast(tf.cast(as_patches[2], tf.bfloat16), tf.float32)
+        assert (rounded != as_patches[2]).numpy().any()
     assert convolutions_in(answer_and_gradients, True, x) == 0
     assert convolutions_in(answer_and_gradients, False, x) == 3
 
 
 def convolutions_in(function, *arguments):
-    """How many operations of a graph are convolutions or their gradients."""
+    """The number of convolutions and of their gradients in the graph of a function."""
     graph = tf.function(function).get_concrete_function(*arguments).graph
     return sum(operation.type.startswith("Conv2D") for operation in graph.get_operations())
 
@@ -151,7 +151,7 @@ def convolutions_in(function, *arguments):
         {"kernel_size": (3, 5)},
     ],
 )
-def test_what_is_asked_for_as_patches_is_the_convolution_asked_for(options):
+def test_other_convolutions_ignore_as_patches(options):
     x = np.random.default_rng(0).random((1, 12, 15, 8), np.float32)
     layer = Conv2D(**{"filters": 16, "kernel_size": 3, **options})
     expected = layer(x, training=True)
@@ -159,7 +159,7 @@ def test_what_is_asked_for_as_patches_is_the_convolution_asked_for(options):
     np.testing.assert_allclose(layer(x, training=True), expected, atol=1e-5)
 
 
-def test_resizing_is_that_of_tensorflow_at_sizes_known_only_when_it_runs():
+def test_resizing_equals_tensorflow_at_sizes_unknown_to_the_graph():
     scores = np.random.default_rng(0).normal(size=(2, 5, 7, 3)).astype("float32")
     free = tf.TensorSpec((None, None, None, 3))
     resize = tf.function(lambda *maps: ResizeLike()(maps), input_signature=[free, free])

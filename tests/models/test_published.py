@@ -1,6 +1,4 @@
-"""Published weights against a plain forward of the published networks, in torch alone."""
-
-import importlib.util
+"""Published weights against the published networks written in torch alone."""
 
 import keras
 import numpy as np
@@ -8,15 +6,11 @@ import pytest
 
 from fcn_tf.errors import InputError
 from fcn_tf.models import VARIANTS, build_fcn, load_model, load_published
+from tests.extras import needs_extra
 from tests.networks import random_images, relative_difference
 
-needs_torch = pytest.mark.skipif(
-    importlib.util.find_spec("torch") is None, reason="needs torch: pip install 'fcn_tf[import]'"
-)
-needs_safetensors = pytest.mark.skipif(
-    importlib.util.find_spec("safetensors") is None,
-    reason="needs safetensors: pip install 'fcn_tf[import]'",
-)
+needs_torch = needs_extra("import", "torch")
+needs_safetensors = needs_extra("import", "safetensors")
 SIZES = [(33, 65), (97, 131), (375, 500)]
 CONVOLUTIONS = (2, 2, 3, 3, 3)
 FILTERS = (64, 128, 256, 512, 512)
@@ -130,11 +124,13 @@ def test_published_weights_of_full_size(variant, tmp_path):
     """From a .pth to a .keras file by the command, and loaded again."""
     import torch
 
-    from fcn_tf.importing import import_weights
+    from fcn_tf.commands.import_weights import ImportWeightsOptions, import_weights
 
     tensors = published_tensors(variant)
     torch.save({name: torch.from_numpy(t) for name, t in tensors.items()}, tmp_path / "fcn.pth")
-    import_weights(tmp_path / "fcn.pth", variant, tmp_path / "fcn.keras")
+    import_weights(
+        ImportWeightsOptions(file=tmp_path / "fcn.pth", variant=variant, out=tmp_path / "fcn.keras")
+    )
     (tmp_path / "fcn.pth").unlink()
     model = load_model(tmp_path / "fcn.keras")
     assert model.class_names[15] == "person"
@@ -158,14 +154,14 @@ def test_every_format_holds_the_same(tmp_path):
 
     tensors = narrow_tensors()
     as_torch = {name: torch.from_numpy(tensor) for name, tensor in tensors.items()}
-    torch.save(as_torch, tmp_path / "plain.pth")
+    torch.save(as_torch, tmp_path / "state_dict.pth")
     checkpoint = {"epoch": 3, "arch": "FCN16s", "model_state_dict": as_torch}
     torch.save(checkpoint, tmp_path / "checkpoint.pth.tar")
     torch.save({f"module.{n}": t for n, t in as_torch.items()}, tmp_path / "parallel.pt")
-    np.savez(tmp_path / "plain.npz", **tensors)
+    np.savez(tmp_path / "caffe_names.npz", **tensors)
     chainer = {n.replace(".weight", "/W").replace(".bias", "/b"): t for n, t in tensors.items()}
     np.savez(tmp_path / "chainer.npz", **chainer)
-    save_file(tensors, tmp_path / "plain.safetensors")
+    save_file(tensors, tmp_path / "state_dict.safetensors")
 
     paths = sorted(tmp_path.iterdir())
     assert len(paths) == 6
@@ -180,7 +176,7 @@ def test_every_format_holds_the_same(tmp_path):
 
 
 def refusal(tmp_path, tensors, variant="fcn16s"):
-    """What is said of a file; the model must be unchanged."""
+    """The message that refuses a file; the model must be unchanged."""
     np.savez(tmp_path / "file.npz", **tensors)
     model = narrow(variant)
     before = model.get_weights()
@@ -216,7 +212,7 @@ def test_another_variant_is_recognized(held, tmp_path):
 
 
 class Code:
-    """What a pickle of this does when it is read is write a file."""
+    """An object that writes a file when its pickle is loaded."""
 
     def __init__(self, path):
         self.path = path
@@ -233,7 +229,7 @@ def test_code_in_a_file_is_not_run(tmp_path):
     with pytest.raises(InputError, match="code from a file is not run"):
         load_published(narrow(), tmp_path / "evil.pth")
     np.savez(tmp_path / "evil.npz", a=np.array([Code(tmp_path / "ran")], dtype=object))
-    with pytest.raises(InputError, match="plain arrays"):
+    with pytest.raises(InputError, match="numeric arrays"):
         load_published(narrow(), tmp_path / "evil.npz")
     assert not (tmp_path / "ran").exists()
 
@@ -246,7 +242,7 @@ def test_files_that_are_something_else(suffix, tmp_path):
     with pytest.raises(InputError, match="no such file"):
         load_published(narrow(), path)
     path.write_bytes(b"<!DOCTYPE html>, as a dead link gives it")
-    said = {"pth": "it starts with b'<!DOCTYPE", "npz": "as .npz with plain arrays"}
+    said = {"pth": "it starts with b'<!DOCTYPE", "npz": "as .npz with numeric arrays"}
     with pytest.raises(InputError, match=said.get(suffix, r"cannot be read as .safetensors")):
         load_published(narrow(), path)
     (tmp_path / "file.caffemodel").write_bytes(b"")

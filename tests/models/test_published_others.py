@@ -1,11 +1,11 @@
-"""FCN-AlexNet and torchvision's FCNs against plain forwards of them, in torch alone."""
+"""FCN-AlexNet and torchvision's FCNs against the same networks written in torch alone."""
 
 import keras
 import numpy as np
 import pytest
 
+from fcn_tf.commands.import_weights import ImportWeightsOptions, import_weights
 from fcn_tf.errors import InputError
-from fcn_tf.importing import import_weights
 from fcn_tf.models import build_fcn, load_model, load_published
 from tests.models.test_published import needs_torch
 from tests.networks import random_images, relative_difference
@@ -181,7 +181,11 @@ def as_pth(tensors, path):
 @pytest.mark.slow
 def test_alexnet_of_full_size_by_the_command(tmp_path):
     tensors = alexnet_tensors()
-    import_weights(as_pth(tensors, tmp_path / "a.pth"), "fcn32s", tmp_path / "a.keras")
+    import_weights(
+        ImportWeightsOptions(
+            file=as_pth(tensors, tmp_path / "a.pth"), variant="fcn32s", out=tmp_path / "a.keras"
+        )
+    )
     model = load_model(tmp_path / "a.keras")
     assert model.build_arguments["trunk"] == "alexnet"
     compare(model, lambda images: alexnet_forward(tensors, images), [(375, 500)])
@@ -191,7 +195,11 @@ def test_alexnet_of_full_size_by_the_command(tmp_path):
 @pytest.mark.parametrize("variant", BLOCKS)
 def test_resnets(variant, tmp_path, capsys):
     tensors = resnet_tensors(variant, 5, unit=8)
-    import_weights(as_pth(tensors, tmp_path / "r.pth"), variant, tmp_path / "r.keras")
+    import_weights(
+        ImportWeightsOptions(
+            file=as_pth(tensors, tmp_path / "r.pth"), variant=variant, out=tmp_path / "r.keras"
+        )
+    )
     said = capsys.readouterr().out
     assert "left out: aux_classifier;" in said
     assert "kept" not in said
@@ -206,7 +214,11 @@ def test_resnets_of_full_size(variant, tmp_path):
     tensors = resnet_tensors(variant)
     parameters = [n for n in tensors if not n.rpartition(".")[2].startswith(("running", "num_"))]
     assert sum(tensors[name].size for name in parameters) == PUBLISHED_PARAMETERS[variant]
-    import_weights(as_pth(tensors, tmp_path / "r.pth"), variant, tmp_path / "r.keras")
+    import_weights(
+        ImportWeightsOptions(
+            file=as_pth(tensors, tmp_path / "r.pth"), variant=variant, out=tmp_path / "r.keras"
+        )
+    )
     model = load_model(tmp_path / "r.keras")
     assert model.class_names[15] == "person"
     assert model.build_arguments["dropout"] == 0.1
@@ -219,7 +231,13 @@ def test_resnets_of_full_size(variant, tmp_path):
 def test_another_resnet_is_recognized(tmp_path):
     np.savez(tmp_path / "r.npz", **resnet_tensors("fcn_resnet101", 5, unit=2))
     with pytest.raises(InputError, match="not fcn_resnet50, but has the layers of fcn_resnet101"):
-        import_weights(tmp_path / "r.npz", "fcn_resnet50", tmp_path / "r.keras")
+        import_weights(
+            ImportWeightsOptions(
+                file=tmp_path / "r.npz", variant="fcn_resnet50", out=tmp_path / "r.keras"
+            )
+        )
     with pytest.raises(InputError, match="not fcn8s, but has the layers of fcn_resnet101"):
-        import_weights(tmp_path / "r.npz", "fcn8s", tmp_path / "r.keras")
+        import_weights(
+            ImportWeightsOptions(file=tmp_path / "r.npz", variant="fcn8s", out=tmp_path / "r.keras")
+        )
     assert not (tmp_path / "r.keras").exists()

@@ -1,6 +1,5 @@
 """Saved models in new processes, on all three backends."""
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import pytest
 
 from fcn_tf.errors import InputError
 from fcn_tf.models import VARIANTS, load_model, save_model
+from tests.extras import needs_extra
 from tests.networks import narrow_fcn, random_images, relative_difference
 
 ROOT = Path(__file__).parent.parent.parent
@@ -57,11 +57,9 @@ TOLERANCES = {"tensorflow": 1e-6, "jax": 1e-4, "torch": 1e-4}
 def cases():
     """Every layer that there is on every backend; fcn8s in the quick suite."""
     for backend in TOLERANCES:
-        missing = importlib.util.find_spec(backend) is None
-        reason = f"needs {backend}: pip install 'fcn_tf[backends]'"
         others = [name for name in NETWORKS if name != "fcn8s"]
         for names in (["fcn8s"], others):
-            marks = [pytest.mark.skipif(missing, reason=reason)]
+            marks = [] if backend == "tensorflow" else [needs_extra("backends", backend)]
             marks += [] if names == ["fcn8s"] else [pytest.mark.slow]
             yield pytest.param(names, backend, marks=marks, id=f"{names[0]}-{backend}")
 

@@ -1,4 +1,4 @@
-"""Shifts interlaced and strides taken out give the same (Long et al. 2015, section 3.2)."""
+"""Shift-and-stitch equals a network without strides (Long et al. 2015, section 3.2)."""
 
 import keras
 import numpy as np
@@ -8,7 +8,7 @@ from fcn_tf.errors import InputError
 from fcn_tf.models import build_fcn, shift_and_stitch, warm_start
 from tests.networks import fill, narrow_fcn, random_images, relative_difference
 
-# No zero outside the image reaches further in than this: docs/geometry.md.
+# Zero padding changes no score further from the border than this: docs/geometry.md.
 BORDER_PX = 256
 NARROWEST = {"width": 1 / 64, "head_units": 8}
 
@@ -33,12 +33,12 @@ def test_shifts_equal_the_dilated_network(factor, sizes):
 
 
 def test_by_hand():
-    """Of a network whose scores are a cell's brightest pixel."""
+    """Each score of this network is the brightest pixel of its cell."""
     model = build_fcn("fcn32s", 2, **NARROWEST)
     for layer in model.layers:
         for weight in layer.weights if not layer.name.startswith("upscore") else ():
             weight.assign(np.zeros(weight.shape))
-            if weight.name == "kernel":  # the middle of the first channel goes on
+            if weight.name == "kernel":  # pass on the middle of the first channel
                 kernel = np.zeros(weight.shape)
                 middle = weight.shape[0] // 2
                 kernel[middle, middle, 0, 0] = 1
@@ -56,11 +56,11 @@ def test_by_hand():
 
 @pytest.mark.parametrize("output_stride", [16, 8, 4, 2, 1])
 def test_dense_scores_are_placed_where_their_windows_lie(output_stride):
-    """A network that passes on one channel puts a bright square where it is."""
+    """A network that passes on one channel shows a bright square at its own place."""
     model = build_fcn("fcn32s", 2, output_stride=output_stride, **NARROWEST)
     dense = shift_of_a_square(model)
-    plain = shift_of_a_square(build_fcn("fcn32s", 2, **NARROWEST))
-    assert np.abs(dense - plain).max() <= output_stride / 2
+    coarse = shift_of_a_square(build_fcn("fcn32s", 2, **NARROWEST))
+    assert np.abs(dense - coarse).max() <= output_stride / 2
 
 
 def shift_of_a_square(model):

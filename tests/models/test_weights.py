@@ -1,4 +1,4 @@
-"""VGG16 of keras.applications in, and coarser networks in."""
+"""Networks that start from VGG16 of keras.applications or from a coarser network."""
 
 import keras
 import numpy as np
@@ -34,7 +34,7 @@ def of_any_size(classifier):
 
 
 def difference_of_features(actual, reference):
-    """As `relative_difference`, over the channels that a ReLU has left something of."""
+    """As `relative_difference`, over the channels that are not zero everywhere after the ReLU."""
     alive = reference.std(axis=(1, 2))[0] > 0
     assert alive.mean() > 0.5
     return relative_difference(actual[..., alive], reference[..., alive])
@@ -53,9 +53,10 @@ def compare_with_classifier(model, classifier):
     ours = features_of(model, "conv5_3", images)
     theirs = features_of(convolutions, "block5_conv3", images)
     assert difference_of_features(ours, theirs) < 1e-4
-    # Keras' pools drop the last of an odd number of rows. The first that is missing, row 374
-    # of the image, is seen from row 185 after block 2, from 89 after block 3, 41 after
-    # block 4 and 17 after block 5; of the columns from 59 after block 4 and 26 after block 5.
+    # Keras' pools drop the last of an odd number of rows. The first row that is missing is row
+    # 374 of the image. Rows see it from 185 on after block 2, 89 after block 3, 41 after block 4
+    # and 17 after block 5; columns see the first missing one from 59 on after block 4 and 26
+    # after block 5.
     images = random_images(1, 375, 500, 3)
     ours = features_of(model, "conv5_3", images)
     theirs = features_of(convolutions, "block5_conv3", images)
@@ -111,7 +112,7 @@ def test_a_classifier_of_smaller_images_gives_a_smaller_fc6(tmp_path):
 
 
 def refusal(model, path, **kwargs):
-    """What is said of a file; the model must be unchanged."""
+    """The message that refuses a file; the model must be unchanged."""
     before = model.get_weights()
     with pytest.raises(InputError) as error:
         load_vgg16(model, path, **kwargs)
@@ -150,7 +151,7 @@ def test_what_does_not_fit_is_refused_with_the_way_out(tmp_path):
         ]
     )
     deeper.save(tmp_path / "vgg19.keras")
-    assert "it has block3_conv4 too (VGG19?)" in refusal(light, tmp_path / "vgg19.keras")
+    assert "it also has block3_conv4 (VGG19?)" in refusal(light, tmp_path / "vgg19.keras")
 
     spoiled = keras_vgg16(**NARROW)
     spoiled.get_layer("fc2").bias.assign(spoiled.get_layer("fc2").bias * np.nan)
@@ -186,9 +187,9 @@ def test_warm_start_goes_on_where_the_coarser_network_stood(coarse, fine):
     shared = new[coarse] & new[fine]
     assert {tensor.split("/")[0] for tensor in transfer.kept} == new[fine] - shared
 
-    # The scores that both upsample, and the largest difference that their kernels allow: where
-    # one interpolates in one step by f and the other by 2 and f / 2, every output is a sum of
-    # scores with weights that differ by their kernels' difference.
+    # Both networks upsample the same scores, one in one step by f, the other by 2 and f / 2.
+    # Every output is a weighted sum of scores, and the weights differ by the difference of the
+    # kernels: it bounds how far the logits may lie apart.
     images = random_images(1, 160, 192, 3)
     logits = [keras.ops.convert_to_numpy(m(images, training=False)) for m in (coarser, finer)]
     fused = {"fcn32s": "score_fr", "fcn16s": "fuse_pool4"}[coarse]
@@ -196,7 +197,7 @@ def test_warm_start_goes_on_where_the_coarser_network_stood(coarse, fine):
     bound = kernel_distance(coarse, fine) * np.ptp(scores, axis=(1, 2)).max() / 2
     difference = np.abs(logits[0] - logits[1]).max()
     assert 0 < difference <= bound * (1 + 1e-4)
-    # The bound means something: the logits themselves vary more.
+    # The bound is tighter than the range of the logits.
     assert bound < np.ptp(logits[0], axis=(1, 2)).max()
 
 

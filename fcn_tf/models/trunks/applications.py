@@ -1,28 +1,39 @@
-"""Any network of keras.applications whose layers have names."""
+"""Networks of keras.applications as trunks."""
+
+from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import keras
 
-from fcn_tf.models.layers import BATCH_NORM_MOMENTUM, PadToGrid
-from fcn_tf.models.trunks.convolutions import dropped
+from fcn_tf.models.layers import BATCH_NORM_MOMENTUM, PadToGrid, Tensor
+from fcn_tf.models.trunks.arguments import TrunkArguments
+from fcn_tf.models.trunks.convolutions import with_dropout
 
 
-def application(images, arguments, classifier, endpoints, keras_options):
+def application(
+    images: Tensor,
+    arguments: TrunkArguments,
+    classifier: str,
+    endpoints: Mapping[str, str | None],
+    keras_options: Mapping[str, Any],
+) -> dict[str, Tensor]:
     """A network of keras.applications without its top, scored at three of its layers.
 
     Args:
-        images: KerasTensor (N, H, W, 3), preprocessed.
-        arguments: `Arguments`.
+        images: preprocessed images (N, H, W, 3).
+        arguments: the trunk's.
         classifier: name of the function in keras.applications.
-        endpoints: the names of its layers by endpoint, None for its output.
-        keras_options: dict of what that function takes besides.
+        endpoints: name of the network's layer for each endpoint; None for its output.
+        keras_options: further keyword arguments of that function.
 
     Returns:
-        dict of KerasTensors: pool3 (N, H/8, W/8, …), pool4 (N, H/16, W/16, …), fc7
-        (N, H/32, W/32, …).
+        Maps pool3 (N, H/8, W/8, …), pool4 (N, H/16, W/16, …) and fc7 (N, H/32, W/32, …).
     """
-    # Sides of whole cells, so that strides fall on the same pixels in images of any size.
+    # Both sides become multiples of 32, so that a stride begins at the same pixels in images
+    # of any size.
     padded = PadToGrid(32, name="pad", dtype="float32")(images)
     with _default_policy(arguments.dtype):
         network = build_application(
@@ -36,21 +47,24 @@ def application(images, arguments, classifier, endpoints, keras_options):
         endpoint: network.get_layer(name).output if name else network.output
         for endpoint, name in endpoints.items()
     }
-    return {**maps, "fc7": dropped(maps["fc7"], "drop7", arguments)}
+    return {**maps, "fc7": with_dropout(maps["fc7"], "drop7", arguments)}
 
 
-def build_application(classifier, width=1.0, weights=None, include_top=False, **options):
+def build_application(
+    classifier: str,
+    width: float = 1.0,
+    weights: str | None = None,
+    include_top: bool = False,
+    **options: Any,
+) -> keras.Model:
     """A network of keras.applications.
 
     Args:
-        classifier: name of the function.
-        width: float, of those that come narrower (alpha).
-        weights: "imagenet", a file, or None for random ones.
-        include_top: bool, whether with the dense layers.
-        options: what that function takes besides.
-
-    Returns:
-        a keras.Model.
+        classifier: name of the function in keras.applications.
+        width: factor on the number of filters, Keras' `alpha`; 1 if the network has none.
+        weights: "imagenet", the path of a file, or None for random weights.
+        include_top: whether with the dense layers.
+        options: further keyword arguments of that function.
     """
     if width != 1:
         options["alpha"] = width
@@ -60,8 +74,8 @@ def build_application(classifier, width=1.0, weights=None, include_top=False, **
 
 
 @contextlib.contextmanager
-def _default_policy(dtype):
-    """Keras' own networks take the default policy."""
+def _default_policy(dtype: Any) -> Iterator[None]:
+    """Sets Keras' default dtype policy, the only one that keras.applications obeys."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(dtype)
     try:

@@ -1,40 +1,53 @@
 """VGG16 and VGG19, their dense layers turned into convolutions."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 from keras import layers
 
-from fcn_tf.models.layers import DilatedMaxPooling
+from fcn_tf.models.layers import DilatedMaxPooling, Tensor
+from fcn_tf.models.trunks.arguments import TrunkArguments
 from fcn_tf.models.trunks.convolutions import convolution, dense_as_convolutions
 
 
-def vgg(images, arguments, blocks):
+def vgg(
+    images: Tensor, arguments: TrunkArguments, blocks: Sequence[tuple[int, int]]
+) -> dict[str, Tensor]:
     """VGG with its dense layers turned into convolutions (Long et al. 2015, section 3.1).
 
-    An output stride below 32 takes the strides out of the last pools and dilates what
-    follows them (section 3.2, filter rarefaction): the same kernels see the same pixels,
-    at every place.
+    For an output stride below 32, the last pools lose their strides and the layers after
+    them are dilated (section 3.2, filter rarefaction): the same kernels see the same pixels,
+    at more places.
 
     Args:
-        images: KerasTensor (N, H, W, 3), preprocessed.
-        arguments: `Arguments`.
+        images: preprocessed images (N, H, W, 3).
+        arguments: the trunk's.
         blocks: (convolutions, filters) of each of the five blocks.
 
     Returns:
-        dict of KerasTensors: pool3 (N, H/8, W/8, 256 width), pool4
-        (N, H/16, W/16, 512 width), fc7 (N, H/32, W/32, head_units). Under a smaller output
-        stride s those at more than s are (N, H/s, W/s, …).
+        Maps pool3 (N, H/8, W/8, 256 width), pool4 (N, H/16, W/16, 512 width) and fc7
+        (N, H/32, W/32, head_units). With an output stride s below 32, those that would be
+        coarser than 1/s are (N, H/s, W/s, …).
     """
     dtype, pad_px = arguments.dtype, arguments.geometry.pad_px
     endpoints, stride, dilation = {}, 1, 1
     x = layers.ZeroPadding2D(pad_px, name="pad", dtype=dtype)(images) if pad_px else images
     for block, (convolutions, filters) in enumerate(blocks, start=1):
-        filters = round(filters * arguments.width)
         for index in range(1, convolutions + 1):
-            # The zeros around the image are conv1_1's padding too.
-            padding = "valid" if pad_px and (block, index) == (1, 1) else "same"
-            name = f"conv{block}_{index}"
-            x = convolution(x, name, filters, 3, dtype, padding=padding, dilation_rate=dilation)
+            # The border of zeros around the image is conv1_1's padding too.
+            is_padded = pad_px and (block, index) == (1, 1)
+            x = convolution(
+                x,
+                f"conv{block}_{index}",
+                round(filters * arguments.width),
+                3,
+                padding="valid" if is_padded else "same",
+                dilation_rate=dilation,
+                dtype=dtype,
+            )
         if stride < arguments.output_stride:
-            # "same" rounds up, as Caffe's pooling does.
+            # "same" rounds the size up, as Caffe's pooling does.
             x = layers.MaxPooling2D(2, padding="same", name=f"pool{block}", dtype=dtype)(x)
             stride *= 2
         else:
