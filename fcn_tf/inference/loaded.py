@@ -1,0 +1,218 @@
+"""Models of every kind behind one interface: runs, `.keras` files, SavedModels, TFLite files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from fcn_tf.classes import Classes, palette_or_voc
+from fcn_tf.config.export_record import EXPORT_FILE, ExportRecord, newest_version, read_record
+from fcn_tf.errors import InputError
+from fcn_tf.models import FCN, load_model
+from fcn_tf.models.margin import margin_px
+
+SAVED_MODEL_FILE = "saved_model.pb"
+
+
+# uint8 images (N, H, W, 3) to softmax scores float32 (N, H, W, C), or to labels uint8 (N, H, W).
+ScoresOf = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+LabelsOf = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A model to predict with, of whatever kind of file.
+
+    Args:
+        scores: images to scores; None where the file gives labels alone.
+        labels: images to labels.
+        num_classes: C.
+        class_names: C names, or None where they are not known.
+        palette: C RGB triples.
+        margin_px: what a tile needs around it, or None where it is not known.
+        size_px: (height, width) of images where it is fixed, or None.
+        max_pixels: pixels of a call above which the model refuses it, or None.
+    """
+
+    scores: ScoresOf | None
+    labels: LabelsOf
+    num_classes: int
+    class_names: tuple[str, ...] | None
+    palette: list[list[int]]
+    margin_px: int | None
+    size_px: tuple[int, int] | None = None
+    max_pixels: int | None = None
+
+    @property
+    def classes(self) -> Classes:
+        """The names of the classes, numbers where they are not known, and their colours."""
+        return Classes.of(self.class_names, self.palette, self.num_classes)
+
+
+def load_any(model_or_path: Any) -> LoadedModel:
+    """Loads any kind of model.
+
+    Args:
+        model_or_path: an `FCN`, a run folder, a `.keras` file, the folder of a SavedModel or of
+            its versions, or a `.tflite` file.
+
+    Raises:
+        InputError: no such model, or it is none of this package.
+    """
+    if not isinstance(model_or_path, (str, Path)):
+        return loaded_from_keras(model_or_path)
+    path = Path(model_or_path).expanduser()
+    if path.suffix == ".tflite":
+        return _loaded_from_tflite(path)
+    if saved := saved_model_folder(path):
+        return _loaded_from_saved_model(saved)
+    return loaded_from_keras(load_model(path))
+
+
+def loaded_from_keras(model: FCN) -> LoadedModel:
+    """The `LoadedModel` of an `FCN`, compiled once for all image sizes."""
+
+    def compiled(function: Callable[[Any], Any]) -> Callable[[NDArray[np.uint8]], Any]:
+        signature = [tf.TensorSpec((None, None, None, 3), tf.uint8)]
+        traced = tf.function(lambda x: function(model(x, training=False)), signature)
+        return lambda images: traced(images).numpy()
+
+    return LoadedModel(
+        scores=compiled(tf.nn.softmax),
+        labels=compiled(lambda logits: tf.cast(tf.argmax(logits, axis=-1), tf.uint8)),
+        num_classes=model.num_classes,
+        class_names=None if model.class_names is None else tuple(model.class_names),
+        palette=palette_or_voc(model.palette, model.num_classes),
+        margin_px=margin_px(model),
+    )
+
+
+def saved_model_folder(path: str | Path) -> Path | None:
+    """The SavedModel at a path: itself, or the newest of its versions; None if there is none."""
+    path = Path(path)
+    if (path / SAVED_MODEL_FILE).is_file():
+        return path
+    return newest_version(path, holding=SAVED_MODEL_FILE)
+
+
+def record_of(path: str | Path) -> ExportRecord:
+    """What the export wrote of a SavedModel or a TFLite file; for any other model all defaults.
+
+    Raises:
+        InputError: its export.json is damaged.
+    """
+    path = Path(path)
+    folder = path.parent if path.suffix == ".tflite" else saved_model_folder(path)
+    try:
+        record = read_record(folder) if folder else None
+    except ValueError as error:
+        raise InputError(
+            f"{folder}/{EXPORT_FILE} is damaged ({error}): export the model again."
+        ) from error
+    return record or ExportRecord()
+
+
+def _described(
+    path: Path,
+    scores: ScoresOf | None,
+    labels: LabelsOf,
+    num_classes: int,
+    size_px: tuple[int, int] | None = None,
+) -> LoadedModel:
+    """A `LoadedModel` with what the export.json beside a file says of it, if there is one."""
+    record = record_of(path)
+    names = record.classes
+    if names is not None and len(names) != num_classes:
+        raise InputError(
+            f"{path} has {num_classes} classes and {EXPORT_FILE} beside it names {len(names)}: "
+            "they do not belong together."
+        )
+    return LoadedModel(
+        scores=scores,
+        labels=labels,
+        num_classes=num_classes,
+        class_names=names,
+        palette=palette_or_voc(record.palette, num_classes),
+        margin_px=record.margin_px,
+        size_px=size_px,
+        max_pixels=record.max_pixels,
+    )
+
+
+def _loaded_from_saved_model(folder: Path) -> LoadedModel:
+    try:
+        loaded = tf.saved_model.load(str(folder))
+    except (OSError, ValueError, tf.errors.OpError) as error:
+        raise InputError(f"{folder} cannot be loaded as a SavedModel: {error}") from error
+    missing = {"scores", "labels"} - set(loaded.signatures)
+    if missing:
+        raise InputError(
+            f"{folder} has no signature {' and '.join(sorted(missing))}: it is not an export of "
+            "fcn-tf."
+        )
+    num_classes = loaded.signatures["scores"].structured_outputs["scores"].shape[-1]
+
+    def checked(name: str) -> Callable[[NDArray[np.uint8]], Any]:
+        def run(images: NDArray[np.uint8]) -> Any:
+            try:
+                # By way of `loaded`, which has to live as long as its signatures are called.
+                return loaded.signatures[name](images=tf.constant(images))[name].numpy()
+            except tf.errors.InvalidArgumentError as error:
+                raise InputError(
+                    "The SavedModel refuses the image; above the pixels that it was exported for "
+                    f"(--saved_model.max_pixels) give --tile_px: {error.message.splitlines()[-1]}"
+                ) from error
+
+        return run
+
+    return _described(folder, checked("scores"), checked("labels"), num_classes)
+
+
+def _loaded_from_tflite(path: Path) -> LoadedModel:
+    from ai_edge_litert.interpreter import Interpreter
+
+    if not path.is_file():
+        raise InputError(f"{path} is no model: there is no such file.")
+    # Python 3.13 knows how many processors the process may use, older ones how many there are.
+    threads = getattr(os, "process_cpu_count", os.cpu_count)()
+    try:
+        interpreter = Interpreter(str(path), num_threads=threads)
+    except ValueError as error:
+        raise InputError(f"{path} cannot be loaded as a TFLite file: {error}") from error
+    given, answered = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    if given["dtype"] != np.uint8 or len(given["shape"]) != 4:
+        raise InputError(f"{path} does not take a uint8 image: it is not an export of fcn-tf.")
+    signature = given["shape_signature"]
+    size_px = None if -1 in signature else (int(signature[1]), int(signature[2]))
+    allocated: tuple[int, ...] | None = None  # the shape that the interpreter is ready for
+
+    def run(images: NDArray[np.uint8]) -> NDArray[Any]:
+        nonlocal allocated
+        answers = []
+        for image in images:  # the files take one at a time
+            if allocated != image.shape:
+                interpreter.resize_tensor_input(given["index"], (1, *image.shape))
+                interpreter.allocate_tensors()
+                allocated = image.shape
+            interpreter.set_tensor(given["index"], image[None])
+            interpreter.invoke()
+            answers.append(interpreter.get_tensor(answered["index"])[0])
+        return np.stack(answers)
+
+    if answered["dtype"] == np.uint8:
+        names = record_of(path).classes
+        num_classes = len(names) if names else 256
+        return _described(path, None, run, num_classes, size_px=size_px)
+
+    def labels(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return run(images).argmax(-1).astype(np.uint8)
+
+    num_classes = int(answered["shape"][-1])
+    return _described(path, run, labels, num_classes, size_px=size_px)

@@ -1,0 +1,167 @@
+"""What is written of a predicted image, and the work on many of them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fcn_tf.classes import Classes
+from fcn_tf.errors import InputError, RunError
+from fcn_tf.files import written_whole
+from fcn_tf.images.draw import overlay
+from fcn_tf.images.find import ImageFile
+from fcn_tf.progress import with_progress
+
+NAMED_FAILURES = 1000  # more are counted
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """An image and what was predicted of it.
+
+    Args:
+        image: anything with a shape (H, W, 3) whose slices are uint8 RGB.
+        labels: uint8 (H, W).
+        scores: float32 (H, W, C), softmax; None where no output needs them.
+    """
+
+    image: Any
+    labels: NDArray[np.uint8]
+    scores: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class Output:
+    """A file that is written of an image.
+
+    Args:
+        suffix: what follows the full name of the image.
+        write: writes a prediction to a path, with the classes and the overlay's opacity.
+        needs_scores: whether it is made of the scores.
+    """
+
+    suffix: str
+    write: Callable[[Path, Prediction, Classes, float], None]
+    needs_scores: bool = False
+
+
+def _write_labels(path: Path, predicted: Prediction, classes: Classes, opacity: float) -> None:
+    """An 8-bit PNG of class indices with a palette, which viewers show in colour."""
+    picture = Image.fromarray(predicted.labels, "P")
+    picture.putpalette(np.asarray(classes.palette, np.uint8).tobytes())
+    picture.save(path)
+
+
+def _write_overlay(path: Path, predicted: Prediction, classes: Classes, opacity: float) -> None:
+    """The image with the colours of its labels laid over it, and a legend."""
+    pixels = np.asarray(predicted.image[:, :])
+    drawn = overlay(pixels, predicted.labels, classes.names, classes.palette, opacity=opacity)
+    drawn.save(path)
+
+
+def _write_scores(path: Path, predicted: Prediction, classes: Classes, opacity: float) -> None:
+    """The scores, float32 (H, W, C), as numpy.load reads them."""
+    assert predicted.scores is not None
+    np.save(path, predicted.scores)
+
+
+# By the name that --format takes.
+OUTPUTS = {
+    "png": Output(".png", _write_labels),
+    "overlay": Output(".overlay.png", _write_overlay),
+    "npy": Output(".scores.npy", _write_scores, needs_scores=True),
+}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to write of each image, and where.
+
+    Args:
+        out: folder for the files.
+        formats: keys of `OUTPUTS`.
+        opacity: of the overlay's colours, 0 to 1.
+        overwrite: whether images whose files all exist are taken again.
+    """
+
+    out: str | Path
+    formats: Sequence[str]
+    opacity: float
+    overwrite: bool = False
+
+    def paths(self, image: ImageFile) -> dict[str, Path]:
+        """Where the files of an image go, by format."""
+        name = Path(self.out) / image.name
+        return {kind: name.with_name(name.name + OUTPUTS[kind].suffix) for kind in self.formats}
+
+
+def work_through(
+    images: Sequence[ImageFile],
+    predict: Callable[[ImageFile], Prediction],
+    classes: Classes,
+    wanted: Wanted,
+    concurrency: int = 1,
+) -> None:
+    """Predicts images and writes what is wanted of each; one that fails does not stop the others.
+
+    Args:
+        images: the images.
+        predict: makes the prediction of one.
+        classes: names and colours.
+        wanted: what to write, and where.
+        concurrency: how many images at once.
+
+    Raises:
+        RunError: some failed; each was named on standard error.
+    """
+    todo = images
+    if not wanted.overwrite:
+        todo = [i for i in images if not all(map(os.path.exists, wanted.paths(i).values()))]
+    if len(todo) < len(images):
+        skipped = len(images) - len(todo)
+        print(f"{skipped} images are finished and left out; --overwrite predicts them again.")
+
+    def attempt(image: ImageFile) -> str | None:
+        try:
+            predicted = predict(image)
+            for kind, path in wanted.paths(image).items():
+                with written_whole(path) as beside:
+                    OUTPUTS[kind].write(beside, predicted, classes, wanted.opacity)
+        except Exception as error:  # a name too long, memory: whatever it is, the others go on
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                raise
+            return _failure(image.path, error)
+        return None
+
+    failures: list[str] = []
+    pool = ThreadPoolExecutor(concurrency)
+    try:
+        results = with_progress(pool.map(attempt, todo), len(todo), "image")
+        failures.extend(failure for failure in results if failure)
+    finally:
+        pool.shutdown(cancel_futures=True)  # after Ctrl-C those in work are finished
+        for failure in failures[:NAMED_FAILURES]:
+            print(failure, file=sys.stderr)
+    if failures:
+        raise RunError(
+            f"{len(failures)} of {len(todo)} images failed, as said above; the same command "
+            "again, without --overwrite, tries them alone."
+        )
+    print(f"{len(todo)} images done, in {wanted.out}", flush=True)
+
+
+def _failure(path: Path, error: Exception) -> str:
+    """One line that names the image and the reason."""
+    if isinstance(error, (InputError, RunError)):
+        return f"{path}: {str(error).removeprefix(f'{path}: ')}"
+    return f"{path}: {type(error).__name__}: {' '.join(str(error).split())}"

@@ -1,0 +1,215 @@
+"""Tiles against the whole image, and one interface over all kinds of models."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from fcn_tf.config.schema import DataConfig
+from fcn_tf.data.shapes import CLASSES, draw_scene
+from fcn_tf.errors import InputError
+from fcn_tf.exporting.export import export
+from fcn_tf.exporting.options import ExportOptions, TFLiteOptions
+from fcn_tf.inference.loaded import load_any, loaded_from_keras
+from fcn_tf.inference.predictor import Predictor
+from fcn_tf.models import VARIANTS, build_fcn, save_model
+from fcn_tf.models.margin import margin_px
+from tests.networks import NARROW, fill, narrow_fcn
+
+
+def scene(height_px, width_px, seed=0):
+    """A generated scene, enlarged, so that there is something of every size in it."""
+    image = Image.fromarray(draw_scene(np.random.default_rng(seed))[0])
+    return np.asarray(image.resize((width_px, height_px)))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("geometry", ["same", "caffe"])
+def test_tiles_give_what_the_whole_image_does(variant, geometry):
+    network = loaded_from_keras(narrow_fcn(variant, geometry=geometry))
+    image = scene(550, 710)
+    whole = network.scores(image[None])[0]
+    predictor = Predictor(network, tile_px=256)
+    assert len(predictor.tiles(image.shape)) == 9
+    np.testing.assert_allclose(predictor.scores(image), whole, atol=1e-5)
+    assert (predictor(image) == whole.argmax(-1)).mean() >= 0.99999
+    assert whole.std(axis=(0, 1)).min() > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_tiles_of_512_px_give_what_a_large_image_does(variant):
+    network = loaded_from_keras(narrow_fcn(variant))
+    image = scene(1500, 2100)
+    whole = network.scores(image[None])[0]
+    predictor = Predictor(network, tile_px=512)
+    np.testing.assert_allclose(predictor.scores(image), whole, atol=1e-4)
+    assert (predictor(image) == whole.argmax(-1)).mean() >= 0.99999
+
+
+def positive_fcn(fc6_kernel):
+    """All weights above 0, so that every pixel that is looked at shows in the scores."""
+    model = build_fcn("fcn8s", 3, **{**NARROW, "width": 1 / 16}, fc6_kernel=fc6_kernel)
+    fill(model)
+    for layer in model.layers:
+        if not layer.name.startswith("upscore"):
+            for weight in layer.weights:
+                weight.assign(np.abs(weight.numpy()) / (weight.shape[-1] if weight.ndim > 1 else 1))
+    return model
+
+
+@pytest.mark.parametrize(("fc6_kernel", "reach_px"), [(7, 218), (1, 122)])
+def test_the_margin_is_what_is_needed_and_no_more(fc6_kernel, reach_px):
+    """Columns that the logits of a tile depend on, on an image that is brighter to the left."""
+    model = positive_fcn(fc6_kernel)
+    start = 512
+    ramp = np.linspace(255, 150, 1024, dtype=np.float32)  # so that pooling takes the left one
+    image = tf.constant(np.broadcast_to(ramp[:, None], (1, 64, 1024, 3)))
+    with tf.GradientTape() as tape:
+        tape.watch(image)
+        kept = tf.reduce_sum(model(image, training=False)[:, :, start : start + 32])
+    columns = np.flatnonzero(np.abs(tape.gradient(kept, image)).max((0, 1, 3)))
+    assert start - columns[0] == reach_px
+    assert columns[-1] < start + 32 + reach_px
+    margin = margin_px(model)
+    assert margin - 32 < reach_px <= margin
+    _, fed = Predictor(loaded_from_keras(model), tile_px=32).tiles((32, 1024))[start // 32]
+    assert fed == (slice(0, 32), slice(start - margin, start + 32 + margin))
+
+
+def test_an_image_smaller_than_a_tile_and_one_above_the_default():
+    network = loaded_from_keras(narrow_fcn("fcn32s"))
+    image = scene(70, 90)
+    np.testing.assert_array_equal(Predictor(network, tile_px=512)(image), Predictor(network)(image))
+    assert len(Predictor(network).tiles((2000, 2000))) == 1
+    assert len(Predictor(network).tiles((2001, 2000))) == 4
+
+
+def test_batches_give_what_single_images_do():
+    network = loaded_from_keras(narrow_fcn("fcn8s"))
+    images = [scene(64, 96, 0), scene(40, 33, 1), scene(64, 96, 2), scene(64, 96, 3)]
+    single = [Predictor(network)(image) for image in images]
+    together = Predictor(network, batch_size=2)(images)
+    for one, other in zip(single, together, strict=True):
+        assert one.shape == other.shape
+        assert (one == other).mean() > 0.999
+    large = scene(520, 640)
+    tiled = Predictor(network, tile_px=128, batch_size=4)
+    assert (tiled(large) == Predictor(network)(large)).mean() >= 0.99999
+
+
+def test_flip_and_scales_average_scores():
+    network = loaded_from_keras(narrow_fcn("fcn8s"))
+    image = scene(64, 96)
+
+    def scores(pixels):
+        return network.scores(np.ascontiguousarray(pixels)[None])[0]
+
+    mirrored = scores(image[:, ::-1])[:, ::-1]
+    expected = (scores(image) + mirrored) / 2
+    np.testing.assert_allclose(Predictor(network, flip=True).scores(image), expected, atol=1e-6)
+    half = np.asarray(Image.fromarray(image).resize((48, 32), Image.Resampling.BILINEAR))
+    channels = np.moveaxis(scores(half), -1, 0)
+    enlarged = [
+        Image.fromarray(np.ascontiguousarray(channel)).resize((96, 64), Image.Resampling.BILINEAR)
+        for channel in channels
+    ]
+    expected = (scores(image) + np.stack(enlarged, -1)) / 2
+    predictor = Predictor(network, scales=(1.0, 0.5))
+    np.testing.assert_allclose(predictor.scores(image), expected, atol=1e-6)
+    np.testing.assert_array_equal(predictor(image), expected.argmax(-1))
+
+
+def test_paths_and_pillow_images(tmp_path):
+    network = loaded_from_keras(narrow_fcn("fcn32s"))
+    image = scene(50, 60)
+    Image.fromarray(image).save(tmp_path / "a.png")
+    expected = Predictor(network)(image)
+    for given in (tmp_path / "a.png", str(tmp_path / "a.png"), Image.fromarray(image)):
+        np.testing.assert_array_equal(Predictor(network)(given), expected)
+
+
+@pytest.fixture(scope="module")
+def kinds(few_scenes_dir, tmp_path_factory):
+    """A model, and the paths of it in every kind."""
+    folder = tmp_path_factory.mktemp("kinds")
+    model = narrow_fcn("fcn8s", 6, class_names=CLASSES)
+    logits = np.asarray(model(scene(96, 96)[None], training=False))
+    bias = model.get_layer("score_fr").bias
+    bias.assign(bias - logits.mean((0, 1, 2)))
+    save_model(model, folder / "m.keras")
+    data = DataConfig(name="shapes", tfds_dir=few_scenes_dir)
+    export(model, folder / "m", data, ExportOptions(tflite=TFLiteOptions(quantize="float32,int8")))
+    tflite = TFLiteOptions(quantize="float32", size=(64, 96), output="labels")
+    labels = ExportOptions(formats="tflite", tflite=tflite)
+    export(model, folder / "fixed", data, labels)
+    files = {kind: folder / f"m/tflite/1/m-{kind}.tflite" for kind in ("float32", "int8")}
+    paths = {"keras": folder / "m.keras", "saved_model": folder / "m/saved_model", **files}
+    return model, paths, folder / "fixed/tflite/1/fixed-float32.tflite"
+
+
+@pytest.mark.parametrize("kind", ["keras", "saved_model", "float32", "int8"])
+def test_every_kind_gives_the_same(kinds, kind):
+    model, paths, _ = kinds
+    image = scene(90, 110, seed=4)
+    expected = loaded_from_keras(model).scores(image[None])[0]
+    predictor = Predictor(paths[kind])
+    network = predictor.model
+    assert network.class_names == CLASSES
+    assert network.num_classes == 6
+    assert network.margin_px == 224
+    scores = predictor.scores(image)
+    assert scores.shape == (90, 110, 6)
+    if kind != "int8":
+        np.testing.assert_allclose(scores, expected, atol=1e-5)
+    two_best = np.sort(expected, axis=-1)[..., -2:]
+    decided = two_best[..., 1] - two_best[..., 0] > 0.01
+    assert decided.mean() > 0.5
+    same = predictor(image) == expected.argmax(-1)
+    assert same[decided].mean() >= (0.97 if kind == "int8" else 1.0)
+    # In tiles too.
+    large = scene(300, 330, seed=5)
+    tiled = Predictor(dataclasses.replace(network), tile_px=96)
+    same = tiled(large) == Predictor(network)(large)
+    assert same.mean() >= (0.97 if kind == "int8" else 0.99999)
+
+
+def test_a_file_of_fixed_size_with_labels(kinds):
+    model, _, path = kinds
+    predictor = Predictor(path)
+    image = scene(64, 96, seed=6)
+    expected = loaded_from_keras(model).labels(image[None])[0]
+    assert (predictor(image) == expected).mean() > 0.999
+    doubled = np.repeat(np.repeat(image, 2, 0), 2, 1)
+    # Brought to the file's size, and the labels back.
+    halved = np.asarray(Image.fromarray(doubled).resize((96, 64), Image.Resampling.BILINEAR))
+    expected = np.repeat(np.repeat(predictor(halved), 2, 0), 2, 1)
+    np.testing.assert_array_equal(predictor(doubled), expected)
+    for wrong in ({"tile_px": 64}, {"flip": True}, {"scales": (0.5,)}):
+        with pytest.raises(InputError, match=r"fixed size|labels alone"):
+            Predictor(path, **wrong)
+    with pytest.raises(InputError, match="labels alone"):
+        predictor.scores(image)
+
+
+def test_what_does_not_fit_is_refused(tmp_path):
+    network = loaded_from_keras(narrow_fcn("fcn32s"))
+    for options, message in [
+        ({"tile_px": 100}, "multiple of 32"),
+        ({"tile_px": 0}, "multiple of 32"),
+        ({"scales": (0.0,)}, "above 0"),
+        ({"batch_size": 0}, "at least 1"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            Predictor(network, **options)
+    for image in (np.zeros((5, 5), np.uint8), np.zeros((5, 5, 3)), np.zeros((0, 5, 3), np.uint8)):
+        with pytest.raises(InputError, match=r"uint8 \(height, width, 3\)|at least one pixel"):
+            Predictor(network)(image)
+    (tmp_path / "m.tflite").write_bytes(b"nothing")
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved/saved_model.pb").write_bytes(b"nothing")
+    for path in (tmp_path / "m.tflite", tmp_path / "saved", tmp_path / "none.tflite", tmp_path):
+        with pytest.raises(InputError, match=r"cannot be loaded|no model|no such file"):
+            load_any(path)
