@@ -1,9 +1,12 @@
-"""Where a prediction fails: by distance to the objects' edges, and by how sure it was.
+"""Where a prediction is wrong: by the distance to the objects' edges, and by its confidence.
 
 Each function counts one image; the counts of a split are their sum.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
+from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
 from fcn_tf.classes import VOID
@@ -13,25 +16,26 @@ CALIBRATION_BINS = 15
 EDGE_DISTANCES_PX = (1, 2, 4, 8, 16, 32)
 
 
-def edge_confusions(truth, labels, num_classes):
+def edge_confusions(
+    truth: NDArray[np.uint8], labels: NDArray[np.uint8], num_classes: int
+) -> NDArray[np.int64]:
     """Confusion matrices of the pixels near an edge, the trimap of Kohli et al. (2009).
 
-    An edge is where the truth changes, to VOID too: PASCAL VOC draws a band of it around
-    objects.
+    An edge is where the truth changes. A change to VOID counts: PASCAL VOC draws a band of it
+    around objects.
 
     Args:
         truth: uint8 (H, W), class indices and VOID.
         labels: uint8 (H, W).
-        num_classes: int, C.
+        num_classes: C.
 
     Returns:
-        int64 (D + 1, C, C): of the pixels up to each of `EDGE_DISTANCES_PX` from an edge,
+        int64 (D + 1, C, C): of the pixels up to each of the D `EDGE_DISTANCES_PX` from an edge,
         then of all pixels.
     """
     inner = np.ones(truth.shape, bool)
     for axis in (0, 1):
-        before = [slice(None)] * 2
-        after = [slice(None)] * 2
+        before, after = [slice(None)] * 2, [slice(None)] * 2
         before[axis], after[axis] = slice(None, -1), slice(1, None)
         changes = truth[tuple(before)] != truth[tuple(after)]
         inner[tuple(before)] &= ~changes
@@ -47,15 +51,15 @@ def edge_confusions(truth, labels, num_classes):
     return np.cumsum(counts.reshape(bands, num_classes, num_classes), axis=0)
 
 
-def edge_ious(confusions):
+def edge_ious(confusions: Iterable[NDArray[np.int64]]) -> list[float]:
     """The mean IU of each of the matrices that `edge_confusions` gives, NaN where undefined."""
-    return [
-        float(scores_from_confusion(matrix.astype(np.float64))["mean_iou"]) for matrix in confusions
-    ]
+    return [float(scores_from_confusion(matrix)["mean_iou"]) for matrix in confusions]
 
 
-def calibration_counts(truth, labels, confidence):
-    """How often pixels are right, by how sure the network was.
+def calibration_counts(
+    truth: NDArray[np.uint8], labels: NDArray[np.uint8], confidence: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Counts how often pixels are right, by the confidence of the network.
 
     Args:
         truth: uint8 (H, W), class indices and VOID.
@@ -63,22 +67,29 @@ def calibration_counts(truth, labels, confidence):
         confidence: float (H, W), the score of the label, 0 to 1.
 
     Returns:
-        float64 (B, 3): pixels, sum of their confidence, and those that are right, in
-        `CALIBRATION_BINS` bins of equal width.
+        float64 (B, 3): the pixels, the sum of their confidences, and the pixels that are right, in
+        each of `CALIBRATION_BINS` bins of equal width.
     """
     valid = truth != VOID
-    sure, right = confidence[valid].astype(np.float64), (truth == labels)[valid]
-    bins = np.minimum((sure * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    confidence = confidence[valid].astype(np.float64)
+    right = (truth == labels)[valid]
+    bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
     return np.stack(
         [
             np.bincount(bins, weights, CALIBRATION_BINS)
-            for weights in (np.ones_like(sure), sure, right.astype(np.float64))
+            for weights in (np.ones_like(confidence), confidence, right.astype(np.float64))
         ],
         axis=-1,
     )
 
 
-def calibration_error(counts):
-    """The expected calibration error (Guo et al. 2017, equation 3) of `calibration_counts`."""
+def calibration_error(counts: NDArray[np.float64]) -> float:
+    """The expected calibration error, 0 to 1; NaN without pixels.
+
+    Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, equation 3.
+
+    Args:
+        counts: as `calibration_counts` gives them, of one image or summed.
+    """
     pixels = counts[:, 0].sum()
     return float(np.abs(counts[:, 1] - counts[:, 2]).sum() / pixels) if pixels else float("nan")

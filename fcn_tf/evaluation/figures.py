@@ -1,17 +1,21 @@
-"""The figures of a report, each a matplotlib Figure that reads on a phone."""
+"""The figures of a report, each a matplotlib Figure that can be read on a phone."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
+from numpy.typing import ArrayLike, NDArray
 
-from fcn_tf.drawing import plain
 from fcn_tf.evaluation.details import EDGE_DISTANCES_PX, edge_ious
+from fcn_tf.images.figures import without_formulas
 
 PERCENT = PercentFormatter(1, decimals=0)
-MOST_NUMBERED_CLASSES = 24  # of a confusion matrix whose cells still have room for a number
+MOST_NUMBERED_CLASSES = 24  # with more, the cells of a confusion matrix are too small for numbers
 
 
-def learning_curve(lines):
+def learning_curve(lines: Sequence[Mapping[str, Any]]) -> Figure:
     """Loss and mean IU over the steps, of training and of validation.
 
     Args:
@@ -38,12 +42,17 @@ def learning_curve(lines):
     return figure
 
 
-def class_iou_bars(class_iou, palette, other=None, other_name=None):
+def class_iou_bars(
+    class_iou: Mapping[str, float | None],
+    palette: Sequence[Sequence[int]],
+    other: Mapping[str, float | None] | None = None,
+    other_name: str | None = None,
+) -> Figure:
     """The IU of each class, in the classes' colours.
 
     Args:
-        class_iou: dict of fractions by name, None where undefined.
-        palette: C RGB triples.
+        class_iou: fractions by the name of the class, None where undefined.
+        palette: C RGB triples in 0..255.
         other: the same of a model to compare with, or None.
         other_name: what it is called.
     """
@@ -54,14 +63,14 @@ def class_iou_bars(class_iou, palette, other=None, other_name=None):
     values = [value or 0 for value in class_iou.values()]
     colors = np.asarray(palette)[: len(names)] / 255
     axis.barh(places, values, 0.7, color=colors, edgecolor="gray", linewidth=0.6)
-    for place, value in zip(places, class_iou.values(), strict=True):
+    for place, value in enumerate(class_iou.values()):
         text = " –" if value is None else f" {100 * value:.1f}"
         axis.text(value or 0, place, text, va="center", fontsize=8)
     if other is not None:
         marks = [np.nan if value is None else value for value in other.values()]
         axis.plot(marks, places, "k|", markersize=11, markeredgewidth=2, label=other_name)
         axis.legend(fontsize=8)
-    axis.set_yticks(places, list(map(plain, names)), fontsize=8)
+    axis.set_yticks(places, list(map(without_formulas, names)), fontsize=8)
     axis.invert_yaxis()
     axis.set_xlim(0, 1.08)
     axis.xaxis.set_major_formatter(PERCENT)
@@ -71,21 +80,21 @@ def class_iou_bars(class_iou, palette, other=None, other_name=None):
     return figure
 
 
-def confusion_figure(matrix, class_names):
+def confusion_figure(matrix: ArrayLike, class_names: Sequence[str]) -> Figure:
     """The confusion matrix, each row divided by the pixels of its true class.
 
     Args:
         matrix: (C, C) counts, rows by true class.
         class_names: C strings.
     """
-    matrix = np.asarray(matrix, np.float64)
-    totals = matrix.sum(axis=1, keepdims=True)
-    shares = np.divide(matrix, totals, out=np.full_like(matrix, np.nan), where=totals > 0)
+    counts = np.asarray(matrix, np.float64)
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, totals, out=np.full_like(counts, np.nan), where=totals > 0)
     side_in = max(4.0, 1.6 + 0.36 * len(class_names))
     figure = Figure(figsize=(side_in, side_in), layout="constrained")
     axis = figure.subplots()
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    names = list(map(plain, class_names))
+    names = list(map(without_formulas, class_names))
     axis.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
     axis.set_yticks(range(len(names)), names, fontsize=8)
     axis.set_xlabel("predicted")
@@ -95,11 +104,13 @@ def confusion_figure(matrix, class_names):
             share = shares[row, column]
             color = "white" if share > 0.5 else "black"
             text = f"{100 * share:.0f}"
-            axis.text(column, row, text, ha="center", va="center", fontsize=7, color=color)
+            axis.text(
+                int(column), int(row), text, ha="center", va="center", fontsize=7, color=color
+            )
     return figure
 
 
-def edges_figure(confusions):
+def edges_figure(confusions: NDArray[np.int64]) -> Figure:
     """The mean IU of the pixels up to a distance from an object's edge.
 
     Args:
@@ -111,7 +122,7 @@ def edges_figure(confusions):
     axis.plot(EDGE_DISTANCES_PX, near, marker="o", label="near the edges")
     axis.axhline(whole, color="gray", linestyle="--", label="all pixels")
     axis.set_xscale("log", base=2)
-    axis.set_xticks(EDGE_DISTANCES_PX, EDGE_DISTANCES_PX)
+    axis.set_xticks(EDGE_DISTANCES_PX, list(map(str, EDGE_DISTANCES_PX)))
     axis.set_xlabel("pixels up to this distance from an edge of the truth, px")
     axis.set_ylabel("mean IU")
     axis.set_ylim(0, 1)
@@ -121,18 +132,18 @@ def edges_figure(confusions):
     return figure
 
 
-def calibration_figure(counts):
-    """How often pixels are right, over how sure the network was, and how many there are.
+def calibration_figure(counts: NDArray[np.float64]) -> Figure:
+    """How often pixels are right over the confidence of the network, and how many pixels there are.
 
     Args:
         counts: as `calibration_counts` gives them, summed.
     """
-    pixels, sure, right = counts.T
+    pixels, confidence, right = counts.T
     filled = pixels > 0
     figure = Figure(figsize=(5, 4.4), layout="constrained")
     axis, below = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
     axis.plot([0, 1], [0, 1], color="gray", linestyle="--", label="as sure as right")
-    axis.plot(sure[filled] / pixels[filled], right[filled] / pixels[filled], marker="o")
+    axis.plot(confidence[filled] / pixels[filled], right[filled] / pixels[filled], marker="o")
     axis.set_ylabel("share that is right")
     axis.set_ylim(0, 1.02)
     axis.legend()

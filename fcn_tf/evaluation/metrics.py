@@ -1,24 +1,94 @@
-"""The paper's four scores (section 5), from one confusion matrix of the whole split."""
+"""The scores of a confusion matrix: those of the paper (section 5).
+
+n_ij are the pixels of class i that were labelled j; t_i is the sum of n_ij over j.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from fcn_tf.classes import VOID
 
-SCORES = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou")
+Tensor = Any  # a tensor of Keras' backend, or an array: Keras has no types
 
 
-def confusion_matrix(truth, prediction, num_classes):
+class Tally(NamedTuple):
+    """What a confusion matrix says of each class, float (C,) each; NaN where undefined.
+
+    Args:
+        hits: pixels of the class that were labelled so, n_ii.
+        in_truth: pixels of the class, t_i.
+        in_prediction: pixels that were labelled so, the sum of n_ji over j.
+        recall: n_ii / t_i.
+        iou: n_ii / (t_i + in_prediction - n_ii).
+    """
+
+    hits: Any
+    in_truth: Any
+    in_prediction: Any
+    recall: Any
+    iou: Any
+
+
+def _divide(xp: Any, numerator: Any, denominator: Any) -> Any:
+    """The quotient, NaN where the denominator is 0."""
+    defined = denominator > 0
+    return xp.where(defined, numerator / xp.where(defined, denominator, 1), float("nan"))
+
+
+def _mean_where(xp: Any, values: Any, present: Any) -> Any:
+    """The mean of the values that are present, NaN if there are none."""
+    total = xp.sum(xp.where(present, values, 0))
+    return _divide(xp, total, xp.sum(xp.where(present, 1.0, 0.0)))
+
+
+def pixel_accuracy(xp: Any, of: Tally) -> Any:
+    """Sum of n_ii over the sum of t_i."""
+    return _divide(xp, xp.sum(of.hits), xp.sum(of.in_truth))
+
+
+def mean_accuracy(xp: Any, of: Tally) -> Any:
+    """Mean of n_ii / t_i over the classes that occur in the truth."""
+    return _mean_where(xp, of.recall, of.in_truth > 0)
+
+
+def mean_iou(xp: Any, of: Tally) -> Any:
+    """Mean IU over the classes that occur in the truth or in the prediction."""
+    return _mean_where(xp, of.iou, of.in_truth + of.in_prediction > 0)
+
+
+def frequency_weighted_iou(xp: Any, of: Tally) -> Any:
+    """Sum of t_i IU_i over the sum of t_i."""
+    weighted = xp.where(of.in_truth > 0, of.in_truth * of.iou, 0)
+    return _divide(xp, xp.sum(weighted), xp.sum(of.in_truth))
+
+
+# The scores of logs, reports and Keras' metric, by the name that they have there. A score is a
+# function of numpy or keras.ops, whichever the arrays belong to, and of a `Tally`.
+SCORES: dict[str, Callable[[Any, Tally], Any]] = {
+    "pixel_accuracy": pixel_accuracy,
+    "mean_accuracy": mean_accuracy,
+    "mean_iou": mean_iou,
+    "frequency_weighted_iou": frequency_weighted_iou,
+}
+
+
+def confusion_matrix(
+    truth: NDArray[np.integer], prediction: NDArray[np.integer], num_classes: int
+) -> NDArray[np.int64]:
     """Counts pixels by true and predicted class; VOID takes no part.
 
     Args:
         truth: integer array, class indices and VOID.
         prediction: integer array of the same shape, class indices.
-        num_classes: int, C.
+        num_classes: C.
 
     Returns:
-        int64 array (C, C): [i, j] pixels of class i that were called j.
+        int64 array (C, C): [i, j] pixels of class i that were labelled j.
     """
     valid = truth != VOID
     pairs = truth[valid].astype(np.int64) * num_classes + prediction[valid]
@@ -26,55 +96,35 @@ def confusion_matrix(truth, prediction, num_classes):
     return counts.reshape(num_classes, num_classes)
 
 
-def scores_from_confusion(matrix, xp=np):
-    """The four scores, as fractions, with n_ij the entries and t_i the row sums.
-
-    - pixel_accuracy: sum n_ii / sum t_i
-    - mean_accuracy: mean of n_ii / t_i over the classes present in the truth
-    - mean_iou: mean of n_ii / (t_i + sum_j n_ji - n_ii) over the classes present in
-      truth or prediction
-    - frequency_weighted_iou: sum t_i IU_i / sum t_i
+def scores_from_confusion(matrix: Any, xp: Any = np) -> dict[str, Any]:
+    """The scores of a confusion matrix, as fractions.
 
     Args:
-        matrix: floating (C, C) counts.
+        matrix: (C, C) counts: [i, j] pixels of class i that were labelled j.
         xp: numpy or keras.ops, whichever the matrix belongs to.
 
     Returns:
-        dict of the four scores and of class_iou (C,); NaN where undefined.
+        dict of each of `SCORES` and of class_iou (C,); NaN where undefined.
     """
-
-    def divide(numerator, denominator):
-        defined = denominator > 0
-        return xp.where(defined, numerator / xp.where(defined, denominator, 1), float("nan"))
-
-    def mean_where(values, present):
-        return divide(xp.sum(xp.where(present, values, 0)), xp.sum(xp.where(present, 1.0, 0.0)))
-
+    matrix = np.asarray(matrix, np.float64) if xp is np else ops.cast(matrix, "float32")
     hits = xp.diagonal(matrix)
-    in_truth = xp.sum(matrix, axis=1)
-    union = in_truth + xp.sum(matrix, axis=0) - hits
-    class_iou = divide(hits, union)
-    return {
-        "pixel_accuracy": divide(xp.sum(hits), xp.sum(in_truth)),
-        "mean_accuracy": mean_where(divide(hits, in_truth), in_truth > 0),
-        "mean_iou": mean_where(class_iou, union > 0),
-        "frequency_weighted_iou": divide(
-            xp.sum(xp.where(in_truth > 0, in_truth * class_iou, 0)), xp.sum(in_truth)
-        ),
-        "class_iou": class_iou,
-    }
+    in_truth, in_prediction = xp.sum(matrix, axis=1), xp.sum(matrix, axis=0)
+    recall = _divide(xp, hits, in_truth)
+    iou = _divide(xp, hits, in_truth + in_prediction - hits)
+    of = Tally(hits, in_truth, in_prediction, recall, iou)
+    return {**{name: score(xp, of) for name, score in SCORES.items()}, "class_iou": iou}
 
 
-def count_pixels(y_true, y_pred, num_classes):
+def count_pixels(y_true: Tensor, y_pred: Tensor, num_classes: int) -> Tensor:
     """The confusion matrix of a batch, in Keras' operations.
 
     Args:
         y_true: uint8 or int32 (N, H, W), class indices and VOID.
         y_pred: (N, H, W, C), logits.
-        num_classes: int, C.
+        num_classes: C.
 
     Returns:
-        int32 (C, C): [i, j] pixels of class i that were called j.
+        int32 (C, C): [i, j] pixels of class i that were labelled j.
     """
     labels = ops.reshape(ops.cast(y_true, "int32"), (-1,))
     predictions = ops.reshape(ops.cast(ops.argmax(y_pred, axis=-1), "int32"), (-1,))
@@ -86,32 +136,39 @@ def count_pixels(y_true, y_pred, num_classes):
 
 @keras.saving.register_keras_serializable("fcn_tf")
 class SegmentationMetrics(keras.metrics.Metric):
-    """The four scores of everything seen since the last reset.
+    """The scores of everything since the last reset, for `compile` and `fit`.
 
     The confusion matrix stays on the device. `y_true` is uint8 or int32
     (N, H, W), class indices and VOID; `y_pred` is (N, H, W, C), logits.
-    `result()` is a dict, so that `fit` logs mean_iou and val_mean_iou.
+    `result()` is a dict of each of `SCORES`, so that `fit` logs mean_iou and val_mean_iou.
 
     Args:
-        num_classes: int, C.
+        num_classes: C.
+        name: name of the metric.
+        **kwargs: as `keras.metrics.Metric` takes them.
+
+    Example:
+        >>> model.compile("adam", fcn_tf.SegmentationLoss(), [fcn_tf.SegmentationMetrics(21)])
     """
 
-    def __init__(self, num_classes, name="segmentation_metrics", **kwargs):
+    def __init__(self, num_classes: int, name: str = "segmentation_metrics", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
         self.num_classes = num_classes
         self.matrix = self.add_weight(
             shape=(num_classes, num_classes), initializer="zeros", dtype="int64", name="confusion"
         )
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> None:
         if sample_weight is not None:
             raise ValueError("SegmentationMetrics counts pixels: it takes no sample_weight.")
         counts = count_pixels(y_true, y_pred, self.num_classes)
         self.matrix.assign_add(ops.cast(counts, self.matrix.dtype))
 
-    def result(self):
-        scores = scores_from_confusion(ops.cast(self.matrix, "float32"), xp=ops)
+    def result(self) -> dict[str, Tensor]:
+        scores = scores_from_confusion(self.matrix, xp=ops)
         return {name: scores[name] for name in SCORES}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "num_classes": self.num_classes}

@@ -2,7 +2,9 @@
 
 import base64
 import html
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 60rem; padding: 0 1rem 3rem;
@@ -16,17 +18,27 @@ th:first-child, td:first-child { text-align: left; padding-left: 0; }
 """
 
 
-def report_page(title, lines, sections):
-    """The page.
+class Section(NamedTuple):
+    """A part of the page.
 
     Args:
-        title: string.
-        lines: strings that say what was measured, each a paragraph.
-        sections: (heading, text, content) triples; a content is the path of a PNG, or a list of
-            rows of strings, the first of them the head of a table.
+        heading: what stands above.
+        text: a paragraph, or "".
+        content: the path of a PNG, or the rows of a table, the first of which is its head.
+    """
 
-    Returns:
-        string, HTML.
+    heading: str
+    text: str
+    content: Path | list[list[str]]
+
+
+def report_page(title: str, lines: Sequence[str], sections: Sequence[Section]) -> str:
+    """The page as HTML.
+
+    Args:
+        title: the title.
+        lines: what was measured, a paragraph each.
+        sections: what follows.
     """
     parts = [
         "<!doctype html>",
@@ -45,13 +57,13 @@ def report_page(title, lines, sections):
     return "\n".join([*parts, "</body></html>", ""])
 
 
-def _table(rows):
+def _table(rows: list[list[str]]) -> str:
     head, *body = rows
     lines = ["".join(f"<th>{html.escape(cell)}</th>" for cell in head)]
     lines += ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in body]
     return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
 
 
-def _picture(path, heading):
-    data = base64.b64encode(Path(path).read_bytes()).decode()
+def _picture(path: Path, heading: str) -> str:
+    data = base64.b64encode(path.read_bytes()).decode()
     return f'<img alt="{html.escape(heading)}" src="data:image/png;base64,{data}">'

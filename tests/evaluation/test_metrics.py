@@ -3,13 +3,13 @@ import numpy as np
 import pytest
 
 from fcn_tf.classes import VOID
-from fcn_tf.evaluation.evaluate import evaluate_predictions
 from fcn_tf.evaluation.metrics import (
     SCORES,
     SegmentationMetrics,
     confusion_matrix,
     scores_from_confusion,
 )
+from fcn_tf.evaluation.score import Counts, evaluate_split
 from fcn_tf.training.losses import SegmentationLoss
 from tests.networks import narrow_fcn, random_images
 
@@ -28,7 +28,7 @@ EXPECTED = {
 def test_scores_by_hand():
     matrix = confusion_matrix(TRUTH, PREDICTION, 4)
     np.testing.assert_array_equal(matrix, MATRIX)
-    scores = scores_from_confusion(matrix.astype(float))
+    scores = scores_from_confusion(matrix)
     for name in SCORES:
         np.testing.assert_allclose(scores[name], EXPECTED[name], err_msg=name)
     np.testing.assert_allclose(scores["class_iou"], [2 / 5, 2 / 4, np.nan, 0])
@@ -37,7 +37,7 @@ def test_scores_by_hand():
 def test_without_a_label_every_score_is_undefined():
     matrix = confusion_matrix(np.full((3, 3), VOID), np.zeros((3, 3), int), 2)
     assert not matrix.any()
-    assert all(np.isnan(scores_from_confusion(matrix.astype(float))[name]) for name in SCORES)
+    assert all(np.isnan(scores_from_confusion(matrix)[name]) for name in SCORES)
 
 
 def one_hot(labels, num_classes):
@@ -68,14 +68,20 @@ def test_one_pass_equals_two_halves():
     assert not np.any(whole.matrix)
 
 
-def test_evaluate_predictions_divides_once_over_all_images():
-    examples = [
-        {"image": None, "segmentation_mask": TRUTH[:, :3, None], "prediction": PREDICTION[:, :3]},
-        {"image": None, "segmentation_mask": TRUTH[:, 3:, None], "prediction": PREDICTION[:, 3:]},
+def test_a_split_is_added_up_and_divided_once():
+    halves = np.s_[:, :3], np.s_[:, 3:]
+    parts = [
+        Counts(confusion_matrix(TRUTH[half], PREDICTION[half], 4), loss=loss, labelled_images=2)
+        for half, loss in zip(halves, (1.0, 4.0), strict=True)
     ]
-    scores = evaluate_predictions(lambda example: example["prediction"], examples, 4)
-    np.testing.assert_array_equal(scores["confusion_matrix"], MATRIX)
-    assert scores["mean_iou"] == pytest.approx(EXPECTED["mean_iou"])
+    found = evaluate_split(parts, 4)
+    np.testing.assert_array_equal(found.confusion, MATRIX)
+    assert found.scores["mean_iou"] == pytest.approx(EXPECTED["mean_iou"])
+    assert found.loss == pytest.approx(5 / 4)
+    assert found.edges is None
+    np.testing.assert_allclose(
+        found.part_ious, [scores_from_confusion(part.confusion)["mean_iou"] for part in parts]
+    )
 
 
 def test_loss_and_metric_serve_compile_and_fit():
@@ -90,7 +96,7 @@ def test_loss_and_metric_serve_compile_and_fit():
         images, masks, batch_size=4, validation_data=(images, masks), verbose=0
     ).history
     logits = model(images).numpy()
-    scores = scores_from_confusion(confusion_matrix(masks, logits.argmax(-1), 4).astype(float))
+    scores = scores_from_confusion(confusion_matrix(masks, logits.argmax(-1), 4))
     for name in SCORES:
         assert history[name][0] == pytest.approx(scores[name], rel=1e-5)
         assert history[f"val_{name}"][0] == pytest.approx(scores[name], rel=1e-5)

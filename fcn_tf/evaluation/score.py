@@ -1,0 +1,146 @@
+"""The scores of a model on a split: what was counted of its parts, added up and divided once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fcn_tf.classes import class_names_or_numbers
+from fcn_tf.data.source import Source
+from fcn_tf.errors import InputError
+from fcn_tf.evaluation.metrics import confusion_matrix, scores_from_confusion
+from fcn_tf.inference.loaded import LoadedModel
+from fcn_tf.inference.predictor import Predictor
+from fcn_tf.models.fcn import FCN
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What was counted of a part of a split: of an image, or of one call of the devices.
+
+    Args:
+        confusion: int64 (C, C), pixels by true and predicted class.
+        loss: sum of the losses of its labelled images.
+        labelled_images: images with at least one labelled pixel; their losses are in `loss`.
+        edges: int64 (D + 1, C, C), as `edge_confusions` gives them, or None.
+        calibration: float64 (B, 3), as `calibration_counts` gives them, or None.
+    """
+
+    confusion: NDArray[np.int64]
+    loss: float = 0.0
+    labelled_images: float = 0.0
+    edges: NDArray[np.int64] | None = None
+    calibration: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation of a split found.
+
+    Args:
+        confusion: int64 (C, C), of all parts.
+        scores: the scores of `scores_from_confusion`, NaN where undefined.
+        loss: mean loss of the labelled images; 0 where no loss was counted.
+        part_ious: float64 (parts,), the mean IU of each part, NaN where nothing is labelled.
+        edges, calibration: as in `Counts`, summed; None where they were not counted.
+    """
+
+    confusion: NDArray[np.int64]
+    scores: dict[str, Any]
+    loss: float
+    part_ious: NDArray[np.float64]
+    edges: NDArray[np.int64] | None
+    calibration: NDArray[np.float64] | None
+
+
+def evaluate_split(parts: Iterable[Counts], num_classes: int) -> Evaluation:
+    """Adds up what was counted of a split, and divides once, at the end.
+
+    Training, `evaluate`, the report and the verification of exports all score a model here.
+
+    Args:
+        parts: the `Counts` of every part of the split.
+        num_classes: C.
+    """
+    confusion = np.zeros((num_classes, num_classes), np.int64)
+    loss, labelled_images, part_ious = 0.0, 0.0, []
+    edges, calibration = None, None
+    for part in parts:
+        confusion += part.confusion
+        loss += part.loss
+        labelled_images += part.labelled_images
+        part_ious.append(scores_from_confusion(part.confusion)["mean_iou"])
+        if part.edges is not None:
+            edges = part.edges + (0 if edges is None else edges)
+        if part.calibration is not None:
+            calibration = part.calibration + (0 if calibration is None else calibration)
+    return Evaluation(
+        confusion=confusion,
+        scores=scores_from_confusion(confusion),
+        loss=loss / max(labelled_images, 1),
+        part_ious=np.array(part_ious, np.float64),
+        edges=edges,
+        calibration=calibration,
+    )
+
+
+def evaluate(
+    model_or_path: FCN | LoadedModel | str | Path, dataset: Iterable[dict[str, Any]]
+) -> dict[str, Any]:
+    """The paper's four scores of a model.
+
+    Args:
+        model_or_path: an `FCN`, a `LoadedModel`, or the path of a model of any kind: a run
+            folder, a `.keras` file, a SavedModel or a `.tflite` file.
+        dataset: an iterable of dicts with `image` uint8 (H, W, 3) and
+            `segmentation_mask` uint8 (H, W, 1), class indices and 255 for VOID:
+            `tfds.load("shapes", split="val")`, for example.
+
+    Returns:
+        dict of pixel_accuracy, mean_accuracy, mean_iou, frequency_weighted_iou
+        (fractions, NaN where undefined), class_iou (C,) and confusion_matrix int64 (C, C).
+
+    Raises:
+        InputError: there is no such model.
+
+    Example:
+        >>> scores = fcn_tf.evaluate("runs/mine", tfds.load("shapes", split="val"))
+        >>> scores["mean_iou"]
+    """
+    predictor = Predictor(model_or_path)
+    num_classes = predictor.model.num_classes
+
+    def counts(example: dict[str, Any]) -> Counts:
+        truth = np.asarray(example["segmentation_mask"])[..., 0]
+        labels = predictor(np.asarray(example["image"]))
+        return Counts(confusion_matrix(truth, labels, num_classes))
+
+    found = evaluate_split(map(counts, dataset), num_classes)
+    return {**found.scores, "confusion_matrix": found.confusion}
+
+
+def check_classes(model: FCN | LoadedModel, source: Source, name: str) -> None:
+    """Refuses a data set whose classes are not those of a model.
+
+    Of a model without class names the number of classes is compared.
+
+    Args:
+        model: the model.
+        source: the data set.
+        name: what messages call the model.
+
+    Raises:
+        InputError: they differ.
+    """
+    known = class_names_or_numbers(model.class_names, model.num_classes)
+    same = model.class_names is None or known == source.class_names
+    if not same or len(known) != len(source.class_names):
+        raise InputError(
+            f"{name} knows the classes {', '.join(known)}, but the data set has "
+            f"{', '.join(source.class_names)}."
+        )
