@@ -1,145 +1,231 @@
 """The course of a run: compiled calls of several steps, evaluations and checkpoints between."""
 
-import math
+from __future__ import annotations
+
 import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from fcn_tf.config.schema import TrainingConfig
 from fcn_tf.errors import RunError
 from fcn_tf.evaluation.metrics import SCORES, scores_from_confusion
+from fcn_tf.evaluation.tables import overall_scores
 from fcn_tf.progress import bar_interval_s
-from fcn_tf.training.stopping import Stopped
+from fcn_tf.training.checkpoints import Place
+from fcn_tf.training.run import Run
+from fcn_tf.training.stopping import Stopped, StopSignals
+from fcn_tf.training.workdir import RunFolder
 
-# A call of the compiled loop takes no longer, so that the bar moves and a stop is heard.
+# A call of the compiled loop takes about this long at most: only between two calls does the
+# bar move, and only there is a signal to stop noticed.
 SECONDS_A_CALL = 1.0
 
 
-def fit(run, place, folder, callbacks, signals, deadline):
+@dataclass
+class _Course:
+    """What the functions of this file share; see `fit`."""
+
+    run: Run
+    place: Place
+    folder: RunFolder | None
+    callbacks: keras.callbacks.CallbackList
+    signals: StopSignals
+    deadline: float
+    progress: _Progress
+
+
+def fit(
+    run: Run,
+    place: Place,
+    *,
+    folder: RunFolder | None,
+    callbacks: Iterable[keras.callbacks.Callback],
+    signals: StopSignals,
+    deadline: float,
+) -> None:
     """Takes a run from its place to its end.
 
     Args:
-        run: a `Run` that is fed from `place` on.
-        place: a `Place`; it is kept up to date.
-        folder: a `RunFolder`, or None on a machine that writes nothing.
-        callbacks: `keras.callbacks`.
-        signals: `StopSignals`.
-        deadline: time.monotonic() at which to evaluate and to end.
+        run: a run that is fed from `place` on.
+        place: where the run is; it is kept up to date.
+        folder: the files of the run, or None on a machine that writes nothing.
+        callbacks: called as Keras' `fit` calls them; an epoch ends with an evaluation.
+        signals: the signals that ask the run to stop.
+        deadline: the time.monotonic() at which the run evaluates and ends.
 
     Raises:
         Stopped: a signal came, here or on another machine; nothing was saved for it.
-        RunError: the loss is no number.
+        RunError: the loss became NaN or infinite.
     """
     training = run.config.training
-    progress = _Progress(place.step, training.max_steps)
-    callbacks = keras.callbacks.CallbackList(list(callbacks), model=run.model)
+    course = _Course(
+        run=run,
+        place=place,
+        folder=folder,
+        callbacks=keras.callbacks.CallbackList(list(callbacks), model=run.model),
+        signals=signals,
+        deadline=deadline,
+        progress=_Progress(place.step, training.max_steps),
+    )
     run.model.stop_training = False
     if folder and place.best_step == place.step:
-        folder.save_model()  # the process may have ended before it did
-    callbacks.on_train_begin()
-    callbacks.on_epoch_begin(place.epoch)
+        folder.save_model()  # a process may have been killed between checkpoint and model
+    course.callbacks.on_train_begin()
+    course.callbacks.on_epoch_begin(place.epoch)
     finished = place.step >= training.max_steps and not _evaluation_is_due(place, training)
     while not finished:
-        if folder:
-            folder.profile(place.step)
-        time_is_up = _train_until(
-            _next_stop(place, training), run, place, progress, callbacks, signals, deadline
-        )
-        if folder:
-            folder.profile(place.step)
-        last = time_is_up or place.step >= training.max_steps
-        evaluates = last or _evaluation_is_due(place, training)
-        if place.losses and (evaluates or place.step % training.log_every_steps == 0):
-            _log_training(run, place, folder)
-        improved = evaluates and _evaluate(run, place, folder, progress, signals)
-        saves = improved or last or place.step % training.checkpoint_every_steps == 0
-        if folder and saves:
-            folder.save_checkpoint(place)
-            if improved:
-                folder.save_model()
-        if evaluates:
-            callbacks.on_epoch_end(place.epoch - 1, progress.epoch_logs)
-            (wishes,) = run.cluster.add_up([bool(run.model.stop_training)])
-            finished = last or wishes > 0
-            if folder and finished and not saves:
+        last = _take_steps(course)
+        if last or _evaluation_is_due(place, training):
+            finished = _end_epoch(course, last)
+        else:
+            if _is_due(place.step, training.log_every_steps):
+                _log_training(course)
+            if folder and _is_due(place.step, training.checkpoint_every_steps):
                 folder.save_checkpoint(place)
-            if not finished:
-                callbacks.on_epoch_begin(place.epoch)
-    callbacks.on_train_end()
+    course.callbacks.on_train_end()
     if place.step < training.max_steps:
-        print(f"Ended after step {place.step}; --resume goes on from there.", flush=True)
+        print(f"Ended after step {place.step}; --resume continues from there.", flush=True)
 
 
-def _train_until(stop, run, place, progress, callbacks, signals, deadline):
-    """Takes steps up to `stop`, or until the time is up; returns whether it is."""
-    progress.restart_clock()
-    while place.step < stop:
-        callbacks.on_train_batch_begin(place.step)
-        call_steps = min(progress.call_steps, stop - place.step)
-        losses, confusion = (x.numpy() for x in run.train_call(tf.constant(call_steps)))
-        _check_finite(losses, place.step)
-        place.step += call_steps
-        place.samples += call_steps * run.samples_a_step
-        place.losses.extend(map(float, losses))
-        before = place.confusion
-        place.confusion = (confusion + before if before else confusion).tolist()
-        place.seconds += progress.end_call(call_steps)
-        progress.show(
-            place.step,
-            loss=float(np.mean(place.losses)),
-            mean_iou=_scores(place.confusion)["mean_iou"] or 0.0,
-            images_per_s=_images_per_s(place, run),
-        )
-        callbacks.on_train_batch_end(place.step - 1, {"loss": float(losses[-1])})
-        # The chief's clock counts on every machine: all have to take the same calls.
-        clock = [time.monotonic() > deadline, progress.pace(run)]
-        clock = clock if run.cluster.is_chief else [0, 0]
-        votes = run.cluster.add_up([bool(signals.number), *clock])
-        stopped, time_is_up, progress.call_steps = votes
-        if stopped:
-            raise Stopped
-        if time_is_up:
-            return True
-    return False
+def _take_steps(course: _Course) -> bool:
+    """Takes steps until something else is due, or the time is up.
+
+    Returns:
+        Whether the run ends here.
+    """
+    place, training = course.place, course.run.config.training
+    if course.folder:
+        course.folder.profile(place.step)
+    course.progress.restart_clock()
+    stop, time_is_up = _next_stop(place, training), False
+    while place.step < stop and not time_is_up:
+        course.callbacks.on_train_batch_begin(place.step)
+        loss = _call_devices(course, steps=min(course.progress.call_steps, stop - place.step))
+        course.callbacks.on_train_batch_end(place.step - 1, {"loss": loss})
+        time_is_up = _agree(course)
+    if course.folder:
+        course.folder.profile(place.step)
+    return time_is_up or place.step >= training.max_steps
 
 
-def _log_training(run, place, folder):
-    """Writes the line of the steps since the last one, and begins the next."""
+def _call_devices(course: _Course, steps: int) -> float:
+    """Takes so many steps in one compiled call; returns the loss of the last one."""
+    run, place = course.run, course.place
+    losses, confusion = (x.numpy() for x in run.train_call(tf.constant(steps)))
+    _check_finite(losses, place.step)
+    place.step += steps
+    place.samples += steps * run.samples_a_step
+    place.losses.extend(map(float, losses))
+    before = place.confusion
+    place.confusion = (confusion + before if before else confusion).tolist()
+    place.seconds += course.progress.end_call(steps)
+    course.progress.show(
+        place.step,
+        loss=float(np.mean(place.losses)),
+        mean_iou=overall_scores(scores_from_confusion(place.confusion))["mean_iou"] or 0.0,
+        images_per_s=_images_per_s(place, run),
+    )
+    return float(losses[-1])
+
+
+def _agree(course: _Course) -> bool:
+    """Agrees with the other machines on the steps of the next call, as all take the same.
+
+    Returns:
+        Whether the time is up, by the chief's clock.
+
+    Raises:
+        Stopped: a signal came to one of the machines.
+    """
+    run, progress = course.run, course.progress
+    clock = [time.monotonic() > course.deadline, progress.pace(run.config.training.steps_per_call)]
+    clock = clock if run.cluster.is_chief else [0, 0]
+    stopped = course.signals.number is not None
+    stops, time_is_up, progress.call_steps = run.cluster.sum_over_workers([stopped, *clock])
+    if stops:
+        raise Stopped
+    return time_is_up > 0
+
+
+def _end_epoch(course: _Course, last: bool) -> bool:
+    """Evaluates, saves, and tells the callbacks.
+
+    Args:
+        course: what is evaluated.
+        last: whether the run ends here anyway.
+
+    Returns:
+        Whether the run ends here, which a callback can ask for, too.
+    """
+    run, place, folder = course.run, course.place, course.folder
+    _log_training(course)
+    improved = _evaluate(course)
+    period = run.config.training.checkpoint_every_steps
+    saves = improved or last or _is_due(place.step, period)
+    if folder and saves:
+        folder.save_checkpoint(place)
+    if folder and improved:
+        folder.save_model()
+    course.callbacks.on_epoch_end(place.epoch - 1, course.progress.epoch_logs)
+    (askers,) = run.cluster.sum_over_workers([bool(run.model.stop_training)])
+    finished = last or askers > 0
+    if folder and finished and not saves:
+        folder.save_checkpoint(place)
+    if not finished:
+        course.callbacks.on_epoch_begin(place.epoch)
+    return finished
+
+
+def _log_training(course: _Course) -> None:
+    """Writes the line of the steps since the last line, if there are any."""
+    run, place = course.run, course.place
+    if not place.losses:
+        return
     place.train_line = {
         "loss": float(np.mean(place.losses)),
         "learning_rate": run.learning_rate(),
         "images_per_second": round(_images_per_s(place, run), 3),
-        **_scores(place.confusion),
+        **overall_scores(scores_from_confusion(place.confusion)),
     }
-    if folder:
-        folder.log.write({**_where(place, run), "split": "train", **place.train_line})
+    if course.folder:
+        course.folder.log.write({**_position(place, run), "split": "train", **place.train_line})
     place.losses, place.confusion, place.seconds = [], None, 0.0
 
 
-def _evaluate(run, place, folder, progress, signals):
-    """Scores val and notes it in `place`; returns whether it is the best so far."""
+def _evaluate(course: _Course) -> bool:
+    """Scores val and notes it in the place; returns whether it is the best mean IU so far."""
+    run, place = course.run, course.place
 
-    def heed():
-        if any(run.cluster.add_up([bool(signals.number)])):
+    def stop_if_asked() -> None:
+        if any(run.cluster.sum_over_workers([course.signals.number is not None])):
             raise Stopped
 
-    val_line = run.evaluate(heed)
+    val_line = run.evaluate(stop_if_asked)
     _check_finite([val_line["loss"]], place.step - 1)
     val_iou = val_line["mean_iou"] or 0.0
-    if folder:
-        folder.log.write({**_where(place, run), "split": "val", **val_line})
-        folder.log.write_pictures(place.step, run.pictures())
-    progress.show(place.step, val_mean_iou=val_iou)
-    logs = {name: place.train_line[name] for name in ("loss", *SCORES)}
-    logs |= {f"val_{name}": val_line[name] for name in ("loss", *SCORES)}
-    progress.epoch_logs = {name: value for name, value in logs.items() if value is not None}
+    if course.folder:
+        course.folder.log.write({**_position(place, run), "split": "val", **val_line})
+        course.folder.log.write_pictures(place.step, run.pictures())
+    course.progress.show(place.step, val_mean_iou=val_iou)
+    course.progress.epoch_logs = _keras_logs(place.train_line or {}, val_line)
     place.epoch += 1
     place.evaluated_step = place.step
     improved = place.best_iou is None or val_iou > place.best_iou
     if improved:
         place.best_iou, place.best_step = val_iou, place.step
     return improved
+
+
+def _keras_logs(train_line: dict[str, Any], val_line: dict[str, Any]) -> dict[str, float]:
+    """What Keras' callbacks are told of an evaluation: loss and scores, without undefined ones."""
+    logs = {name: train_line[name] for name in ("loss", *SCORES)}
+    logs |= {f"val_{name}": val_line[name] for name in ("loss", *SCORES)}
+    return {name: value for name, value in logs.items() if value is not None}
 
 
 class _Progress:
@@ -150,31 +236,24 @@ class _Progress:
         epoch_logs: what Keras' callbacks are told of the last evaluation.
     """
 
-    def __init__(self, step, max_steps):
-        self.before = step
-        self.values = {}
+    def __init__(self, step: int, max_steps: int) -> None:
         self.call_steps = 1
-        self.epoch_logs = {}
+        self.epoch_logs: dict[str, float] = {}
+        self._first_step = step
+        self._values: dict[str, float] = {}
         self._calls, self._seconds_a_step = 0, 0.0
         self._mark = time.perf_counter()
-        self.bar = keras.utils.Progbar(
+        self._bar = keras.utils.Progbar(
             max_steps - step,
             interval=bar_interval_s(),
             stateful_metrics=["loss", "mean_iou", "images_per_s", "val_mean_iou"],
         )
 
-    def restart_clock(self):
-        """What was done since the last steps does not count as training."""
+    def restart_clock(self) -> None:
+        """Leaves out the time since the last call: it was not spent on training."""
         self._mark = time.perf_counter()
 
-    def pace(self, run):
-        """How many steps a call should take by this machine's clock."""
-        if self._calls < 2:  # the first one compiles
-            return 1
-        steps = int(SECONDS_A_CALL / self._seconds_a_step)
-        return max(1, min(steps, run.config.training.steps_per_call))
-
-    def end_call(self, steps):
+    def end_call(self, steps: int) -> float:
         """Notes that a call of so many steps has ended; returns the seconds that it took."""
         now = time.perf_counter()
         seconds = now - self._mark
@@ -183,52 +262,56 @@ class _Progress:
         self._calls += 1
         return seconds
 
-    def show(self, step, **values):
-        """Moves the bar; a value stands until the next one of its name."""
-        done = step - self.before
-        new_line = "val_mean_iou" in values and done == self.bar.target
-        self.values |= values
-        if done < self.bar.target or new_line:
-            self.bar.update(done, list(self.values.items()), finalize=new_line)
+    def pace(self, at_most: int) -> int:
+        """How many steps a call should take by this machine's clock."""
+        if self._calls < 2:  # the first one compiles
+            return 1
+        return max(1, min(int(SECONDS_A_CALL / self._seconds_a_step), at_most))
+
+    def show(self, step: int, **values: float) -> None:
+        """Moves the bar to a step. A value is shown until the next one of its name."""
+        done = step - self._first_step
+        new_line = "val_mean_iou" in values and done == self._bar.target
+        self._values |= values
+        if done < self._bar.target or new_line:
+            self._bar.update(done, list(self._values.items()), finalize=new_line)
 
 
-def _evaluation_is_due(place, training):
-    done = place.step == 0 or place.evaluated_step == place.step
-    at_end = place.step >= training.max_steps
-    return not done and (at_end or place.step % training.eval_every_steps == 0)
+def _is_due(step: int, period: int | None) -> bool:
+    """Whether what is done every so many steps is done after this one."""
+    return period is not None and step % period == 0
 
 
-def _next_stop(place, training):
-    """The step up to which nothing but training is to be done."""
+def _evaluation_is_due(place: Place, training: TrainingConfig) -> bool:
+    if place.step in (0, place.evaluated_step):
+        return False
+    return place.step >= training.max_steps or _is_due(place.step, training.eval_every_steps)
+
+
+def _next_stop(place: Place, training: TrainingConfig) -> int:
+    """The step up to which there is nothing to do but training."""
     if _evaluation_is_due(place, training):
         return place.step
     periods = training.log_every_steps, training.eval_every_steps, training.checkpoint_every_steps
-    stops = [(place.step // period + 1) * period for period in periods]
+    stops = [(place.step // period + 1) * period for period in periods if period]
     first, last = training.profile_steps or (1, 0)
     stops += [step for step in (first - 1, last) if step > place.step]
     return min(training.max_steps, *stops)
 
 
-def _where(place, run):
-    """Where in the run a line of metrics.jsonl belongs."""
+def _position(place: Place, run: Run) -> dict[str, float]:
+    """The first columns of a line of metrics.jsonl: its step and its epoch."""
     return {
         "step": place.step,
         "epoch": round(place.samples / run.source.split_sizes["train"], 4),
     }
 
 
-def _images_per_s(place, run):
+def _images_per_s(place: Place, run: Run) -> float:
     return len(place.losses) * run.samples_a_step / place.seconds
 
 
-def _scores(confusion):
-    """The four scores of a confusion matrix, None where undefined."""
-    scores = scores_from_confusion(np.asarray(confusion, np.float64))
-    plain = {name: float(scores[name]) for name in SCORES}
-    return {name: None if math.isnan(value) else value for name, value in plain.items()}
-
-
-def _check_finite(losses, steps_before):
+def _check_finite(losses: Sequence[float], steps_before: int) -> None:
     bad = np.flatnonzero(~np.isfinite(losses))
     if bad.size:
         raise RunError(

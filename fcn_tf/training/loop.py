@@ -1,43 +1,57 @@
 """A run from its configuration to its report: devices, folder, resuming, stops."""
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import math
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 
+from fcn_tf.config.schema import Config
 from fcn_tf.data import open_source
-from fcn_tf.data.faults import named_as
+from fcn_tf.data.faults import data_errors_as
+from fcn_tf.data.source import Source
 from fcn_tf.errors import InputError, RunError
+from fcn_tf.evaluation.report import REPORT_DIR, write_report
+from fcn_tf.inference.predictor import Predictor
 from fcn_tf.models.saving import MODEL_FILE
-from fcn_tf.predictor import Predictor
-from fcn_tf.scoring import REPORT_DIR, write_report
-from fcn_tf.training.checkpoints import CHECKPOINT_DIR, Place, disk_space_named, restore_newest
-from fcn_tf.training.distribution import make_cluster
+from fcn_tf.training.checkpoints import (
+    CHECKPOINT_DIR,
+    Place,
+    full_disk_as_run_error,
+    restore_newest,
+)
+from fcn_tf.training.distribution import Cluster, make_cluster
 from fcn_tf.training.fit import fit
-from fcn_tf.training.folder import RunFolder
+from fcn_tf.training.losses import check_loss
 from fcn_tf.training.run import Run
 from fcn_tf.training.start import check_start
-from fcn_tf.training.state import check_workdir, default_workdir, locked, write_config
 from fcn_tf.training.stopping import Stopped, StopSignals
+from fcn_tf.training.workdir import RunFolder, check_workdir, default_workdir, locked, write_config
 
 
-def train(config, workdir=None, callbacks=()):
+def train(
+    config: Config,
+    workdir: str | Path | None = None,
+    callbacks: Iterable[keras.callbacks.Callback] = (),
+) -> Path:
     """Trains a network, keeps the best one by the mean IU on val, and reports its scores.
 
     On several machines each calls it; one of them, the chief, writes the files.
 
     Args:
-        config: a `Config`.
-        workdir: the run's folder; default config.workdir, or the first free
-            runs/own-VARIANT.
-        callbacks: `keras.callbacks`. An epoch is the time between two evaluations;
-            its logs are loss and the four scores of the last `log_every_steps`, and
-            those of val as val_loss, val_mean_iou, …; what is undefined is left out.
-            A batch is a call of up to `steps_per_call` steps.
+        config: all that is configured.
+        workdir: the run's folder; default config.workdir, or the first of runs/own-VARIANT,
+            runs/own-VARIANT-2, … that does not exist.
+        callbacks: called as Keras' `fit` calls them. An epoch is the time between two
+            evaluations. Its logs are the loss and the four scores of the last line of the log
+            about training, and those of val as val_loss, val_mean_iou and so on, without
+            undefined ones. A batch is a call of up to `steps_per_call` steps.
 
     Returns:
         Path of the run's folder.
@@ -45,7 +59,11 @@ def train(config, workdir=None, callbacks=()):
     Raises:
         InputError: the configuration or the data cannot be used; nothing was written.
         RunError: the loss or a weight became NaN or infinite, the disk is full, memory
-            ran out, or another machine is gone.
+            ran out, or another machine ended.
+
+    Example:
+        >>> config = fcn_tf.load_config("shapes", **{"training.max_steps": 500})
+        >>> fcn_tf.train(config, "runs/mine")
     """
     deadline = time.monotonic() + 60 * (config.training.max_minutes or math.inf)
     if keras.backend.backend() != "tensorflow":
@@ -53,88 +71,131 @@ def train(config, workdir=None, callbacks=()):
             f"Training runs on Keras' TensorFlow backend, but KERAS_BACKEND is "
             f"{keras.backend.backend()}: unset it."
         )
+    check_loss(config.loss.name)
     cluster = make_cluster(config.distribution)
     workdir = workdir or config.workdir or default_workdir(None, config.variant, config.resume)
     workdir = Path(workdir)
-    with cluster.lost_peers_named(), _memory_named():
+    with cluster.lost_peers_as_run_error(), _out_of_memory_as_run_error():
         resumed = cluster.is_chief and check_workdir(workdir, config.resume)
         if cluster.is_chief and not resumed:
             check_start(config)
         source = _open_source(config, cluster)
-        # Only now: what prepares a data set draws random numbers too.
+        # Only now: what prepares a data set draws random numbers, too.
         keras.utils.set_random_seed(config.seed)
         if config.training.deterministic:
             tf.config.experimental.enable_op_determinism()
-        with named_as(InputError):  # met while the classes are counted
+        with data_errors_as(InputError):  # for a broken file, found while classes are counted
             run = Run(config, source, cluster, fresh=not resumed)
-        with contextlib.ExitStack() as stack, named_as(RunError):
-            place, folder = Place(), None
-            if cluster.is_chief:
-                stack.enter_context(locked(workdir))
-                stack.enter_context(disk_space_named(workdir, run.variables))
-                place = _restore(workdir, config, run)
-                folder = RunFolder(workdir, run, place)
-                stack.callback(folder.close)
-            place = Place(**cluster.told_by_chief(dataclasses.asdict(place)))
-            cluster.take_from_chief(run.variables.values())
-            run.feed(place.samples)
-            _fit_until_stopped(run, place, folder, callbacks, deadline)
+        with data_errors_as(RunError), _prepared(run, workdir) as (place, folder):
+            with StopSignals() as signals:
+                _fit_and_save(
+                    run,
+                    place,
+                    folder=folder,
+                    callbacks=callbacks,
+                    signals=signals,
+                    deadline=deadline,
+                )
+                signals.obey()
             if cluster.is_chief:
                 predictors = {str(workdir): Predictor(workdir)}
                 write_report(predictors, source, "val", workdir / REPORT_DIR)
     return workdir
 
 
-def _open_source(config, cluster):
-    """The data; on several machines the chief prepares them first, as the disk may be shared."""
+def _open_source(config: Config, cluster: Cluster) -> Source:
+    """The data set. The chief prepares it first, as machines may share a disk."""
     source = open_source(config.data) if cluster.is_chief else None
-    cluster.add_up([0])  # the others wait here
+    cluster.wait_for_workers()
     return source or open_source(config.data)
 
 
-def _restore(workdir, config, run):
-    """Gives the run its newest state, if there is one; returns its `Place`. Writes config.yaml."""
+@contextlib.contextmanager
+def _prepared(run: Run, workdir: Path) -> Iterator[tuple[Place, RunFolder | None]]:
+    """Locks a run's folder, restores its newest state on every machine, and feeds the run.
+
+    Yields:
+        Where the run is, and on the chief its files.
+    """
+    cluster = run.cluster
+    with contextlib.ExitStack() as stack:
+        place, folder = Place(), None
+        if cluster.is_chief:
+            stack.enter_context(locked(workdir))
+            stack.enter_context(full_disk_as_run_error(workdir, run.variables))
+            place = _restore(workdir, run)
+            folder = RunFolder(workdir, run, place)
+            stack.callback(folder.close)
+        place = Place(**cluster.broadcast_from_chief(dataclasses.asdict(place)))
+        cluster.copy_variables_from_chief(run.variables.values())
+        run.feed(place.samples)
+        yield place, folder
+
+
+def _restore(workdir: Path, run: Run) -> Place:
+    """Gives the run its newest state, if there is one, and writes config.yaml."""
     place = None
-    # Again, now that no other process can change it.
-    if check_workdir(workdir, config.resume):
+    # Checked again, now that no other process can change the folder.
+    if check_workdir(workdir, run.config.resume):
         place = restore_newest(workdir / CHECKPOINT_DIR, run.variables, run.about)
-    write_config(workdir, config)
+    write_config(workdir, run.config)
     print(f"Run folder: {workdir}", flush=True)
     if place:
-        print(f"Resumed after step {place.step} of {config.training.max_steps}.", flush=True)
+        print(f"Resumed after step {place.step} of {run.config.training.max_steps}.", flush=True)
     return place or Place()
 
 
-def _fit_until_stopped(run, place, folder, callbacks, deadline):
-    """Runs the steps; a signal to stop is obeyed once the state is saved."""
-    with StopSignals() as signals:
-        try:
-            fit(run, place, folder, callbacks, signals, deadline)
-        except Stopped:
-            if folder:
-                print(f"\nStopping: saving the state after step {place.step} …", flush=True)
-                folder.save_checkpoint(place)
-                if not (folder.workdir / MODEL_FILE).exists():
-                    folder.save_model()
-                print(f"Saved. To go on: --resume --workdir {folder.workdir}", flush=True)
-            if signals.number is None:
-                raise RunError(
-                    f"Another machine was told to stop; the state after step {place.step} is saved."
-                ) from None
-        except BaseException:
-            if folder:
-                with contextlib.suppress(Exception):  # the first error is the one to show
-                    folder.draw_curve()
-            raise
+def _fit_and_save(
+    run: Run,
+    place: Place,
+    *,
+    folder: RunFolder | None,
+    callbacks: Iterable[keras.callbacks.Callback],
+    signals: StopSignals,
+    deadline: float,
+) -> None:
+    """As `fit`; at a signal it saves the state of the run, and it draws the learning curve.
+
+    Raises:
+        RunError: as `fit`, or a signal came to another machine.
+    """
+    try:
+        fit(
+            run,
+            place,
+            folder=folder,
+            callbacks=callbacks,
+            signals=signals,
+            deadline=deadline,
+        )
+    except Stopped:
         if folder:
-            folder.draw_curve()
-        if signals.number is not None:
-            signals.obey()
+            _save_at_stop(folder, place)
+        if signals.number is None:
+            raise RunError(
+                f"Another machine was told to stop; the state after step {place.step} is saved."
+            ) from None
+    except BaseException:
+        if folder:
+            with contextlib.suppress(Exception):  # the first error is the one to show
+                folder.draw_curve()
+        raise
+    if folder:
+        folder.draw_curve()
+
+
+def _save_at_stop(folder: RunFolder, place: Place) -> None:
+    """Saves a checkpoint, and a model if there is none yet."""
+    print(f"\nStopping: saving the state after step {place.step} …", flush=True)
+    folder.save_checkpoint(place)
+    if not (folder.workdir / MODEL_FILE).exists():
+        folder.save_model()
+    print(f"Saved. To continue: --resume --workdir {folder.workdir}", flush=True)
 
 
 @contextlib.contextmanager
-def _memory_named():
-    """Turns what is raised when memory runs out into a `RunError` that says what to lower."""
+def _out_of_memory_as_run_error() -> Iterator[None]:
+    """Turns the error of a full memory into a `RunError` that says what to lower."""
     try:
         yield
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:

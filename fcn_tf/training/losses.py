@@ -1,15 +1,91 @@
-"""Softmax cross-entropy over the labelled pixels, normalised in one named way."""
+"""The losses of training, by name.
+
+To add one, derive a class from `TrainingLoss` and give it a line in `LOSSES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 from keras import ops
 
 from fcn_tf.classes import VOID
+from fcn_tf.config.schema import LossConfig
+from fcn_tf.errors import check
 
 REDUCTIONS = ("mean", "sum")
 
+Tensor = Any  # a tensor of Keras' backend, or an array
+
+
+class TrainingLoss:
+    """What the training loop asks of a loss.
+
+    One step may be computed in shares: on several devices, and on several accumulated
+    batches. Each device computes `total` and its gradient on its share. The loop adds up
+    both over the shares and divides by the sum of `normalizer` over the same shares. So the
+    loss of the whole step is
+
+        sum of total(share) / sum of normalizer(share)
+
+    A loss that is no sum over pixels needs numbers of the whole step before it can compute
+    the gradient of a share: soft dice needs the intersections and the sizes of the classes.
+    Such a loss sets `needs_sums`. The loop then runs the network on every share first,
+    without a gradient and with the same dropout, adds up what `sums` returns over all shares,
+    and passes the result to `total` as constants.
+
+    In all methods `y_true` is uint8 or int32 (N, H, W), class indices and VOID, and `y_pred`
+    is (N, H, W, C), logits.
+
+    Attributes:
+        needs_sums: whether the loop makes the first pass.
+        random_states: Keras variables that the loss changes when it draws random numbers. A
+            checkpoint holds them.
+    """
+
+    needs_sums: bool = False
+    random_states: Sequence[Any] = ()
+
+    def total(
+        self,
+        y_true: Tensor,
+        y_pred: Tensor,
+        training: bool = False,
+        sums: Any = None,
+    ) -> Tensor:
+        """What a share adds to the loss of the step, before the division; a float32 scalar.
+
+        Values and gradients have to add up over the shares to those of the whole.
+
+        Args:
+            y_true, y_pred: the share.
+            training: whether a gradient is taken; evaluation passes False.
+            sums: what `sums` returns, added up over the whole step, as constants. None where
+                `needs_sums` is False, and in evaluation, where the loss of `y_true` alone is
+                asked for.
+        """
+        raise NotImplementedError
+
+    def normalizer(self, y_true: Tensor) -> Tensor:
+        """The part of a share in what the total is divided by; a float32 scalar.
+
+        It depends on the masks alone: it is added up over the whole step before the forward
+        pass.
+        """
+        raise NotImplementedError
+
+    def sums(self, y_true: Tensor, y_pred: Tensor) -> Any:
+        """What has to be known of the whole step: a float32 tensor, or a tuple of them.
+
+        The shapes must not depend on the share's. Only called where `needs_sums` is True.
+        """
+        raise NotImplementedError
+
 
 @keras.saving.register_keras_serializable("fcn_tf")
-class SegmentationLoss(keras.losses.Loss):
+class SegmentationLoss(TrainingLoss, keras.losses.Loss):
     """Softmax cross-entropy over the pixels that have a label.
 
     With w the weight of a pixel's class, 0 where the label is VOID:
@@ -18,11 +94,11 @@ class SegmentationLoss(keras.losses.Loss):
     - "sum" is sum(w * loss) / N, Caffe's SoftmaxWithLoss with normalize: false,
       with which the authors trained.
 
-    With a sample fraction p each labelled pixel is kept with probability p and counts 1 / p
-    times, so that the expected gradient is that of all pixels: what Long et al. make of
-    patchwise training (section 3.4). The batch is the user's: the paper makes it 1 / p times
-    as large. Keras does not tell a loss whether it trains: with `compile`, `evaluate`
-    takes a sample too.
+    With a sample fraction p each labelled pixel is kept with probability p, and a pixel that is
+    kept counts 1 / p times. So the expected gradient is that of all pixels. Long et al. show that
+    such sampling does what patchwise training does (section 3.4). They also make the batch
+    1 / p times as large; here the batch size is the user's choice. Keras does not tell a loss
+    whether it trains: with `compile`, `evaluate` takes a sample too.
 
     `y_true` is uint8 or int32 (N, H, W), class indices and VOID; `y_pred` is
     (N, H, W, C), logits. The loss is float32 under every dtype policy.
@@ -33,22 +109,22 @@ class SegmentationLoss(keras.losses.Loss):
         sample_fraction: float in (0, 1], p.
         seed: int, of the pixels that are drawn.
 
-    Attributes:
-        random_states: Keras variables, the state of what is drawn; none where p is 1.
-
     Raises:
-        ValueError: another reduction or fraction, or a sample on JAX, whose losses have no
-            state.
+        ValueError: the reduction or the fraction is another one, or the fraction is below 1
+            on JAX, where a loss keeps no state.
+
+    Example:
+        >>> model.compile("adam", loss=fcn_tf.SegmentationLoss("mean"))
     """
 
     def __init__(
         self,
-        reduction="mean",
-        class_weights=None,
-        sample_fraction=1.0,
-        seed=0,
-        name="segmentation_loss",
-    ):
+        reduction: str = "mean",
+        class_weights: Sequence[float] | None = None,
+        sample_fraction: float = 1.0,
+        seed: int = 0,
+        name: str = "segmentation_loss",
+    ) -> None:
         if reduction not in REDUCTIONS:
             raise ValueError(f"reduction={reduction!r}: choose one of {', '.join(REDUCTIONS)}.")
         if not 0 < sample_fraction <= 1:
@@ -57,7 +133,7 @@ class SegmentationLoss(keras.losses.Loss):
             )
         if sample_fraction < 1 and keras.backend.backend() == "jax":
             raise ValueError("sample_fraction: a loss keeps no state on JAX; leave it at 1.")
-        # The shares of the pixels are summed up, whatever they are shares of.
+        # `call` divides each pixel's loss by the normalizer: Keras has to add them up.
         super().__init__(name=name, reduction="sum", dtype="float32")
         self.normalization = reduction
         self.class_weights = None if class_weights is None else list(class_weights)
@@ -66,34 +142,38 @@ class SegmentationLoss(keras.losses.Loss):
         self._drawn = keras.random.SeedGenerator(seed) if sample_fraction < 1 else None
         self.random_states = [self._drawn.state] if self._drawn else []
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Each pixel's part of the loss, (N, H, W); Keras adds them up."""
         norm = self.normalizer(y_true)
         losses = self._sampled(self._weighted(y_true, y_pred))
         return ops.where(norm > 0, losses / ops.maximum(norm, 1e-30), 0.0)
 
-    def total(self, y_true, y_pred, training=False):
-        """Sum of w * loss, of the sample in training; a float32 scalar."""
+    def total(
+        self,
+        y_true: Tensor,
+        y_pred: Tensor,
+        training: bool = False,
+        sums: Any = None,
+    ) -> Tensor:
+        """Sum of w * loss over the pixels; in training, over the sample of them."""
         losses = self._weighted(y_true, y_pred)
         return ops.sum(self._sampled(losses) if training else losses)
 
-    def normalizer(self, y_true):
-        """What `total` is divided by: a float32 scalar that needs no prediction.
-
-        So the shares of a batch, on several devices or one after the other, can
-        be divided by what belongs to the whole batch: add their normalizers.
-        """
+    def normalizer(self, y_true: Tensor) -> Tensor:
+        """Sum of w for "mean", the number of images for "sum"."""
         if self.normalization == "mean":
             return ops.sum(self._weights(y_true))
         return ops.cast(ops.shape(y_true)[0], "float32")
 
-    def _sampled(self, losses):
-        """The losses of the pixels that are drawn, (N, H, W), in the scale of all."""
+    def _sampled(self, losses: Tensor) -> Tensor:
+        """The losses of the pixels that are drawn, divided by p, and 0 elsewhere, (N, H, W)."""
         if self._drawn is None:
             return losses
         drawn = keras.random.uniform(ops.shape(losses), seed=self._drawn) < self.sample_fraction
         return ops.where(drawn, losses / self.sample_fraction, 0.0)
 
-    def _weights(self, y_true):
+    def _weights(self, y_true: Tensor) -> Tensor:
+        """w of each pixel, float32 (N, H, W)."""
         valid = ops.not_equal(y_true, VOID)
         weights = ops.cast(valid, "float32")
         if self.class_weights is None:
@@ -101,17 +181,17 @@ class SegmentationLoss(keras.losses.Loss):
         labels = ops.where(valid, ops.cast(y_true, "int32"), 0)
         return weights * ops.take(ops.array(self.class_weights, "float32"), labels)
 
-    def _weighted(self, y_true, y_pred):
+    def _weighted(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """w * loss of each pixel, (N, H, W)."""
         valid = ops.not_equal(y_true, VOID)
         labels = ops.where(valid, ops.cast(y_true, "int32"), 0)
         losses = ops.sparse_categorical_crossentropy(
             labels, ops.cast(y_pred, "float32"), from_logits=True
         )
-        # where, not a product: a loss of infinity under VOID must not become NaN.
+        # where, not a product: 0 times an infinite loss under VOID would be NaN.
         return ops.where(valid, losses * self._weights(y_true), 0.0)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "reduction": self.normalization,
             "class_weights": self.class_weights,
@@ -119,3 +199,36 @@ class SegmentationLoss(keras.losses.Loss):
             "seed": self.seed,
             "name": self.name,
         }
+
+
+# Each is called with the keywords reduction, class_weights, sample_fraction and seed.
+LOSSES: dict[str, Callable[..., TrainingLoss]] = {"cross_entropy": SegmentationLoss}
+
+
+def check_loss(name: str) -> None:
+    """Refuses the name of a loss that does not exist.
+
+    Raises:
+        InputError: it is none of `LOSSES`.
+    """
+    check(name in LOSSES, "loss.name", name, f"one of {', '.join(LOSSES)}")
+
+
+def make_loss(config: LossConfig, class_weights: Sequence[float] | None, seed: int) -> TrainingLoss:
+    """The loss that a `LossConfig` describes.
+
+    Args:
+        config: its name and its settings.
+        class_weights: C factors, or None for 1 each; `config` may only say how to find them.
+        seed: of the pixels that are drawn.
+
+    Raises:
+        InputError: there is no loss of this name.
+    """
+    check_loss(config.name)
+    return LOSSES[config.name](
+        reduction=config.reduction,
+        class_weights=class_weights,
+        sample_fraction=config.sample_fraction,
+        seed=seed,
+    )

@@ -1,8 +1,15 @@
 """Update rules and learning-rate schedules."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 from keras import ops
+
+from fcn_tf.config.schema import OptimizerConfig
 
 # Chen et al., DeepLab (arXiv 1606.00915), section 4.1: the "poly" policy.
 POLY_POWER = 0.9
@@ -12,24 +19,30 @@ BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
 BIASES = ("bias", "beta")
 
 
-def make_schedule(config, max_steps):
-    """The learning rate over the steps that an `OptimizerConfig` describes."""
+def make_schedule(config: OptimizerConfig, max_steps: int) -> Schedule:
+    """The learning rate over `max_steps` steps, as an `OptimizerConfig` describes it."""
     power = POLY_POWER if config.schedule == "poly" else 0.0
     return Schedule(config.learning_rate, config.warmup_steps, max_steps, power)
 
 
-def make_optimizer(config, schedule, precision="float32", replicas=1):
+def make_optimizer(
+    config: OptimizerConfig,
+    schedule: Schedule,
+    precision: str = "float32",
+    replicas: int = 1,
+) -> keras.optimizers.Optimizer:
     """The Keras optimizer that an `OptimizerConfig` describes.
 
-    AdamW clips, and decays kernels, decoupled; SGD does both as Caffe does.
+    Both optimizers clip the norm of the gradient and decay kernels: AdamW with decoupled decay,
+    SGD as Caffe does.
 
     Args:
-        config: an `OptimizerConfig`.
-        schedule: a `Schedule`.
-        precision: the policy's name; mixed_float16 scales the loss, whose gradients
-            would vanish in float16.
-        replicas: int, devices. Keras adds up what they give it, so that each gives its
-            share of the gradient; see `needs_whole_gradient`.
+        config: its name and its settings.
+        schedule: the learning rate.
+        precision: name of the dtype policy; with mixed_float16 the loss is scaled, since small
+            gradients would vanish in float16.
+        replicas: number of devices. Keras adds up the gradients of all devices, so each device
+            gives its share; see `needs_whole_gradient`.
     """
     if config.name == "sgd":
         optimizer = CaffeSGD(config, schedule, replicas)
@@ -43,28 +56,30 @@ def make_optimizer(config, schedule, precision="float32", replicas=1):
     return optimizer
 
 
-def needs_whole_gradient(config, precision):
-    """Whether the share of each device has to be 1 / replicas of the whole gradient.
+def needs_whole_gradient(config: OptimizerConfig, precision: str) -> bool:
+    """Whether each device has to give 1 / replicas of the whole gradient, not its own share.
 
-    Keras takes norms, and looks for infinite values, before it adds up the shares.
+    Keras clips norms and looks for infinite values before it adds up what the devices give.
     """
     return config.clip_norm is not None or precision == "mixed_float16"
 
 
 class FusedOptimizer(keras.optimizers.Optimizer):
-    """Moves a variable and its slots in one operation, where Keras writes arrays in between.
+    """Updates a variable and its slots in one operation.
 
-    A step of a full-width network moves 134 million parameters: memory is what it waits for.
-    Only AdamW's decay is Keras' own, an operation before it.
+    A step of a full-width network updates 134 million parameters, so memory bandwidth limits
+    its speed. Keras' own rules write intermediate arrays of all parameters. Only AdamW's decay
+    is left to Keras; it is one operation before the update.
 
     Attributes:
-        slot_names: what is kept of each variable, of its shape, zero at first.
-        slots_of: function of a tf.Variable's `ref()`: its slots, on the same device.
+        slot_names: names of the arrays that are kept for each variable, of its shape, first 0.
+        slots_of: maps a tf.Variable's `ref()` to its slots on the same device.
     """
 
-    slot_names = ()
+    slot_names: tuple[str, ...] = ()
+    slots_of: Callable[[Any], Sequence[tf.Variable]]
 
-    def build(self, variables):
+    def build(self, variables: Sequence[Any]) -> None:
         if self.built:
             return
         super().build(variables)
@@ -73,14 +88,14 @@ class FusedOptimizer(keras.optimizers.Optimizer):
         for variable in variables:
             own = [self.add_variable_from_reference(variable, name) for name in self.slot_names]
             whole = [each.value for each in (variable, *own)]
-            # On TPUs what is updated is the whole, elsewhere the copy on each device.
+            # On TPUs the whole variable is updated, elsewhere the copy on each device.
             for of, *there in (whole, *zip(*map(on_devices, whole), strict=True)):
                 slots[of.ref()] = there
-        # Not the dict itself: a checkpoint would follow it, and refuse its keys.
+        # Not the dict itself: tf.train.Checkpoint would track it and refuse its keys.
         self.slots_of = slots.__getitem__
 
-    def apply(self, grads, trainable_variables):
-        # All gradients first: a kernel that is updated while one still reads it is copied.
+    def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any]) -> None:
+        # Once all gradients are there: a kernel that is still read would be copied first.
         with tf.control_dependencies(grads):
             super().apply([tf.identity(gradient) for gradient in grads], trainable_variables)
 
@@ -90,12 +105,12 @@ class AdamW(FusedOptimizer):
 
     slot_names = ("momentum", "velocity")
 
-    def build(self, variables):
+    def build(self, variables: Sequence[Any]) -> None:
         if not self.built:
             self.exclude_from_weight_decay(var_list=[v for v in variables if not _is_kernel(v)])
         super().build(variables)
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         momentum, velocity = self.slots_of(variable.ref())
         step = tf.cast(self.iterations + 1, tf.float32)
         tf.raw_ops.ResourceApplyAdam(
@@ -115,40 +130,40 @@ class AdamW(FusedOptimizer):
 class CaffeSGD(FusedOptimizer):
     """Momentum SGD as Caffe's SGDSolver.
 
-    It clips the norm of the whole gradient, adds decay * w to that of kernels, and takes
-    v = momentum * v + rate * lr_mult * gradient; w -= v. Keras' own decay is decoupled,
-    and it has no rate for single weights; lr_mult, a factor of the gradient, can stand here.
+    It clips the norm of the whole gradient, adds decay * w to the gradient of kernels, and
+    updates v = momentum * v + rate * lr_mult * gradient; w -= v. Keras' own decay is decoupled,
+    and Keras has no learning rate of single weights. Here lr_mult is a factor of the gradient.
 
     Args:
-        config: an `OptimizerConfig`: momentum, clip_norm, weight_decay, bias_multiplier.
-        schedule: a `Schedule`.
-        replicas: int, as in `make_optimizer`.
+        config: momentum, clip_norm, weight_decay and bias_multiplier are read.
+        schedule: the learning rate.
+        replicas: as in `make_optimizer`.
     """
 
     slot_names = ("momentum",)
 
-    def __init__(self, config, schedule, replicas=1):
+    def __init__(self, config: OptimizerConfig, schedule: Schedule, replicas: int = 1) -> None:
         super().__init__(schedule)
         self.config = config
         self.replicas = replicas
 
-    def apply(self, grads, trainable_variables):
+    def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any]) -> None:
         config, clip = self.config, 1.0
         if config.clip_norm is not None:
             norm = ops.sqrt(sum(ops.sum(ops.square(gradient)) for gradient in grads))
             clip_norm = config.clip_norm / self.replicas
             clip = clip_norm / ops.maximum(norm, clip_norm)
 
-        def changed(gradient, variable):
+        def scaled(gradient: Any, variable: Any) -> Any:
             return clip * gradient * (config.bias_multiplier if variable.name in BIASES else 1)
 
-        super().apply(list(map(changed, grads, trainable_variables)), trainable_variables)
+        super().apply(list(map(scaled, grads, trainable_variables)), trainable_variables)
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         (momentum,) = self.slots_of(variable.ref())
         decay, factor = self.config.weight_decay, self.config.momentum
         if decay and _is_kernel(variable):
-            # Into the momentum before it is multiplied; where there is none, into w itself.
+            # Added to the momentum before that is multiplied; without momentum, to w itself.
             decayed = momentum if factor else variable
             tf.raw_ops.ResourceApplyGradientDescent(
                 var=decayed.handle, alpha=learning_rate * decay / (factor or 1), delta=variable
@@ -162,29 +177,34 @@ class CaffeSGD(FusedOptimizer):
         )
 
 
-def _is_kernel(variable):
-    """Whether a variable decays; biases and normalizations, of one axis, do not."""
+def _is_kernel(variable: Any) -> bool:
+    """Whether a variable decays; biases and normalizations, which have one axis, do not."""
     return len(variable.shape) > 1
 
 
 @keras.saving.register_keras_serializable("fcn_tf")
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):
-    """A linear rise over `warmup_steps`, times (1 - step / max_steps) ** power."""
+    """learning_rate * (1 - step / max_steps) ** power, with a linear rise over `warmup_steps`.
 
-    def __init__(self, learning_rate, warmup_steps, max_steps, power):
+    The rise multiplies the rate of step s, from 0, by (s + 1) / warmup_steps.
+    """
+
+    def __init__(
+        self, learning_rate: float, warmup_steps: int, max_steps: int, power: float
+    ) -> None:
         super().__init__()
         self.learning_rate = learning_rate
         self.warmup_steps = warmup_steps
         self.max_steps = max_steps
         self.power = power
 
-    def __call__(self, step):
+    def __call__(self, step: Any) -> Any:
         step = ops.cast(step, "float32")
         rise = ops.minimum(1.0, (step + 1) / max(self.warmup_steps, 1))
         rest = ops.maximum(0.0, 1 - step / self.max_steps)
         return self.learning_rate * rise * rest**self.power
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "learning_rate": self.learning_rate,
             "warmup_steps": self.warmup_steps,

@@ -1,16 +1,21 @@
-"""What a run's weights start from."""
+"""The weights that a run starts from."""
+
+from __future__ import annotations
 
 from pathlib import Path
 
+import keras
+
+from fcn_tf.config.schema import Config
 from fcn_tf.errors import InputError
 from fcn_tf.models import load_model, load_trunk, warm_start
 
 
-def check_start(config):
-    """Refuses weights that are not there, before the data are read.
+def check_start(config: Config) -> None:
+    """Refuses start weights that do not exist, before the data are read.
 
     Raises:
-        InputError: `init_from` or `model.weights` names nothing.
+        InputError: there is no file or run at `init_from` or `model.weights`.
     """
     weights, init_from = config.model.weights, config.init_from
     if weights not in ("imagenet", "none") and not Path(weights).expanduser().is_file():
@@ -19,8 +24,8 @@ def check_start(config):
         raise InputError(f"init_from={init_from}: there is no such run or file.")
 
 
-def start(model, config):
-    """Gives a fresh model the weights that the `Config` names.
+def load_start_weights(model: keras.Model, config: Config) -> None:
+    """Gives a fresh model the weights that `init_from` or `model.weights` names, if one does.
 
     Raises:
         InputError: they do not fit.

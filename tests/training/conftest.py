@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from fcn_tf.classes import VOID
-from fcn_tf.config import Config, DataConfig, ModelConfig, OptimizerConfig, TrainingConfig
+from fcn_tf.config.schema import Config, DataConfig, ModelConfig, OptimizerConfig, TrainingConfig
 
 
 @pytest.fixture

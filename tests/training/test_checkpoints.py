@@ -11,7 +11,7 @@ from fcn_tf.errors import InputError, RunError
 from fcn_tf.training.checkpoints import (
     Place,
     checkpoints,
-    disk_space_named,
+    full_disk_as_run_error,
     restore_newest,
     save_checkpoint,
 )
@@ -107,7 +107,7 @@ def test_none_that_is_whole_is_refused(folder):
         path.write_bytes(b"")
     values = variables(9)
     for _ in range(2):
-        with pytest.raises(InputError, match="no whole checkpoint"):
+        with pytest.raises(InputError, match="all checkpoints are damaged"):
             restore_newest(folder, values, ABOUT)
     assert len(checkpoints(folder)) == 2
     np.testing.assert_array_equal(values["random/0"], [7, 9])
@@ -120,10 +120,18 @@ def test_another_network_is_refused_and_nothing_changed(folder):
         (
             variables(9),
             {**ABOUT, "variant": "fcn16s"},
-            "variant fcn8s, but variant fcn16s is asked",
+            "variant fcn8s, but the configuration has variant fcn16s",
         ),
-        (variables(9), {**ABOUT, "classes": ["sky"]}, r"classes \['sky', 'ground'\], but classes"),
-        (other_shape, ABOUT, r"conv1_1/kernel is \(3, 3, 4\) there and \(3, 3, 8\) here"),
+        (
+            variables(9),
+            {**ABOUT, "classes": ["sky"]},
+            r"classes \['sky', 'ground'\], but the configuration has classes \['sky'\]",
+        ),
+        (
+            other_shape,
+            ABOUT,
+            r"kernel has the shape \(3, 3, 4\) in the checkpoint and \(3, 3, 8\) in",
+        ),
         (more, ABOUT, "average/conv1_1/kernel is not in the checkpoint"),
     ]:
         with pytest.raises(InputError, match=message):
@@ -145,7 +153,7 @@ def test_a_full_disk_leaves_what_was_there(folder):
     (folder / f".step-000000004.{os.getpid()}.npz").symlink_to("/dev/full")
     values = variables(4)
     message = "is full: a checkpoint needs 0.0 MB and .* MB are free"
-    with pytest.raises(RunError, match=message), disk_space_named(folder, values):
+    with pytest.raises(RunError, match=message), full_disk_as_run_error(folder, values):
         save_checkpoint(folder, Place(step=4), values, ABOUT)
     assert restore_newest(folder, variables(), ABOUT).step == 3
     assert len(list(folder.iterdir())) == 2

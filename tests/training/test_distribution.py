@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn_tf.config import DistributionConfig
+from fcn_tf.config.schema import DistributionConfig
 from fcn_tf.errors import InputError
 from fcn_tf.training.distribution import Cluster, make_cluster, read_tf_config
 from tests.processes import command, ended, start, start_workers
@@ -109,6 +109,33 @@ def test_each_device_draws_its_own_dropout(tmp_path, arguments):
 
 
 @pytest.mark.slow
+def test_the_sums_that_a_loss_needs_are_those_of_all_devices(tmp_path):
+    """Soft dice: two devices with two accumulated batches each take the steps of one device."""
+    code = (
+        "import sys\n"
+        "import numpy as np\n"
+        "from fcn_tf.config.schema import DistributionConfig\n"
+        "from fcn_tf.training.distribution import make_cluster\n"
+        "from fcn_tf.training.losses import LOSSES\n"
+        "from tests.test_seams import SoftDice, dice_steps\n"
+        "devices = int(sys.argv[1])\n"
+        "cluster = make_cluster(DistributionConfig(virtual_devices=devices))\n"
+        "LOSSES['dice'] = SoftDice\n"
+        "losses, weights = dice_steps(4 // devices, devices, cluster)\n"
+        "np.savez(f'{devices}.npz', losses=losses, **weights)\n"
+    )
+    for devices in (1, 2):
+        extra = {"TF_ENABLE_ONEDNN_OPTS": "0"}
+        run = start(str(devices), cwd=tmp_path, extra=extra, code=code)
+        assert ended(run)[0] == 0
+    one, two = (np.load(tmp_path / f"{devices}.npz") for devices in (1, 2))
+    assert one.files == two.files
+    for name in one.files:
+        difference = np.abs(two[name] - one[name]).max()
+        assert difference <= 1e-5 * np.abs(one[name]).max(), name
+
+
+@pytest.mark.slow
 def test_both_machines_end_with_the_same_weights(tmp_path, arguments):
     """Each prints a digest of its weights when it is done."""
     code = (
@@ -171,8 +198,8 @@ def test_a_chief_comes_before_the_workers(monkeypatch):
 def test_without_other_machines_what_is_said_stays(monkeypatch, capsys):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     cluster = make_cluster(DistributionConfig())
-    assert cluster.add_up([True, 3]) == [1, 3]
-    assert cluster.told_by_chief({"step": 3}) == {"step": 3}
+    assert cluster.sum_over_workers([True, 3]) == [1, 3]
+    assert cluster.broadcast_from_chief({"step": 3}) == {"step": 3}
     assert "Training on one CPU (strategy one_device)." in capsys.readouterr().out
     mirrored = make_cluster(DistributionConfig(strategy="mirrored"))
     assert (mirrored.replicas, mirrored.is_chief) == (1, True)
@@ -186,5 +213,5 @@ def test_without_other_machines_what_is_said_stays(monkeypatch, capsys):
 
 def test_an_error_of_a_single_machine_is_nobody_elses():
     cluster = Cluster(tf.distribute.get_strategy())
-    with pytest.raises(tf.errors.UnavailableError), cluster.lost_peers_named():
+    with pytest.raises(tf.errors.UnavailableError), cluster.lost_peers_as_run_error():
         raise tf.errors.UnavailableError(None, None, "a disk")

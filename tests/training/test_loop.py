@@ -7,7 +7,7 @@ from PIL import Image
 
 import fcn_tf
 import fcn_tf.data.folder
-from fcn_tf.config import Config, DataConfig, LossConfig, ModelConfig, TrainingConfig
+from fcn_tf.config.schema import Config, DataConfig, LossConfig, ModelConfig, TrainingConfig
 from fcn_tf.data import open_source, training_batches, whole_images
 from fcn_tf.errors import InputError, RunError
 from fcn_tf.evaluation.metrics import SCORES

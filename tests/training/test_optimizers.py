@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn_tf.config import OptimizerConfig
+from fcn_tf.config.schema import OptimizerConfig
 from fcn_tf.training.optimizers import Schedule, make_optimizer, make_schedule
 
 KERNEL = np.array([[2.0, -1.0]])

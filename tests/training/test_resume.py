@@ -11,7 +11,7 @@ import pytest
 from fcn_tf.errors import InputError
 from fcn_tf.training.checkpoints import checkpoints
 from fcn_tf.training.loop import train
-from fcn_tf.training.state import locked
+from fcn_tf.training.workdir import locked
 from tests.training.runs import change, lines_of, timeless, weights_of
 
 
@@ -175,7 +175,7 @@ def test_when_the_time_is_up_the_run_ends_well_and_goes_on(config, tmp_path, cap
         (1, "train"),
         (1, "val"),
     ]
-    assert "Ended after step 1; --resume goes on" in capsys.readouterr().out
+    assert "Ended after step 1; --resume continues" in capsys.readouterr().out
     assert (workdir / "report/scores.json").exists()
     resume(change(config, "training", max_minutes=None), workdir)
     assert lines_of(workdir)[-1]["step"] == 6

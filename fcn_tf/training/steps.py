@@ -1,0 +1,174 @@
+"""The compiled calls of a run: training steps, and the evaluation of images.
+
+The batch of a step comes in shares: every device computes its own, in one batch or in several
+accumulated ones. `TrainingLoss` says how the loss of the step follows from its shares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+
+from fcn_tf.classes import VOID
+from fcn_tf.evaluation.metrics import count_pixels
+from fcn_tf.training.optimizers import needs_whole_gradient
+
+if TYPE_CHECKING:
+    from fcn_tf.training.run import Run
+
+
+def compile_train_call(run: Run, batches: Iterator[Any]) -> Callable[..., Any]:
+    """`Run.train_call` on an iterator of batches, as `Cluster.distribute` returns it."""
+    strategy, optimizer = run.cluster.strategy, run.optimizer
+    training, replicas = run.config.training, run.cluster.replicas
+    whole_gradient = needs_whole_gradient(run.config.optimizer, training.precision)
+    variables = run.model.trainable_variables
+    share_of_gradient = compile_gradient(run)
+    share_of_sums = compile_sums(run) if run.loss.needs_sums else None
+
+    def over_devices(value: Any, how: str = "SUM") -> Any:
+        if replicas == 1:
+            return value
+        return tf.distribute.get_replica_context().all_reduce(how, value)
+
+    def replica_step(images: tf.Tensor, masks: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        # images (n, h, w, 3), masks (n, h, w): a device's share
+        norm = over_devices(run.loss.normalizer(masks))
+        sums = over_devices(share_of_sums(images, masks)) if share_of_sums else None
+        gradients, loss, counts = share_of_gradient(images, masks, norm, sums)
+        if replicas > 1 and whole_gradient:
+            gradients = [sum_ / replicas for sum_ in over_devices(gradients)]
+        optimizer.apply(gradients, variables)
+        if replicas > 1 and run.statistics:
+            # Each device normalizes its own share of the batch; all keep the mean of theirs.
+            values = [variable.value for variable in run.statistics]
+            means = over_devices([tf.identity(value) for value in values], "MEAN")
+            for value, mean in zip(values, means, strict=True):
+                value.assign(mean)
+        return loss, counts
+
+    @tf.function
+    def train_call(steps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        losses = tf.TensorArray(tf.float32, steps)
+        confusion = tf.zeros((run.num_classes, run.num_classes), tf.int64)
+        for index in tf.range(steps):
+            loss, counts = strategy.run(replica_step, args=next(batches))
+            run.average.update(strategy, optimizer.iterations)
+            losses = losses.write(index, strategy.reduce("SUM", loss, axis=None))
+            confusion += tf.cast(strategy.reduce("SUM", counts, axis=None), tf.int64)
+        return losses.stack(), confusion
+
+    return train_call
+
+
+def compile_gradient(run: Run) -> Callable[..., Any]:
+    """A function of a device's images and masks, and the whole step's normalizer and sums.
+
+    It returns the device's share of the gradient, a list of tensors; of the loss, float32; and
+    its counts, int32 (C, C).
+    """
+    model, optimizer, training = run.model, run.optimizer, run.config.training
+    values = [variable.value for variable in model.trainable_variables]
+
+    def of_batch(images: tf.Tensor, masks: tf.Tensor, norm: tf.Tensor, sums: Any) -> Any:
+        # Only the trained weights are watched: nothing is recorded of frozen layers.
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(values)
+            logits = model(images, training=True)  # (n, h, w, C)
+            total = run.loss.total(masks, logits, training=True, sums=sums)
+            loss = tf.math.divide_no_nan(total, norm)
+            scaled = optimizer.scale_loss(loss)
+        return tape.gradient(scaled, values), loss, count_pixels(masks, logits, run.num_classes)
+
+    if training.jit_compile:
+        of_batch = tf.function(of_batch, jit_compile=True)
+
+    def zeros() -> Any:
+        gradients = [tf.zeros(value.shape, value.dtype) for value in values]
+        return gradients, tf.constant(0.0), tf.zeros([run.num_classes] * 2, tf.int32)
+
+    return _over_accumulated_batches(of_batch, zeros, training.accumulate_steps)
+
+
+def compile_sums(run: Run) -> Callable[..., Any]:
+    """A function of a device's images and masks: the loss's `sums` over them.
+
+    The pass takes no gradient and leaves no trace: the pass for the gradient draws the same
+    dropout, and running statistics take in each batch once.
+    """
+    changed = [*run.random_states, *(variable.value for variable in run.statistics)]
+
+    def of_batch(images: tf.Tensor, masks: tf.Tensor) -> Any:
+        return run.loss.sums(masks, run.model(images, training=True))
+
+    if run.config.training.jit_compile:
+        of_batch = tf.function(of_batch, jit_compile=True)
+
+    def zeros() -> Any:  # the sums over no image
+        return run.loss.sums(tf.zeros((0, 1, 1), tf.uint8), tf.zeros((0, 1, 1, run.num_classes)))
+
+    of_share = _over_accumulated_batches(of_batch, zeros, run.config.training.accumulate_steps)
+
+    def without_trace(images: tf.Tensor, masks: tf.Tensor) -> Any:
+        before = [tf.identity(value) for value in changed]
+        sums = of_share(images, masks)
+        for value, old in zip(changed, before, strict=True):
+            value.assign(old)
+        return sums
+
+    return without_trace
+
+
+def _over_accumulated_batches(
+    of_batch: Callable[..., Any], zeros: Callable[[], Any], batches: int
+) -> Callable[..., Any]:
+    """`of_batch` over a device's share, in so many batches one after the other, added up.
+
+    Args:
+        of_batch: function of images, masks and more; it returns a structure of tensors.
+        zeros: makes the structure to which the batches are added.
+        batches: how many; the share is a multiple.
+    """
+    if batches == 1:
+        return of_batch
+
+    def of_share(images: tf.Tensor, masks: tf.Tensor, *more: Any) -> Any:
+        total = zeros()
+        size = tf.shape(images)[0] // batches
+        for first in tf.range(0, batches * size, size):
+            part = of_batch(images[first : first + size], masks[first : first + size], *more)
+            total = tf.nest.map_structure(tf.add, total, part)
+        return total
+
+    return of_share
+
+
+def compile_evaluation_call(run: Run) -> Callable[..., Any]:
+    """A function of an iterator and of the number of images that each device evaluates.
+
+    It returns the confusion matrix, int64 (C, C), the sum of the images' losses, and the number
+    of images that have a label; both float32.
+    """
+
+    def replica_step(example: dict[str, tf.Tensor]) -> tuple[tf.Tensor, ...]:
+        image, mask = example["image"][None], example["segmentation_mask"][None, ..., 0]
+        logits = run.model(image, training=False)  # (1, H, W, C)
+        # An image without a label has no loss.
+        labelled = tf.cast(tf.reduce_any(mask != VOID), tf.float32)
+        loss = tf.math.divide_no_nan(run.loss.total(mask, logits), run.loss.normalizer(mask))
+        return count_pixels(mask, logits, run.num_classes), labelled * loss, labelled
+
+    @tf.function
+    def evaluation_call(images: Any, count: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        confusion = tf.zeros((run.num_classes, run.num_classes), tf.int64)
+        loss, labelled = tf.constant(0.0), tf.constant(0.0)
+        for _ in tf.range(count):
+            parts = run.cluster.strategy.run(replica_step, args=(next(images),))
+            parts = [run.cluster.strategy.reduce("SUM", part, axis=None) for part in parts]
+            confusion += tf.cast(parts[0], tf.int64)
+            loss, labelled = loss + parts[1], labelled + parts[2]
+        return confusion, loss, labelled
+
+    return evaluation_call
