@@ -1,5 +1,1 @@
-"""Models for a server and for a phone, each proven equal before it gets its name."""
-
-from fcn_tf.exporting.export import export
-
-__all__ = ["export"]
+"""Models for servers and devices, each compared with the network before it gets its name."""

@@ -1,153 +1,237 @@
-"""From a model to versions for a server and for a device."""
+"""From a model to a version in each format: written, compared with the model, and published."""
+
+from __future__ import annotations
 
 import contextlib
 import functools
 import gc
-import json
+import importlib
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fcn_tf.classes import voc_palette
-from fcn_tf.config import ExportConfig
-from fcn_tf.config_files import EXPORT_FILE, load_config, run_config
+from fcn_tf.classes import Classes
+from fcn_tf.config.export_record import EXPORT_FILE, ExportRecord
+from fcn_tf.config.files import load_config, run_config
+from fcn_tf.config.schema import DataConfig
 from fcn_tf.data import open_source
 from fcn_tf.data.pipeline import spread_samples
 from fcn_tf.data.shapes import draw_scene
+from fcn_tf.data.source import Source
 from fcn_tf.errors import InputError, RunError
+from fcn_tf.evaluation.score import check_classes
+from fcn_tf.exporting.formats import FORMATS, Format, Job
 from fcn_tf.exporting.freeze import freeze
-from fcn_tf.exporting.saved_model import write_saved_model
-from fcn_tf.exporting.tflite import convert
-from fcn_tf.exporting.verify import Reference
+from fcn_tf.exporting.options import ExportOptions
+from fcn_tf.exporting.verify import Reference, Sample
 from fcn_tf.exporting.versions import check_tree, new_version
-from fcn_tf.image_files import resize
+from fcn_tf.images.read import resize
 from fcn_tf.models import load_model
-from fcn_tf.models.reach import margin_px
-from fcn_tf.scoring import check_classes
+from fcn_tf.models.fcn import FCN
+from fcn_tf.models.margin import margin_px
 from fcn_tf.version import __version__
 
 VERIFIED_IMAGES = 12
 
+# What was measured of each artefact of a format, by kind, as export.json has it.
+Artefacts = dict[str, dict[str, Any]]
 
-def export(model_or_path, out, data=None, config=None):
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """What is exported, the same for every format.
+
+    Args:
+        model: the network.
+        source: the images to calibrate and to verify on, or None where there are none.
+        options: what is wanted.
+        record: export.json, without what a format adds.
+        stem: how the names of files begin.
+    """
+
+    model: FCN
+    source: Source | None
+    options: ExportOptions
+    record: ExportRecord
+    stem: str
+
+
+def export(
+    model_or_path: FCN | str | Path,
+    out: str | Path,
+    data: DataConfig | None = None,
+    options: ExportOptions | None = None,
+) -> dict[str, Artefacts]:
     """Writes a SavedModel and TFLite files, each verified before it gets its name.
 
     Args:
         model_or_path: an `FCN`, a `.keras` file or a run folder.
         out: folder; saved_model/VERSION and tflite/VERSION appear in it.
-        data: the `DataConfig` of the images to calibrate and to verify on; by default the
-            data of a run. Where there are none, the images are generated scenes, without
-            mean IU and int8.
-        config: an `ExportConfig`.
+        data: the images to calibrate and to verify on; by default the data of a run. Where there
+            are none, generated scenes are compared, and there is no mean IU and no int8.
+        options: what to write; by default all formats.
 
     Returns:
-        dict of what export.json says of each artefact, by format and precision.
+        What export.json says of each artefact, by format and kind.
 
     Raises:
-        InputError: no such model, a folder that is no tree of versions, int8 without
-            data, or data of other classes.
+        InputError: no such model, a folder that holds something other than versions, int8
+            without data, or data of other classes.
         RunError: an artefact differs by more than is allowed. It was not published; the
             others were.
+
+    Example:
+        >>> fcn_tf.export("runs/mine", "exported/mine", data=config.data)
     """
-    config, out = config or ExportConfig(), Path(out).expanduser()
-    is_path = isinstance(model_or_path, (str, Path))
-    name = str(model_or_path) if is_path else "a model in memory"
-    for kind in config.formats:
-        check_tree(out / kind)
-    model = load_model(model_or_path) if is_path else model_or_path
-    source = open_source(data) if data else _source_of_run(model_or_path) if is_path else None
-    quantize = config.quantize or ("float32", "float16", "dynamic", *(["int8"] if source else []))
-    if "tflite" in config.formats and "int8" in quantize and source is None:
-        raise InputError(
-            "quantize=int8 needs images to calibrate on: give --config or --data.*, or leave "
-            "int8 out."
-        )
+    options, out = options or ExportOptions(), Path(out).expanduser()
+    for name in options.formats:
+        check_tree(out / name)
+    if isinstance(model_or_path, (str, Path)):
+        path = str(model_or_path)
+        model, model_file = load_model(path), str(Path(path).expanduser().resolve())
+        source = open_source(data) if data else _source_of_run(path)
+    else:
+        path, model, model_file = "a model in memory", model_or_path, None
+        source = open_source(data) if data else None
+    kinds = {name: _kinds_to_write(FORMATS[name], options, source) for name in options.formats}
     if source is not None:
-        check_classes(model, source, name)
+        check_classes(model, source, path)
+    classes = Classes.of(model.class_names, model.palette, model.num_classes)
+    record = ExportRecord(
+        model=model_file,
+        fcn_tf=__version__,
+        verified_on="images of the data set" if source else "generated scenes",
+        margin_px=margin_px(model),
+        classes=classes.names,
+        palette=classes.palette,
+    )
+    exported = Exported(model=model, source=source, options=options, record=record, stem=out.name)
     samples = list(_samples(source))
-    verified_on = "images of the data set" if source else "generated scenes"
-    about = {
-        "model": str(Path(name).expanduser().resolve()) if is_path else None,
-        "fcn_tf": __version__,
-        "verified_on": verified_on,
-        "margin_px": margin_px(model),
-    }
-    written, refused = {}, []
+    written: dict[str, Artefacts] = {}
+    refusals: list[str] = []
     with contextlib.ExitStack() as stack:
-        # Made when it is first needed: at any size the two formats have the same.
+        # Formats of one size share their reference.
         reference_at = functools.cache(
             lambda size_px: stack.enter_context(Reference(model, samples, size_px))
         )
-        if "saved_model" in config.formats:
-            with _noted(refused):
-                written["saved_model"] = _export_saved_model(
-                    model,
-                    out / "saved_model",
-                    reference_at(None),
-                    config,
-                    about,
+        for name in options.formats:
+            reference = reference_at(FORMATS[name].settings(options).size_px)
+            with _kept_in(refusals):
+                written[name] = _publish(
+                    exported,
+                    tree=out / name,
+                    format=FORMATS[name],
+                    kinds=kinds[name],
+                    reference=reference,
+                    refusals=refusals,
                 )
-        if "tflite" in config.formats:
-            with _noted(refused):
-                written["tflite"] = _export_tflite(
-                    model,
-                    out / "tflite",
-                    reference_at(config.size_px),
-                    config,
-                    about,
-                    quantize,
-                    source,
-                    refused,
-                )
-    if refused:
-        raise RunError(" ".join(refused))
+    if refusals:
+        raise RunError(" ".join(refusals))
     return written
 
 
 @contextlib.contextmanager
-def _noted(refused):
-    """Notes the reason of what is refused; the rest goes on."""
+def _kept_in(refusals: list[str]) -> Iterator[None]:
+    """Ends the block at a `RunError` and keeps its message, so that the other kinds go on."""
     try:
         yield
     except RunError as error:
-        refused.append(str(error))
+        refusals.append(str(error))
 
 
-def _export_saved_model(model, tree, reference, config, about):
-    """Publishes a SavedModel; returns what was measured, by precision."""
+def _kinds_to_write(format: Format, options: ExportOptions, source: Source | None) -> Sequence[str]:
+    """The kinds that the options ask for, or else all that can be made.
+
+    Raises:
+        InputError: one that is asked for needs images, and there are none.
+    """
+    asked_for = format.settings(options).kinds
+    needing = [kind for kind, what in format.kinds.items() if what.needs_images and not source]
+    if asked_for is None:
+        possible = [kind for kind in format.kinds if kind not in needing]
+        return possible[:1] if format.is_folder else possible
+    for kind in asked_for:
+        if kind in needing:
+            raise InputError(
+                f"{format.title}: {kind} needs images to calibrate on: give --config or --data.*, "
+                f"or leave {kind} out."
+            )
+    return asked_for
+
+
+def _publish(
+    exported: Exported,
+    *,
+    tree: Path,
+    format: Format,
+    kinds: Sequence[str],
+    reference: Reference,
+    refusals: list[str],
+) -> Artefacts:
+    """Publishes a version of a format with those of its kinds that are within their bars.
+
+    Args:
+        exported: what is exported.
+        tree: folder of the versions.
+        format: an entry of `FORMATS`.
+        kinds: those of its kinds that are written.
+        reference: what to compare with.
+        refusals: takes the messages of kinds that are refused.
+
+    Returns:
+        What was measured of the kinds that are published.
+
+    Raises:
+        RunError: no kind is left to publish.
+    """
+    artefacts: Artefacts = {}
+    settings = format.settings(exported.options)
     with new_version(tree) as folder:
-        print(f"SavedModel, {config.precision} …", flush=True)
-        write_saved_model(freeze(model, config.precision), folder, config.max_pixels)
-        gc.collect()  # graphs with copies of the weights, before another process loads them
-        found = reference.compare(folder, config.precision, config.max_pixels)
-        artefacts = {config.precision: found}
-        _describe(folder, model, {**about, "max_pixels": config.max_pixels}, artefacts)
-    return artefacts
-
-
-def _export_tflite(model, tree, reference, config, about, quantize, source, refused):
-    """Publishes TFLite files; returns what was measured, by kind."""
-    artefacts, logits = {}, freeze(model)
-    with new_version(tree) as folder:
-        for kind in quantize:
-            print(f"TFLite, {kind} …", flush=True)
-            images = _calibration(source, config) if kind == "int8" else ()
-            path = folder / f"{tree.parent.name}-{kind}.tflite"
-            path.write_bytes(convert(logits, kind, config.size_px, config.output, images))
-            gc.collect()
-            with _noted(refused):
-                found = reference.compare(path, kind)
-                artefacts[kind] = {"file": path.name, "bytes": path.stat().st_size, **found}
+        paths = _write(exported, format, kinds, folder)
+        gc.collect()  # graphs with copies of the weights, before other processes load them
+        for kind, path in paths.items():
+            with _kept_in(refusals):
+                found = reference.compare(path, format, kind, max_pixels=settings.max_pixels)
+                artefacts[kind] = found if format.is_folder else {**_file(path), **found}
             if kind not in artefacts:
-                path.unlink()
+                _remove(path)
         if not artefacts:
-            raise RunError("No TFLite file is left to publish.")
-        size = "x".join(map(str, config.size_px)) if config.size_px else "any"
-        _describe(folder, model, {**about, "size": size, "output": config.output}, artefacts)
+            raise RunError(f"No {format.title} file is left to publish.")
+        record = replace(
+            exported.record,
+            max_pixels=settings.max_pixels,
+            artefacts=artefacts,
+            **settings.described,
+        )
+        _describe(folder, record)
     return artefacts
 
 
-def _source_of_run(path):
+def _write(
+    exported: Exported, format: Format, kinds: Sequence[str], folder: Path
+) -> dict[str, Path]:
+    """Writes kinds of a format into a folder; returns the path of each."""
+    module = importlib.import_module(format.module)
+    frozen = functools.cache(lambda precision: freeze(exported.model, precision))
+    paths = {}
+    for kind in kinds:
+        print(f"{format.title}, {kind} …", flush=True)
+        job = Job(
+            logits=frozen(format.kinds[kind].computes_in),
+            options=exported.options,
+            calibration_images=_calibration_images(exported, format, kind),
+            stem=exported.stem,
+        )
+        paths[kind] = module.write(job, kind, folder)
+    return paths
+
+
+def _source_of_run(path: str) -> Source | None:
     """The data set that a run was trained on, or None where it is no run or the data are gone."""
     config_file = run_config(path)
     if not config_file.is_file():
@@ -159,7 +243,7 @@ def _source_of_run(path):
         return None
 
 
-def _samples(source):
+def _samples(source: Source | None) -> Iterator[Sample]:
     """(image, labels or None) pairs to verify on."""
     if source is None:
         random = np.random.default_rng(0)
@@ -171,22 +255,37 @@ def _samples(source):
         yield sample["image"], sample["truth"]
 
 
-def _calibration(source, config):
-    """Images of train, spread over it."""
-    size = source.split_sizes["train"]
-    images = spread_samples(source, "train", size, config.calibration_images)
-    for sample in images:
-        yield resize(sample["image"], config.size_px or sample["image"].shape[:2])
+def _calibration_images(
+    exported: Exported, format: Format, kind: str
+) -> Iterator[NDArray[np.uint8]]:
+    """Images spread over train, of the artefact's size; none for a kind that needs none."""
+    source, settings = exported.source, format.settings(exported.options)
+    if source is None or not format.kinds[kind].needs_images:
+        return
+    size, count = source.split_sizes["train"], settings.calibration_images
+    for sample in spread_samples(source, "train", size, count):
+        yield resize(sample["image"], settings.size_px or sample["image"].shape[:2])
 
 
-def _describe(folder, model, about, artefacts):
+def _file(path: Path) -> dict[str, Any]:
+    """Name and size of an artefact, which is a file, or a folder of files."""
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return {"file": path.name, "bytes": sum(file.stat().st_size for file in files)}
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def _describe(folder: Path, record: ExportRecord) -> None:
     """Writes labels.txt and export.json, and prints what was measured."""
-    names = model.class_names or [str(index) for index in range(model.num_classes)]
-    palette = model.palette or voc_palette(model.num_classes).tolist()
-    (folder / "labels.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
-    described = {**about, "classes": list(names), "palette": palette, "artefacts": artefacts}
-    (folder / EXPORT_FILE).write_text(json.dumps(described, indent=2, ensure_ascii=False) + "\n")
-    for kind, found in artefacts.items():
+    labels = "".join(f"{name}\n" for name in record.classes or ())
+    (folder / "labels.txt").write_text(labels, encoding="utf-8")
+    (folder / EXPORT_FILE).write_text(record.to_json(), encoding="utf-8")
+    for kind, found in record.artefacts.items():
         parts = [f"same label on {100 * found['same_label']:.3f} % of the decided pixels"]
         if found["largest_difference"] is not None:
             parts.append(f"largest difference of a score {found['largest_difference']:.2g}")

@@ -1,15 +1,19 @@
-"""A network as a function of constants, on which its graphs are built."""
+"""A network as a function whose weights are constants, of which graphs are built."""
+
+from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
 from fcn_tf.errors import InputError
+from fcn_tf.models.fcn import FCN
 
 # What protobuf can hold in one message, less room for the graph.
 LARGEST_BYTES = 2**31 - 2**24
 
 
-def freeze(model, precision="float32"):
-    """The network with its weights as constants, of which oneDNN keeps its own layout.
+def freeze(model: FCN, precision: str = "float32") -> Callable[[Any], Any]:
+    """The network with its weights as constants, which oneDNN keeps in a layout of its own.
 
     Args:
         model: an `FCN`.
@@ -21,7 +25,7 @@ def freeze(model, precision="float32"):
         sides free.
 
     Raises:
-        InputError: the weights are too many for one file.
+        InputError: the weights are too large for one file.
     """
     # Plain bfloat16 holds the weights in it too, where the mixed policy would cast them at every
     # call. Score layers and logits are float32 under both.

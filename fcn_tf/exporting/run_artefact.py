@@ -1,83 +1,89 @@
 """Runs an exported model in a process of its own, in which this package is not imported.
 
-python -I run_artefact.py ARTEFACT IMAGES.npz RESULTS.npz PIXELS
+python -I run_artefact.py RUN.py ARTEFACT IMAGES.npz RESULTS.npz [PIXELS]
 
-IMAGES.npz has uint8 images (H, W, 3); RESULTS.npz takes `scores_NAME` (H, W, C) or
-`labels_NAME` (H, W) of each. A SavedModel's other signatures are compared with its scores, and
-its memory is measured on a square image of PIXELS.
+RUN.py has the function `run` of the artefact's format, as `fcn_tf.exporting.formats` describes it.
+IMAGES.npz has uint8 images (H, W, 3) by name. RESULTS.npz takes `scores_NAME` (H, W, C) or
+`labels_NAME` (H, W) of each. With PIXELS, the memory of a call is measured on a square image of so
+many pixels. The last line of standard output is JSON: bytes_per_pixel, null where this system does
+not tell, or nothing without PIXELS.
 """
 
+import importlib.util
 import json
 import math
 import sys
-from pathlib import Path
+import threading
+from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
+
+Answer = Callable[[NDArray[np.uint8]], dict[str, NDArray]]
+SECONDS_BETWEEN_LOOKS = 0.001
 
 
-def main(artefact, images_file, results_file, pixels):
-    run = saved_model(artefact) if Path(artefact).is_dir() else tflite(artefact)
+def main(
+    run_file: str, artefact: str, images_file: str, results_file: str, pixels: str | None = None
+) -> None:
+    answer = load_run(run_file)(artefact)
     with np.load(images_file, allow_pickle=False) as images:
         results = {
             f"{kind}_{name}": value
             for name in images.files
-            for kind, value in run(images[name]).items()
+            for kind, value in answer(images[name]).items()
         }
-    np.savez(results_file, **results)
-    assert not any(module.split(".")[0] == "fcn_tf" for module in sys.modules)
+    np.savez(results_file, **results)  # type: ignore[arg-type]  # the stubs see allow_pickle
     del results
-    if Path(artefact).is_dir():
-        side = math.isqrt(int(pixels))
-        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew (proc(5))
-        before = peak_bytes()
-        run(np.zeros((side, side, 3), np.uint8))
-        print(json.dumps({"bytes_per_pixel": round((peak_bytes() - before) / side**2)}))
-    else:
-        print("{}")
+    found = {}
+    if pixels is not None:
+        side_px = math.isqrt(int(pixels))
+        image = np.zeros((side_px, side_px, 3), np.uint8)
+        grown_bytes = growth_bytes(lambda: answer(image))
+        per_pixel = None if grown_bytes is None else round(grown_bytes / side_px**2)
+        found["bytes_per_pixel"] = per_pixel
+    assert not any(module.split(".")[0] == "fcn_tf" for module in sys.modules)
+    print(json.dumps(found))
 
 
-def saved_model(folder):
-    import tensorflow as tf
-
-    signatures = tf.saved_model.load(folder).signatures
-
-    def run(image):
-        batch = tf.constant(image[None])
-        scores = signatures["scores"](images=batch)["scores"].numpy()[0]
-        labels = signatures["labels"](images=batch)["labels"].numpy()[0]
-        encoded = tf.io.encode_png(image)[None]
-        png = signatures["serving_default"](image_bytes=encoded)["label_png_bytes"][0]
-        served = tf.io.decode_png(png, channels=1).numpy()[..., 0]
-        for other in (labels, served):
-            agree = (other == scores.argmax(-1)).mean()
-            if agree < 0.9999:  # scores that are equal in float32 may be ordered otherwise
-                sys.exit(f"the signatures agree on {agree:.6f} of the pixels")
-        return {"scores": scores}
-
-    return run
+def load_run(file: str) -> Callable[[str], Answer]:
+    """The function `run` of a file."""
+    spec = importlib.util.spec_from_file_location("format_to_run", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.run
 
 
-def tflite(file):
-    from ai_edge_litert.interpreter import Interpreter
+def growth_bytes(call: Callable[[], object]) -> int | None:
+    """By how much this process grows at most during a call; None where this cannot be measured.
 
-    interpreter = Interpreter(file)
-    given, answered = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    The call is made in either case.
+    """
+    try:
+        import psutil
 
-    def run(image):
-        interpreter.resize_tensor_input(given["index"], (1, *image.shape))
-        interpreter.allocate_tensors()
-        interpreter.set_tensor(given["index"], image[None])
-        interpreter.invoke()
-        value = interpreter.get_tensor(answered["index"])[0]
-        return {"scores" if value.ndim == 3 else "labels": value}
+        memory = psutil.Process().memory_info
+        before = memory().rss
+    except Exception:  # not installed, or without an answer on this system
+        call()
+        return None
+    looks = [before]
+    ended = threading.Event()
 
-    return run
+    def look() -> None:
+        while not ended.wait(SECONDS_BETWEEN_LOOKS):
+            looks[0] = max(looks[0], memory().rss)
 
-
-def peak_bytes():
-    """Of this process alone: resource's ru_maxrss begins with that of the parent."""
-    status = Path("/proc/self/status").read_text()
-    return 1024 * int(status.split("VmHWM:")[1].split()[0])
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        call()
+    finally:
+        ended.set()
+        thread.join()
+    return looks[0] - before
 
 
 if __name__ == "__main__":

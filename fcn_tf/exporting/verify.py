@@ -1,51 +1,41 @@
-"""Every artefact is loaded again in a fresh process and compared with the model it is made of."""
+"""Every artefact is loaded in a fresh process and compared with the model that it was made of."""
 
+from __future__ import annotations
+
+import importlib
+import inspect
 import json
+import math
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 from PIL import Image
 
+from fcn_tf.config.types import Size
 from fcn_tf.errors import RunError
-from fcn_tf.evaluation.metrics import confusion_matrix, scores_from_confusion
-from fcn_tf.image_files import resize
+from fcn_tf.evaluation.metrics import confusion_matrix
+from fcn_tf.evaluation.score import Counts, evaluate_split
+from fcn_tf.evaluation.tables import none_if_nan
+from fcn_tf.exporting.formats import Bar, Format
+from fcn_tf.images.read import resize
+from fcn_tf.models.fcn import FCN
 
 RUNNER = Path(__file__).with_name("run_artefact.py")
 MEMORY_PIXELS = 1_000_000  # of the image on which memory is measured
 SECOND_SCALE = 0.75  # every image is compared at its own size and at this
-
-
-@dataclass(frozen=True)
-class Bar:
-    """What an artefact has to keep to.
-
-    Args:
-        largest_difference: of a score, or None where it is only reported.
-        same_label: share of the pixels with the same label, among those whose two best
-            scores differ by more than `margin`.
-        margin: that difference.
-    """
-
-    largest_difference: float | None
-    same_label: float
-    margin: float
-
-
-BARS = {
-    "float32": Bar(1e-5, 0.9999, 1e-5),
-    "float16": Bar(1e-2, 0.999, 1e-2),
-    "bfloat16": Bar(None, 0.99, 1e-2),
-    "dynamic": Bar(None, 0.97, 1e-2),
-    "int8": Bar(None, 0.97, 1e-2),
-}
-# Of the largest logit: what float32 leaves open of a score after a hundred layers. A network
-# differs by a third of it from itself when the same sums are taken in another order.
+# A share of the largest logit: float32 leaves so much of a score open after a hundred layers. A
+# network differs by a third of it from itself when the same sums are taken in another order.
 ROUNDING = 1e-6
+
+Sample = tuple[NDArray[np.uint8], NDArray[np.uint8] | None]
 
 
 class Reference:
@@ -58,12 +48,15 @@ class Reference:
             at its own size and at `SECOND_SCALE` of it.
     """
 
-    def __init__(self, model, samples, size_px=None):
+    def __init__(
+        self, model: FCN, samples: Iterable[Sample], size_px: tuple[int, int] | None = None
+    ) -> None:
         self.num_classes = model.num_classes
-        self.folder = tempfile.TemporaryDirectory()
-        self.images_file = Path(self.folder.name, "images.npz")
-        self.masks, images, scores = {}, {}, {}
+        self.files = tempfile.TemporaryDirectory()
+        self.folder = Path(self.files.name)
+        self.masks: dict[str, NDArray[np.uint8]] = {}
         self.largest_logit = 0.0
+        images, scores = {}, {}
 
         @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8)])
         def predict(image):
@@ -72,7 +65,7 @@ class Reference:
 
         for index, (image, mask) in enumerate(samples):
             for size in [size_px] if size_px else [image.shape[:2], _scaled(image.shape[:2])]:
-                name = f"{index}_{size[0]}x{size[1]}"
+                name = f"{index}_{Size(size)}"
                 images[name] = resize(image, size)
                 if mask is not None:
                     self.masks[name] = resize(mask, size, Image.Resampling.NEAREST)
@@ -80,75 +73,93 @@ class Reference:
                 scores[f"scores_{name}"] = found.numpy()
                 self.largest_logit = max(self.largest_logit, float(logit))
         self.names = list(images)
-        np.savez(self.images_file, **images)
-        np.savez(Path(self.folder.name, "reference.npz"), **scores)
+        for file, arrays in (("images.npz", images), ("reference.npz", scores)):
+            np.savez(self.folder / file, **arrays)
 
-    def __enter__(self):
+    def __enter__(self) -> Reference:
         return self
 
-    def __exit__(self, *error):
-        self.folder.cleanup()
+    def __exit__(self, *error: object) -> None:
+        self.files.cleanup()
 
-    def compare(self, artefact, precision, max_pixels=MEMORY_PIXELS):
-        """Runs an artefact on the images.
+    def compare(
+        self, artefact: Path, format: Format, kind: str, max_pixels: int | None = None
+    ) -> dict[str, Any]:
+        """Runs an artefact on the images, and holds it to the bar of its kind.
 
         Args:
-            artefact: a SavedModel's folder or a .tflite file.
-            precision: a key of `BARS`.
-            max_pixels: int, the largest image that it takes.
+            artefact: what the format's `write` returned.
+            format: an entry of `FORMATS`.
+            kind: a key of its kinds.
+            max_pixels: the largest image that the artefact takes, or None for any.
 
         Returns:
             dict for export.json: largest_difference, same_label and what they are held
-            to, mean_iou and reference_mean_iou (None without masks), and of a SavedModel
-            bytes_per_pixel, the memory of a call.
+            to, mean_iou and reference_mean_iou (None without masks), and, where the format has
+            its memory measured, bytes_per_pixel of a call (None where the system does not tell).
 
         Raises:
-            RunError: it does not run, or does not keep to its bar.
+            RunError: it does not run, or is not within its bar.
         """
-        results_file = Path(self.folder.name, "results.npz")
-        files = [str(path) for path in (RUNNER, artefact, self.images_file, results_file)]
-        command = [sys.executable, "-I", *files, str(min(max_pixels, MEMORY_PIXELS))]
+        what = f"{kind} {format.title}"
+        memory_pixels = min(max_pixels or MEMORY_PIXELS, MEMORY_PIXELS)
+        measured = self._run(artefact, format, what, memory_pixels)
+        bar = self._with_room_for_rounding(format.kinds[kind].bar)
+        found = self._differences(bar) | measured
+        _judge(found, bar, what)
+        return found
+
+    def _run(self, artefact: Path, format: Format, what: str, memory_pixels: int) -> dict[str, Any]:
+        """Writes what the artefact answers to results.npz; returns what was measured meanwhile."""
+        run = importlib.import_module(format.module).run
+        run_file = self.folder / "run.py"
+        # Annotations may use names of the module: they are not evaluated.
+        text = f"from __future__ import annotations\n\n{inspect.getsource(run)}"
+        run_file.write_text(text, encoding="utf-8")
+        files = (run_file, artefact, self.folder / "images.npz", self.folder / "results.npz")
+        arguments = [*map(str, files), *([str(memory_pixels)] if format.measures_memory else [])]
+        command = [sys.executable, "-I", str(RUNNER), *arguments]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             last = (done.stderr.strip() or "no message").splitlines()[-1]
-            raise RunError(f"The {precision} {_kind(artefact)} does not run: {last}")
-        bar = self._with_room_for_rounding(BARS[precision])
-        found = self._differences(results_file, bar)
-        found |= json.loads(done.stdout.splitlines()[-1])
-        _judge(found, bar, f"{precision} {_kind(artefact)}")
-        return found
+            raise RunError(f"The {what} does not run: {last}")
+        return json.loads(done.stdout.splitlines()[-1])
 
-    def _with_room_for_rounding(self, bar):
+    def _with_room_for_rounding(self, bar: Bar) -> Bar:
         least = ROUNDING * self.largest_logit
         allowed = bar.largest_difference and max(bar.largest_difference, least)
         return replace(bar, largest_difference=allowed, margin=max(bar.margin, least))
 
-    def _differences(self, results_file, bar):
-        largest, same, decided = None, 0, 0
-        matrices = np.zeros((2, self.num_classes, self.num_classes), np.int64)
-        reference_file = Path(self.folder.name, "reference.npz")
-        with np.load(reference_file) as references, np.load(results_file) as results:
+    def _differences(self, bar: Bar) -> dict[str, Any]:
+        """Compares results.npz with reference.npz, image by image."""
+        largest: float | None = None
+        decided, same = 0, 0
+        counts: tuple[list[Counts], list[Counts]] = ([], [])  # of the artefact, of the reference
+        with (
+            np.load(self.folder / "reference.npz") as references,
+            np.load(self.folder / "results.npz") as results,
+        ):
             for name in self.names:
                 reference = references[f"scores_{name}"]  # (H, W, C)
-                labels = reference.argmax(-1)
+                expected = reference.argmax(-1)
                 if f"labels_{name}" in results.files:
-                    answer = results[f"labels_{name}"]
+                    labels = results[f"labels_{name}"]
                 else:
                     scores = results[f"scores_{name}"]
-                    largest = max(largest or 0.0, float(np.abs(scores - reference).max()))
-                    answer = scores.argmax(-1)
+                    difference = np.abs(scores - reference).max()
+                    largest = float(np.maximum(largest or 0.0, difference))  # NaN, if one is
+                    labels = scores.argmax(-1)
                 best = np.partition(reference, -2, axis=-1)[..., -2:]
                 is_decided = best[..., 1] - best[..., 0] > bar.margin
                 decided += int(is_decided.sum())
-                same += int((is_decided & (labels == answer)).sum())
-                for matrix, predicted in zip(matrices, (answer, labels), strict=True):
-                    if name in self.masks:
-                        matrix += confusion_matrix(self.masks[name], predicted, self.num_classes)
-        ious = [
-            float(scores_from_confusion(matrix.astype(np.float64))["mean_iou"])
-            if self.masks
-            else None
-            for matrix in matrices
+                same += int((is_decided & (labels == expected)).sum())
+                if name in self.masks:
+                    for parts, predicted in zip(counts, (labels, expected), strict=True):
+                        matrix = confusion_matrix(self.masks[name], predicted, self.num_classes)
+                        parts.append(Counts(matrix))
+        mean_ious = [
+            none_if_nan(evaluate_split(parts, self.num_classes).scores["mean_iou"])
+            for parts in counts
         ]
         return {
             "largest_difference": largest,
@@ -156,16 +167,20 @@ class Reference:
             "same_label": same / decided if decided else None,
             "same_label_required": bar.same_label,
             "margin_of_best_scores": bar.margin,
-            "mean_iou": ious[0],
-            "reference_mean_iou": ious[1],
+            "mean_iou": mean_ious[0],
+            "reference_mean_iou": mean_ious[1],
             "images": len(self.names),
         }
 
 
-def _judge(found, bar, what):
+def _judge(found: dict[str, Any], bar: Bar, what: str) -> None:
     difference, same = found["largest_difference"], found["same_label"]
     allowed = bar.largest_difference
-    if difference is not None and allowed is not None and not difference <= allowed:
+    if difference is not None and math.isnan(difference):
+        raise RunError(
+            f"The {what} file is refused: a score is not a number. It was not published."
+        )
+    if difference is not None and allowed is not None and difference > allowed:
         raise RunError(
             f"The {what} file is refused: a score differs by {difference:.2g}, and "
             f"{allowed:.2g} is allowed. It was not published."
@@ -175,16 +190,12 @@ def _judge(found, bar, what):
             f"The {what} file cannot be judged: the model answers the same to everything, as one "
             "that was not trained does. It was not published."
         )
-    if not same >= bar.same_label:
+    if same < bar.same_label:
         raise RunError(
             f"The {what} file is refused: {100 * same:.2f} % of the decided pixels have the same "
             f"label, and {100 * bar.same_label:g} % are required. It was not published."
         )
 
 
-def _kind(artefact):
-    return "SavedModel" if Path(artefact).is_dir() else "TFLite"
-
-
-def _scaled(size):
+def _scaled(size: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(max(1, round(SECOND_SCALE * side)) for side in size)

@@ -3,13 +3,15 @@
 import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
+from fcn_tf.config.export_record import is_version, newest_version
 from fcn_tf.errors import InputError
 
 
-def check_tree(folder):
-    """Refuses a folder that is there and is not a tree of versions.
+def check_tree(folder: str | Path) -> None:
+    """Refuses a path that exists and is not a folder of versions.
 
     Raises:
         InputError: it is a file, or holds something other than versions.
@@ -20,17 +22,19 @@ def check_tree(folder):
     others = ["it is a file"] if not folder.is_dir() else _others(folder)
     if others:
         raise InputError(
-            f"{folder} is no tree of versions (1, 2, …) and is left alone: {others[0]}. Choose "
-            "another --out."
+            f"{folder} is no folder of versions (1, 2, …): {others[0]}. It was left as it is: "
+            "choose another --out."
         )
 
 
 @contextlib.contextmanager
-def new_version(folder):
-    """Gives a hidden folder to write to, and renames it to the next version if all goes well.
+def new_version(folder: str | Path) -> Iterator[Path]:
+    """Gives a hidden folder to write to, and renames it to the next version if the block ends well.
+
+    A server does not look at hidden folders.
 
     Args:
-        folder: MODEL; made if it is not there. A server does not look at hidden folders.
+        folder: MODEL; made if it does not exist.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -39,7 +43,8 @@ def new_version(folder):
     try:
         yield beside
         while True:
-            version = folder / str(1 + max(_versions(folder), default=0))
+            newest = newest_version(folder)
+            version = folder / str(1 + int(newest.name) if newest else 1)
             try:
                 beside.rename(version)
                 break
@@ -53,10 +58,7 @@ def new_version(folder):
             folder.rmdir()
 
 
-def _versions(folder):
-    return [int(path.name) for path in folder.iterdir() if path.name.isdigit()]
-
-
-def _others(folder):
-    names = sorted(path.name for path in folder.iterdir())
-    return [f"it holds {name}" for name in names if not (name.isdigit() or name.startswith("."))]
+def _others(folder: Path) -> list[str]:
+    """What a folder holds besides versions and hidden files."""
+    paths = sorted(folder.iterdir())
+    return [f"it holds {p.name}" for p in paths if not (is_version(p) or p.name.startswith("."))]

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -13,16 +14,19 @@ from PIL import Image
 from tensorflow_serving.apis import prediction_log_pb2
 
 from fcn_tf.classes import VOID
-from fcn_tf.config import DataConfig, ExportConfig
+from fcn_tf.config.schema import DataConfig
 from fcn_tf.data.shapes import CLASSES, draw_scene
 from fcn_tf.errors import InputError, RunError
 from fcn_tf.exporting.export import export
+from fcn_tf.exporting.formats import FORMATS, Bar, Kind
 from fcn_tf.exporting.freeze import freeze
+from fcn_tf.exporting.options import ExportOptions, SavedModelOptions, TFLiteOptions
 from fcn_tf.exporting.saved_model import write_saved_model
 from fcn_tf.exporting.tflite import convert
-from fcn_tf.exporting.verify import BARS, Bar, Reference
+from fcn_tf.exporting.verify import Reference
 from fcn_tf.exporting.versions import check_tree, new_version
 from fcn_tf.models import build_fcn
+from tests.extras import needs_extra
 from tests.networks import narrow_fcn, random_images
 from tests.processes import command
 
@@ -46,13 +50,20 @@ def exported(model, few_scenes_dir, tmp_path_factory):
     """The folder of both formats with all kinds of TFLite, and what was measured."""
     out = tmp_path_factory.mktemp("exported") / "scenes"
     data = DataConfig(name="shapes", tfds_dir=few_scenes_dir)
-    config = ExportConfig(max_pixels=MAX_PIXELS, calibration_images=20)
-    return out, export(model, out, data, config)
+    options = ExportOptions(
+        saved_model=SavedModelOptions(max_pixels=MAX_PIXELS),
+        tflite=TFLiteOptions(calibration_images=20),
+    )
+    return out, export(model, out, data, options)
 
 
 @pytest.fixture(scope="module")
 def signatures(exported):
     return tf.saved_model.load(str(exported[0] / "saved_model/1")).signatures
+
+
+def tflite_alone(**tflite):
+    return ExportOptions(formats=("tflite",), tflite=TFLiteOptions(**tflite))
 
 
 def keras_scores(model, image):
@@ -75,10 +86,11 @@ def test_every_artefact_is_there_with_what_was_measured(exported):
         assert labels == list(CLASSES)
         assert not [path for path in (out / kind).iterdir() if path.name != "1"]
     assert list(written["tflite"]) == ["float32", "float16", "dynamic", "int8"]
-    for kind, found in {**written["tflite"], **written["saved_model"]}.items():
-        assert found["same_label"] >= BARS[kind].same_label
-        assert 0 <= found["mean_iou"] <= 1
-        assert found["images"] > 10
+    for name, artefacts in written.items():
+        for kind, found in artefacts.items():
+            assert found["same_label"] >= FORMATS[name].kinds[kind].bar.same_label
+            assert 0 <= found["mean_iou"] <= 1
+            assert found["images"] > 10
     # 8 channels of conv1 in float32 and more, and less than all layers at once.
     assert 32 < written["saved_model"]["float32"]["bytes_per_pixel"] < 4000
     assert written["tflite"]["float32"]["largest_difference"] <= 1e-5
@@ -177,10 +189,11 @@ def test_a_device_answers_what_the_model_does(exported, model, kind):
     if kind == "float32":
         np.testing.assert_allclose(scores, expected, atol=1e-5)
     two_best = np.sort(expected, axis=-1)[..., -2:]
-    decided = two_best[..., 1] - two_best[..., 0] > BARS[kind].margin
+    bar = FORMATS["tflite"].kinds[kind].bar
+    decided = two_best[..., 1] - two_best[..., 0] > bar.margin
     same = scores.argmax(-1) == expected.argmax(-1)
     assert decided.mean() > 0.5
-    assert same[decided].mean() > BARS[kind].same_label
+    assert same[decided].mean() > bar.same_label
 
 
 def test_float16_rounds_the_weights_alone(tmp_path):
@@ -206,11 +219,10 @@ def test_int8_keeps_the_colours_apart(exported, model):
 
 @pytest.mark.slow
 def test_fixed_sizes_and_labels(model, few_scenes_dir, tmp_path):
-    config = ExportConfig(
-        formats=("tflite",), quantize=("float32", "int8"), size_px=(64, 96), output="labels"
-    )
+    tflite = TFLiteOptions(quantize=("float32", "int8"), size=(64, 96), output="labels")
+    options = ExportOptions(formats=("tflite",), tflite=tflite)
     data = DataConfig(name="shapes", tfds_dir=few_scenes_dir)
-    written = export(model, tmp_path / "m", data, config)
+    written = export(model, tmp_path / "m", data, options)
     assert written["tflite"]["float32"]["largest_difference"] is None
     interpreter = Interpreter(str(tmp_path / "m/tflite/1/m-float32.tflite"))
     assert interpreter.get_input_details()[0]["shape"].tolist() == [1, 64, 96, 3]
@@ -220,8 +232,8 @@ def test_fixed_sizes_and_labels(model, few_scenes_dir, tmp_path):
 @pytest.mark.slow
 def test_bfloat16_halves_the_file(model, few_scenes_dir, tmp_path):
     data = DataConfig(name="shapes", tfds_dir=few_scenes_dir)
-    config = ExportConfig(formats=("saved_model",), precision="bfloat16")
-    found = export(model, tmp_path / "m", data, config)["saved_model"]["bfloat16"]
+    options = ExportOptions(formats="saved_model", precision="bfloat16")
+    found = export(model, tmp_path / "m", data, options)["saved_model"]["bfloat16"]
     assert 1e-4 < found["largest_difference"] < 0.3
     weights = 2 * sum(np.prod(weight.shape) for weight in model.weights)
     assert (tmp_path / "m/saved_model/1/saved_model.pb").stat().st_size < 1.2 * weights
@@ -229,10 +241,10 @@ def test_bfloat16_halves_the_file(model, few_scenes_dir, tmp_path):
 
 def test_without_data_generated_scenes_serve_and_int8_is_refused(model, tmp_path):
     with pytest.raises(InputError, match="int8 needs images"):
-        export(model, tmp_path / "m", config=ExportConfig(quantize=("int8",)))
+        export(model, tmp_path / "m", options=tflite_alone(quantize="int8"))
     assert not (tmp_path / "m").exists()
-    config = ExportConfig(formats=("tflite",), quantize=("float16",))
-    found = export(model, tmp_path / "m", config=config)["tflite"]["float16"]
+    options = tflite_alone(quantize="float16")
+    found = export(model, tmp_path / "m", options=options)["tflite"]["float16"]
     assert found["mean_iou"] is None
     described = json.loads((tmp_path / "m/tflite/1/export.json").read_text())
     assert described["verified_on"] == "generated scenes"
@@ -248,7 +260,7 @@ def test_what_differs_is_never_published(model, tmp_path):
             new_version(tmp_path / "saved_model") as folder,
         ):
             write_saved_model(freeze(model), folder, MAX_PIXELS)
-            reference.compare(folder, "float32", MAX_PIXELS)
+            reference.compare(folder, FORMATS["saved_model"], "float32", MAX_PIXELS)
 
     with pytest.raises(RunError, match="float32 SavedModel file is refused: a score differs by"):
         publish(model, narrow_fcn("fcn8s", 6, seed=1))
@@ -269,7 +281,9 @@ def test_large_logits_leave_room_for_rounding(tmp_path):
         write_saved_model(freeze(model), tmp_path / str(moved_by), MAX_PIXELS)
         bias.assign(bias - moved_by * np.eye(3)[0])
         with Reference(model, [(image, None)], size_px=(64, 64)) as reference:
-            return reference.compare(tmp_path / str(moved_by), "float32", MAX_PIXELS)
+            return reference.compare(
+                tmp_path / str(moved_by), FORMATS["saved_model"], "float32", MAX_PIXELS
+            )
 
     found = found_of(0.004)
     assert found["largest_difference_allowed"] == pytest.approx(allowed, rel=1e-4)
@@ -279,10 +293,12 @@ def test_large_logits_leave_room_for_rounding(tmp_path):
 
 
 def test_what_is_refused_does_not_hold_back_the_rest(model, tmp_path, monkeypatch):
-    monkeypatch.setitem(BARS, "float16", Bar(1e-12, 1.0, 1e-12))
-    config = ExportConfig(formats=("tflite",), quantize=("float32", "float16"))
+    tflite = FORMATS["tflite"]
+    kinds = {**tflite.kinds, "float16": Kind(bar=Bar(1e-12, 1.0, 1e-12))}
+    monkeypatch.setitem(FORMATS, "tflite", replace(tflite, kinds=kinds))
+    options = tflite_alone(quantize="float32,float16")
     with pytest.raises(RunError, match=r"float16 TFLite file is refused: .* It was not published"):
-        export(model, tmp_path / "m", config=config)
+        export(model, tmp_path / "m", options=options)
     names = sorted(path.name for path in (tmp_path / "m/tflite/1").iterdir())
     assert names == ["export.json", "labels.txt", "m-float32.tflite"]
 
@@ -290,7 +306,7 @@ def test_what_is_refused_does_not_hold_back_the_rest(model, tmp_path, monkeypatc
 def test_a_network_that_answers_the_same_everywhere_proves_nothing(tmp_path):
     fresh = build_fcn("fcn32s", 3, width=1 / 64, head_units=4)
     with pytest.raises(RunError, match="answers the same to everything"):
-        export(fresh, tmp_path / "m", config=ExportConfig(formats=("saved_model",)))
+        export(fresh, tmp_path / "m", options=ExportOptions(formats="saved_model"))
     assert not (tmp_path / "m/saved_model").exists()
 
 
@@ -300,7 +316,9 @@ def test_mean_iou_is_taken_over_the_labelled_pixels(model, exported):
     mask = keras_scores(model, image).argmax(-1).astype(np.uint8)
     mask[:, ::3] = VOID
     with Reference(model, [(image, mask)], size_px=(64, 96)) as reference:
-        found = reference.compare(exported[0] / "saved_model/1", "float32", MAX_PIXELS)
+        found = reference.compare(
+            exported[0] / "saved_model/1", FORMATS["saved_model"], "float32", MAX_PIXELS
+        )
     assert found["reference_mean_iou"] == found["mean_iou"] == 1.0
 
 
@@ -323,7 +341,7 @@ def test_versions_count_on_and_what_is_there_is_not_touched(tmp_path):
     assert sorted(path.name for path in tree.iterdir()) == ["1", "2", "7", "8"]
     assert (tree / "1/a").read_text() == "1"
     (tree / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match=r"no tree of versions .* it holds notes.txt"):
+    with pytest.raises(InputError, match=r"no folder of versions .* it holds notes.txt"):
         check_tree(tree)
     with pytest.raises(InputError, match="it is a file"):
         check_tree(tree / "notes.txt")
@@ -345,13 +363,13 @@ def test_a_disk_that_fills_leaves_the_version_before(tmp_path):
     assert os.listdir(tree / "1") == ["a"]
 
 
+@needs_extra("mediapipe", "mediapipe")
 def test_mediapipe_gives_our_labels(model, tmp_path):
-    """Needs the extra `mediapipe`."""
     import mediapipe
     from mediapipe.tasks.python import BaseOptions, vision
 
-    config = ExportConfig(formats=("tflite",), quantize=("float32",), size_px=(64, 96))
-    export(model, tmp_path / "m", config=config)
+    options = tflite_alone(quantize="float32", size=(64, 96))
+    export(model, tmp_path / "m", options=options)
     path = tmp_path / "m/tflite/1/m-float32.tflite"
     options = vision.ImageSegmenterOptions(
         base_options=BaseOptions(model_asset_path=str(path)), output_category_mask=True
@@ -381,7 +399,7 @@ def test_the_command_from_a_runs_own_data(tmp_path, few_scenes_dir):
     assert described["artefacts"]["float32"]["mean_iou"] is not None
     assert "Written: exported/scenes/saved_model/1" in done.stdout
     for option, message in [
-        ("--tflite.size=64", "HEIGHTxWIDTH"),
+        ("--tflite.size=64x", "HEIGHTxWIDTH"),
         ("--tflite.quantize=int4", "float32,float16,dynamic,int8"),
         ("--formats=onnx", "saved_model,tflite"),
         ("--model=nowhere", "no model"),

@@ -1,0 +1,156 @@
+"""The formats that a model is exported to: what each can be, and how far it may differ.
+
+A format is a module of this folder and an entry in `FORMATS`. The module has two functions:
+
+`write(job: Job, kind: str, folder: Path) -> Path` writes one kind into the folder of a version
+and returns the path of what it wrote.
+
+`run(artefact: str)` loads that path and returns a function from an image, uint8 (H, W, 3), to a
+dict of one array: `scores`, softmax float32 (H, W, C), or `labels`, uint8 (H, W). The text of `run`
+alone is executed, in a process without this package: it imports what it uses inside, and uses no
+other name of its module. What it raises, or gives to `sys.exit`, is why the artefact is refused.
+
+This file imports no TensorFlow: the command line is made from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fcn_tf.exporting.options import ExportOptions
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What an artefact has to keep to.
+
+    Args:
+        largest_difference: of a score, 0 to 1, or None where it is only reported.
+        same_label: share of the pixels with the same label, 0 to 1, among those whose two best
+            scores differ by more than `margin`.
+        margin: that difference, 0 to 1.
+    """
+
+    largest_difference: float | None
+    same_label: float
+    margin: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """One form of a format, named by its numbers: float32, int8, …
+
+    Args:
+        bar: what it has to keep to.
+        computes_in: what the frozen network that is written computes in: "float32" or "bfloat16".
+        needs_images: whether it is calibrated on images of the data set.
+    """
+
+    bar: Bar
+    computes_in: str = "float32"
+    needs_images: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the options of an export say of one format.
+
+    Args:
+        kinds: the kinds to write, or None for all that can be made with the data at hand.
+        size_px: (height, width) that the artefacts are fixed to, or None for any size.
+        max_pixels: pixels of a call above which the artefact refuses it, or None.
+        calibration_images: how many images a kind takes that needs them.
+        described: further fields of `ExportRecord`.
+    """
+
+    kinds: tuple[str, ...] | None = None
+    size_px: tuple[int, int] | None = None
+    max_pixels: int | None = None
+    calibration_images: int = 100
+    described: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """A format.
+
+    Args:
+        title: what messages call it.
+        module: full name of the module with its `write` and `run`.
+        kinds: its kinds by name, in the order in which they are written.
+        is_folder: whether the folder of a version is itself the artefact, which is then of one
+            kind. If not, a version holds a file, or a folder, of each kind.
+        measures_memory: whether the memory of a call is measured.
+        settings: takes what concerns the format out of the options.
+    """
+
+    title: str
+    module: str
+    kinds: Mapping[str, Kind]
+    is_folder: bool = False
+    measures_memory: bool = False
+    settings: Callable[[ExportOptions], Settings] = lambda options: Settings()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What a format's `write` is given.
+
+    Args:
+        logits: the frozen network, as `freeze` returns it, in what the kind computes in.
+        options: the options of the export.
+        calibration_images: uint8 (H, W, 3), of the size that the artefact is fixed to, for a
+            kind that needs them; else empty.
+        stem: how a file's name begins.
+    """
+
+    logits: Callable[[Any], Any]
+    options: ExportOptions
+    calibration_images: Iterable[NDArray[np.uint8]]
+    stem: str
+
+
+def _saved_model_settings(options: ExportOptions) -> Settings:
+    return Settings(kinds=(options.precision,), max_pixels=options.saved_model.max_pixels)
+
+
+def _tflite_settings(options: ExportOptions) -> Settings:
+    tflite = options.tflite
+    return Settings(
+        kinds=tflite.quantize,
+        size_px=tflite.size,
+        calibration_images=tflite.calibration_images,
+        described={"size": str(tflite.size or "any"), "output": tflite.output},
+    )
+
+
+FORMATS: dict[str, Format] = {
+    "saved_model": Format(
+        title="SavedModel",
+        module="fcn_tf.exporting.saved_model",
+        kinds={
+            "float32": Kind(bar=Bar(1e-5, 0.9999, 1e-5)),
+            "bfloat16": Kind(bar=Bar(None, 0.99, 1e-2), computes_in="bfloat16"),
+        },
+        is_folder=True,
+        measures_memory=True,
+        settings=_saved_model_settings,
+    ),
+    "tflite": Format(
+        title="TFLite",
+        module="fcn_tf.exporting.tflite",
+        kinds={
+            "float32": Kind(bar=Bar(1e-5, 0.9999, 1e-5)),
+            "float16": Kind(bar=Bar(1e-2, 0.999, 1e-2)),
+            "dynamic": Kind(bar=Bar(None, 0.97, 1e-2)),
+            "int8": Kind(bar=Bar(None, 0.97, 1e-2), needs_images=True),
+        },
+        settings=_tflite_settings,
+    ),
+}

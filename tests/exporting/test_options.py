@@ -1,0 +1,53 @@
+import subprocess
+import sys
+
+import pytest
+
+from fcn_tf.config.types import Names, Size
+from fcn_tf.errors import InputError
+from fcn_tf.exporting.options import ExportOptions, SavedModelOptions, TFLiteOptions
+
+
+def test_all_formats_are_the_default():
+    options = ExportOptions()
+    assert options.formats == ("saved_model", "tflite")
+    assert options.tflite.quantize is None
+    assert options.tflite.size is None
+
+
+@pytest.mark.parametrize("size", [(64, 96), [64, 96], "64x96", Size((64, 96))])
+@pytest.mark.parametrize("quantize", ["float32,int8", ("float32", "int8"), ["float32", "int8"]])
+def test_values_in_each_of_their_spellings(size, quantize):
+    tflite = TFLiteOptions(size=size, quantize=quantize)
+    assert (tflite.size, type(tflite.size)) == ((64, 96), Size)
+    assert (tflite.quantize, type(tflite.quantize)) == (("float32", "int8"), Names)
+    formats = ExportOptions(formats=["tflite"], tflite=tflite).formats
+    assert (formats, type(formats)) == (("tflite",), Names)
+
+
+@pytest.mark.parametrize(
+    ("options", "values", "message"),
+    [
+        (ExportOptions, {"formats": "onnx"}, "formats='onnx': it must be some of saved_model,tfl"),
+        (ExportOptions, {"formats": ()}, "formats=''"),
+        (ExportOptions, {"precision": "float16"}, "precision='float16': .*float32,bfloat16"),
+        (SavedModelOptions, {"max_pixels": 0}, "saved_model.max_pixels=0: it must be at least 1"),
+        (TFLiteOptions, {"quantize": "int4"}, "tflite.quantize='int4': .*float32,float16,dynamic"),
+        (TFLiteOptions, {"size": (0, 4)}, "tflite.size='0x4': it must be at least 1x1"),
+        (TFLiteOptions, {"size": "64x"}, "HEIGHTxWIDTH"),
+        (TFLiteOptions, {"output": "logits"}, "tflite.output='logits': .*scores,labels"),
+        (TFLiteOptions, {"calibration_images": 0}, "tflite.calibration_images=0"),
+    ],
+)
+def test_what_is_out_of_range_is_refused(options, values, message):
+    with pytest.raises(ValueError, match=message) as refused:
+        options(**values)
+    assert isinstance(refused.value, InputError) or "size" in values
+
+
+def test_the_command_line_needs_no_tensorflow():
+    code = (
+        "import sys, fcn_tf.exporting.options\n"
+        "sys.exit(not {'keras', 'tensorflow'}.isdisjoint(sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
