@@ -19,10 +19,10 @@ _PUBLIC = {
     "convolutionalize": "fcn_tf.models",
     "SegmentationLoss": "fcn_tf.training.losses",
     "SegmentationMetrics": "fcn_tf.evaluation.metrics",
-    "load_config": "fcn_tf.config_files",
+    "load_config": "fcn_tf.config.files",
     "train": "fcn_tf.training.loop",
-    "evaluate": "fcn_tf.scoring",
-    "Predictor": "fcn_tf.predictor",
+    "evaluate": "fcn_tf.evaluation.score",
+    "Predictor": "fcn_tf.inference.predictor",
     "export": "fcn_tf.exporting.export",
 }
 

@@ -1,20 +1,45 @@
-"""Shared by all tests: quiet TensorFlow, a prepared `shapes`, networks with seeded weights."""
+"""Shared by all tests: quiet TensorFlow, a prepared `shapes`, networks with seeded weights.
+
+TensorFlow and Keras are imported inside the fixtures: a test of a module that needs neither runs
+without them.
+"""
 
 import os
+import random
+import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import keras
+import numpy as np
 import pytest
 
+from tests.extras import skip_what_is_missing, summary
 from tests.processes import started
 
-# Minutes each: begun last, one of them would go on alone.
+# Minutes each: they begin first, so that none of them runs alone at the end.
 LONGEST = ("test_trunks.py", "test_kills.py", "test_recipes.py", "test_distribution.py")
 
 
-def pytest_collection_modifyitems(items):
+def pytest_addoption(parser):
+    parser.addoption(
+        "--all-extras",
+        action="store_true",
+        help="a test whose extra is not installed fails; by default it is skipped",
+    )
+
+
+def pytest_collection_modifyitems(config, items):
     items.sort(key=lambda item: item.path.name not in LONGEST)
+    if not config.getoption("all_extras"):
+        skip_what_is_missing(items)
+
+
+def pytest_terminal_summary(terminalreporter):
+    lines = summary(terminalreporter.getreports("skipped"))
+    if lines:
+        terminalreporter.section("skipped")
+        for line in lines:
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")
@@ -43,8 +68,12 @@ def few_scenes_dir(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def fresh_keras():
     """Frees the networks of the test before and seeds the next ones."""
-    keras.backend.clear_session()
-    keras.utils.set_random_seed(0)
+    # Keras draws the seeds of its initializers from `random`, in a test that imports it first too.
+    random.seed(0)
+    np.random.seed(0)
+    if keras := sys.modules.get("keras"):
+        keras.backend.clear_session()
+        keras.utils.set_random_seed(0)
 
 
 @pytest.fixture(autouse=True)

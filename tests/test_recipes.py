@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fcn_tf.classes import VOC_CLASSES, VOID
-from fcn_tf.config_files import load_config
+from fcn_tf.config.files import load_config
 from fcn_tf.models import load_model
 from fcn_tf.training.loop import train
 from tests.data.voc_archives import VOC_LISTS, labels, write_sbd, write_voc

@@ -1,0 +1,81 @@
+"""`fcn-tf predict`: the labels of many images, as files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fcn_tf.commands.options import ImagesToFilesOptions, PredictionOptions, command
+from fcn_tf.config.types import Shard
+from fcn_tf.errors import InputError, check, check_names
+from fcn_tf.files import make_folder
+from fcn_tf.images import MAX_PIXELS
+from fcn_tf.quiet import import_quietly
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions(PredictionOptions, ImagesToFilesOptions):
+    """Which images are labelled by which model, how, and what is written of them.
+
+    Args:
+        model: a run folder, a .keras file, a SavedModel or a .tflite file.
+        batch_size: tiles of one size that run at once, for GPUs.
+        max_pixels: the largest image that is read; default Pillow's limit.
+        shard: 0/4 to 3/4 take a quarter of the images each, for four machines.
+    """
+
+    model: str
+    batch_size: int = 1
+    max_pixels: int = MAX_PIXELS
+    shard: Shard | None = None
+
+    def __post_init__(self) -> None:
+        PredictionOptions.__post_init__(self)
+        ImagesToFilesOptions.__post_init__(self)
+        check(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+        check(self.max_pixels >= 1, "max_pixels", self.max_pixels, "at least 1")
+
+
+def predict(options: PredictOptions) -> None:
+    """Label images with a model of any kind: files of labels, overlays, scores.
+
+    Raises:
+        InputError: no such model or image, or options that do not fit the model.
+        RunError: images failed; each was named.
+
+    Example:
+        >>> predict(PredictOptions(model="runs/mine", images=("photos",), out="labelled"))
+    """
+    import_quietly("tensorflow")
+    import numpy as np
+
+    from fcn_tf.images.find import ImageFile, find_images
+    from fcn_tf.images.read import open_pixels
+    from fcn_tf.inference.outputs import OUTPUTS, Prediction, Wanted, work_through
+    from fcn_tf.inference.predictor import Predictor
+
+    check_names("format", options.format, list(OUTPUTS))
+    images = find_images(options.images, options.out, options.shard)
+    make_folder(options.out)
+    predictor = Predictor(
+        options.model,
+        tile_px=options.tile_px,
+        flip=options.flip,
+        scales=options.scales,
+        batch_size=options.batch_size,
+        shows_progress=True,
+    )
+    wants_scores = any(OUTPUTS[kind].needs_scores for kind in options.format)
+    if wants_scores and predictor.model.scores is None:
+        raise InputError("--format npy: this file gives labels alone; export it with scores.")
+
+    def predicted(image: ImageFile) -> Prediction:
+        pixels = open_pixels(image.path, options.max_pixels)
+        scores = predictor.scores(pixels) if wants_scores else None
+        labels = predictor(pixels) if scores is None else scores.argmax(-1).astype(np.uint8)
+        return Prediction(pixels, labels, scores)
+
+    wanted = Wanted(options.out, options.format, options.opacity, options.overwrite)
+    work_through(images, predicted, predictor.model.classes, wanted)
+
+
+COMMAND = command(PredictOptions, predict)

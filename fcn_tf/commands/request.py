@@ -1,0 +1,77 @@
+"""`fcn-tf request`: a TensorFlow Serving server labels images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fcn_tf.commands.options import ImagesToFilesOptions, command
+from fcn_tf.errors import RunError, check, check_names
+from fcn_tf.files import make_folder, read_lines
+from fcn_tf.quiet import import_quietly
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestOptions(ImagesToFilesOptions):
+    """Which images are sent to which server, how, and what is written of its answers.
+
+    Args:
+        url: http://HOST:8501/v1/models/NAME or grpc://HOST:8500/NAME, either with /versions/N
+            behind it for one version; https and grpcs are encrypted.
+        format: what to write, some of png,overlay.
+        concurrency: requests at once.
+        timeout_seconds: how long the server may take for an image.
+        class_names: the labels.txt of the export, for the overlay's legend; default numbers.
+    """
+
+    url: str
+    concurrency: int = 8
+    timeout_seconds: float = 60.0
+    class_names: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check(self.concurrency >= 1, "concurrency", self.concurrency, "at least 1")
+        check(self.timeout_seconds > 0, "timeout_seconds", self.timeout_seconds, "above 0")
+
+
+def request(options: RequestOptions) -> None:
+    """Have a TensorFlow Serving server label images, over REST or gRPC.
+
+    Raises:
+        InputError: a URL of another form, or no image there.
+        RunError: no server, no such model, or images that failed; each was named.
+
+    Example:
+        >>> request(RequestOptions(url="grpc://host:8500/scenes", images=("photos",), out="out"))
+    """
+    if options.url.startswith("grpc"):
+        import_quietly("tensorflow")
+    from fcn_tf.classes import Classes
+    from fcn_tf.images.find import ImageFile, find_images
+    from fcn_tf.images.read import read_rgb
+    from fcn_tf.inference.client import connection, encoded, labels_of_answer
+    from fcn_tf.inference.outputs import OUTPUTS, Prediction, Wanted, work_through
+
+    formats = [kind for kind, output in OUTPUTS.items() if not output.needs_scores]
+    check_names("format", options.format, formats)
+    connect = connection(options.url)
+    images = find_images(options.images, options.out)
+    names = read_lines(options.class_names) if options.class_names else None
+    count = 256 if names is None else len(names)
+    check(1 <= count <= 256, "class_names", options.class_names, "a file of 1 to 256 names")
+    with connect(options.concurrency, options.timeout_seconds) as label_png_of:
+        make_folder(options.out)
+
+        def predicted(image: ImageFile) -> Prediction:
+            labels = labels_of_answer(label_png_of(encoded(image.path)), count)
+            pixels = read_rgb(image.path)
+            if pixels.shape[:2] != labels.shape:
+                raise RunError("the answer has another size than the image.")
+            return Prediction(pixels, labels)
+
+        wanted = Wanted(options.out, options.format, options.opacity, options.overwrite)
+        classes = Classes.of(names, None, count)
+        work_through(images, predicted, classes, wanted, concurrency=options.concurrency)
+
+
+COMMAND = command(RequestOptions, request)

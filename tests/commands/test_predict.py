@@ -1,0 +1,230 @@
+"""Many images to files, by the command."""
+
+import itertools
+import json
+import os
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from fcn_tf.cli import main
+from fcn_tf.commands.predict import PredictOptions, predict
+from fcn_tf.errors import InputError, RunError
+from fcn_tf.images.find import find_images
+from fcn_tf.images.read import open_pixels
+from fcn_tf.inference.loaded import loaded_from_keras
+from fcn_tf.models import save_model
+from tests.extras import needs_extra
+from tests.networks import narrow_fcn, random_images
+from tests.processes import command
+
+
+def pixels(path):
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    model = narrow_fcn("fcn8s", 6, class_names=tuple("abcdef"))
+    path = tmp_path_factory.mktemp("model") / "m.keras"
+    save_model(model, path)
+    return model, path
+
+
+def write_images(folder, count, size=(40, 50)):
+    folder.mkdir(parents=True)
+    for number in range(count):
+        image = random_images(*size, 3, seed=number % 10)
+        Image.fromarray(image).save(folder / f"{number:04}.png")
+
+
+def label(path, folder, **options):
+    """Labels the images of a folder's `in` to its `out`."""
+    predict(PredictOptions(model=path, images=(str(folder / "in"),), out=folder / "out", **options))
+
+
+def test_what_is_written(model, tmp_path):
+    model, path = model
+    write_images(tmp_path / "in/deep", 2)
+    label(path, tmp_path, format="png,overlay,npy")
+    image = pixels(tmp_path / "in/deep/0001.png")
+    expected = loaded_from_keras(model).scores(image[None])[0]
+    np.testing.assert_allclose(
+        np.load(tmp_path / "out/deep/0001.png.scores.npy"), expected, atol=1e-6
+    )
+    with Image.open(tmp_path / "out/deep/0001.png.png") as labels:
+        np.testing.assert_array_equal(np.asarray(labels), expected.argmax(-1))
+        # Seen in colours, by any viewer.
+        assert labels.convert("RGB").getpixel((0, 0)) != (0, 0, 0) or labels.getpixel((0, 0)) == 0
+    assert (tmp_path / "out/deep/0001.png.overlay.png").is_file()
+    assert len(list((tmp_path / "out/deep").iterdir())) == 6
+
+
+def test_the_command_names_what_is_broken_and_tries_it_again_alone(model, tmp_path):
+    write_images(tmp_path / "in", 4)
+    (tmp_path / "in/0001.png").write_bytes(b"broken")
+    (tmp_path / f"in/{'n' * 250}.png").write_bytes((tmp_path / "in/0000.png").read_bytes())
+    arguments = ["predict", f"--model={model[1]}", "--out=out", "--format=png", "in"]
+    done = command(*arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 3
+    assert "nnn.png: OSError: [Errno 36] File name too long" in done.stderr
+    assert "in/0001.png: cannot be read as an image" in done.stderr
+    assert "2 of 5 images failed" in done.stderr
+    assert len(list((tmp_path / "out").iterdir())) == 3
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+    Image.fromarray(random_images(20, 20, 3)).save(tmp_path / "in/0001.png")
+    (tmp_path / f"in/{'n' * 250}.png").unlink()
+    done = command(*arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "3 images are finished" in done.stdout
+    assert stamps == {path: path.stat().st_mtime_ns for path in stamps}
+    assert (tmp_path / "out/0001.png.png").is_file()
+
+
+def test_the_users_mistakes(model, tmp_path, monkeypatch, capsys):
+    write_images(tmp_path / "in", 1)
+    (tmp_path / "file").write_text("")
+    monkeypatch.chdir(tmp_path)
+    for option, message in [
+        ("--shard=4/4", "0/N to N-1/N"),
+        ("--scales=a", "0.75,1,1.25"),
+        ("--scales=nan", "above 0"),
+        ("--tile_px=100", "multiple of 32"),
+        ("--model=nowhere", "no model"),
+        ("--format=jpg", "png,overlay,npy"),
+        ("--out=in", "holds the images themselves"),
+        ("--out=file", "cannot be made a folder"),
+    ]:
+        with pytest.raises(SystemExit) as ended:
+            main(["predict", f"--model={model[1]}", "--out=out", option, "in"])
+        assert ended.value.code == 2
+        said = capsys.readouterr().err
+        assert message in said
+        assert said.count("\n") == 1
+    assert not (tmp_path / "out/0000.png.png").exists()
+
+
+def test_images_are_found(tmp_path, monkeypatch):
+    write_images(tmp_path / "in/a", 3)
+    write_images(tmp_path / "in/b", 2)
+    (tmp_path / "in/b/.hidden.png").write_bytes(b"")
+    (tmp_path / "in/notes.txt").write_text("")
+    monkeypatch.chdir(tmp_path)
+
+    def names(*arguments, **options):
+        return [str(image.name) for image in find_images(arguments, **options)]
+
+    everything = ["a/0000.png", "a/0001.png", "a/0002.png", "b/0000.png", "b/0001.png"]
+    assert names("in") == everything
+    assert names("in/*/*.png") == everything
+    assert names("in/**/*.png", "in/a/0001.png") == everything
+    assert names("in/b") == ["0000.png", "0001.png"]
+    assert names("in/a/0002.png") == ["0002.png"]
+    assert names("in/a/0002.png", "in/b/0000.png") == ["a/0002.png", "b/0000.png"]
+    shards = [names("in", shard=(index, 3)) for index in range(3)]
+    assert sorted(itertools.chain(*shards)) == everything
+    # Results below the images are not images.
+    write_images(tmp_path / "in/out", 1)
+    for given in ("in", "in/**/*.png"):
+        assert names(given, out="in/out") == everything
+    for given in ("in", "in/a/0000.png"):
+        with pytest.raises(InputError, match="holds the images themselves"):
+            names(given, out="in")
+    for missing in ("nowhere", "in/*.gif"):
+        with pytest.raises(InputError, match="no image is there"):
+            names(missing)
+
+
+def test_a_list_on_standard_input(model, tmp_path):
+    write_images(tmp_path / "in", 3)
+    listing = os.linesep.join(["in/0000.png", "in/0002.png"])
+    done = command(
+        "predict", f"--model={model[1]}", "--out=out", "--format=png", "-",
+        cwd=tmp_path, stdin=listing,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert sorted(os.listdir(tmp_path / "out")) == ["0000.png.png", "0002.png.png"]
+
+
+def test_the_largest_image_is_the_users_to_say(tmp_path, monkeypatch):
+    Image.fromarray(random_images(40, 50, 3)).save(tmp_path / "a.png")
+    with pytest.raises(InputError, match="more than 1999; --max_pixels allows more"):
+        open_pixels(tmp_path / "a.png", 1999)
+    assert open_pixels(tmp_path / "a.png", 2000).shape == (40, 50, 3)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 900)
+    assert open_pixels(tmp_path / "a.png", 2000).shape == (40, 50, 3)
+
+
+@needs_extra("geo", "rasterio")
+def test_a_large_tiff_is_read_in_windows(tmp_path, monkeypatch):
+    import fcn_tf.images.read
+    from fcn_tf.images.tiff import TiffWindows
+
+    image = random_images(90, 120, 3)
+    Image.fromarray(image).save(tmp_path / "a.tif")
+    Image.fromarray(image[..., 0]).save(tmp_path / "grey.tif")
+    Image.fromarray(image[..., 0].astype(np.int32)).save(tmp_path / "deep.tif")
+    monkeypatch.setattr(fcn_tf.images.read, "WINDOWS_PIXELS", 1000)
+    windows = open_pixels(tmp_path / "a.tif")
+    assert isinstance(windows, TiffWindows)
+    assert windows.shape == image.shape
+    np.testing.assert_array_equal(windows[10:30, 40:], image[10:30, 40:])
+    np.testing.assert_array_equal(
+        open_pixels(tmp_path / "grey.tif")[:, :], image[..., :1].repeat(3, -1)
+    )
+    with pytest.raises(InputError, match="more than 8 bits"):
+        open_pixels(tmp_path / "deep.tif")
+    with Image.open(tmp_path / "a.tif") as rgb:
+        for mode in ("P", "CMYK", "1"):
+            converted = rgb.convert(mode)
+            converted.save(tmp_path / f"{mode}.tif")
+            expected = np.asarray(converted.convert("RGB"))
+            np.testing.assert_array_equal(open_pixels(tmp_path / f"{mode}.tif")[:, :], expected)
+    with pytest.raises(InputError, match="--max_pixels allows more"):
+        open_pixels(tmp_path / "a.tif", 5000)
+
+
+@pytest.mark.slow
+def test_five_thousand_images(model, tmp_path, monkeypatch, capsys):
+    """20 of them broken; a second call tries those alone."""
+    write_images(tmp_path / "in", 5000, size=(32, 48))
+    broken = range(100, 5000, 250)
+    for number in broken:
+        (tmp_path / f"in/{number:04}.png").write_bytes(b"broken")
+    resident = []
+    import fcn_tf.images.read
+
+    opened = fcn_tf.images.read.open_pixels
+
+    def watched(*arguments):
+        resident.append(psutil.Process().memory_info().rss)
+        return opened(*arguments)
+
+    monkeypatch.setattr(fcn_tf.images.read, "open_pixels", watched)
+    with pytest.raises(RunError, match="20 of 5000 images failed"):
+        label(model[1], tmp_path, format="png")
+    named = capsys.readouterr().err
+    assert all(f"/{number:04}.png: " in named for number in broken)
+    assert len(os.listdir(tmp_path / "out")) == 4980
+    tenths = np.array_split(resident, 10)
+    assert np.mean(tenths[-1]) <= 1.02 * np.mean(tenths[1])
+    resident.clear()
+    with pytest.raises(RunError, match="20 of 20 images failed"):
+        label(model[1], tmp_path, format="png")
+    assert len(resident) == 20
+
+
+def test_scores_of_exports_know_their_data(tmp_path):
+    """`evaluate` finds the configuration of an export's run."""
+    from fcn_tf.config.files import run_config
+
+    (tmp_path / "run").mkdir()
+    (tmp_path / "out/tflite/2").mkdir(parents=True)
+    about = json.dumps({"model": str(tmp_path / "run")})
+    (tmp_path / "out/tflite/2/export.json").write_text(about)
+    for path in ("out/tflite/2/a.tflite", "out/tflite/2", "out/tflite"):
+        assert run_config(tmp_path / path) == tmp_path / "run/config.yaml"

@@ -1,0 +1,291 @@
+"""What each page needs, which sizes are changed, and what is not run, with the reason.
+
+The tests of tests/test_documents.py hold that every step of every page is run or has its reason,
+and that nothing in this table is left over.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.documents.blocks import Step, steps_of
+
+ROOT = Path(__file__).parent.parent.parent
+PAGES = {
+    str(path.relative_to(ROOT)): path
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+}
+# The networks of the pages; a command gets them as options, a snippet as names.
+WIDTH, HEAD_UNITS = 0.0625, 8
+NARROW = {"width": WIDTH, "head_units": HEAD_UNITS}
+TOY = {
+    "training.max_steps": 2,
+    "model.width": WIDTH,
+    "model.head_units": HEAD_UNITS,
+    "data.batch_size": 2,
+    "data.crop_px": 32,
+}
+# The names that every snippet has: options of load_config, and arguments of build_fcn.
+NAMES = {"TOY": TOY, "NARROW": NARROW}
+# Added to each command of a name.
+TRAIN_OPTIONS = [text for key, value in TOY.items() for text in (f"--{key}", str(value))]
+COMMANDS = {"train": TRAIN_OPTIONS, "export": ["--tflite.calibration_images", "2"]}
+
+BENCHMARK = "tests/test_benchmarks.py runs it at toy size"
+SERVER = "needs TensorFlow Serving; tests/inference/test_client.py has the same calls"
+VOC = "downloads PASCAL VOC; tests/test_recipes.py trains on small archives of its format"
+# Paths at which a page finds a copy of a run on `shapes`.
+SCENES_RUNS = ("runs/shapes-fcn8s", "runs/mine")
+# Not run on any page, by how they begin; with a $ at its end, the whole step.
+EVERYWHERE = {
+    "pip install": "needs a registry of packages; .ci/run installs the package and its extras",
+    "python train.py --variant fcn8s$": ".ci/run runs the README's first command",
+    "pytest": ".ci/run runs the README's second command",
+    "python benchmarks/": BENCHMARK,
+    "curl": "needs a server",
+    "docker": "needs Docker",
+    "git clone": "needs the network",
+    "fcn-tf train --config voc": VOC,
+    "fcn-tf request": SERVER,
+}
+
+
+@dataclass(frozen=True)
+class Page:
+    """How a page is run. A beginning that ends with $ is the whole step.
+
+    Args:
+        prepare: what it takes for granted, keys of PREPARED in tests/documents/prepare.py, or
+            some of `SCENES_RUNS`.
+        before: Python lines that run before its first step.
+        options: by the beginning of a command, the options that are added to it, after those of
+            its kind; of two equal options the last counts.
+        changes: by a regular expression, what replaces it in the snippets.
+        checks: by the beginning of a snippet, Python lines that run after it.
+        not_run: by the beginning of a step, why it is not run.
+        leaves: files, or patterns of files, that are there at the end.
+    """
+
+    prepare: tuple[str, ...] = ()
+    before: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+    changes: Mapping[str, str] = field(default_factory=dict)
+    checks: Mapping[str, str] = field(default_factory=dict)
+    not_run: Mapping[str, str] = field(default_factory=dict)
+    leaves: tuple[str, ...] = ()
+
+
+STEPS = r'"training\.max_steps": \d+'  # in a snippet's options
+PHOTOS = ("labelled/a.jpg.png", "labelled/a.jpg.overlay.png", "labelled/b/c.jpg.png")
+RANDOM = "import numpy as np\nrandom = np.random.default_rng(0)\n"
+
+TABLE = {
+    "README.md": Page(
+        prepare=("street", "photos", "photo.jpg", "runs/shapes-fcn8s", "vgg16.keras"),
+        before=f"{RANDOM}images = random.integers(0, 256, (2, 64, 64, 3), np.uint8)\n"
+        "masks = random.integers(0, 6, (2, 64, 64), np.uint8)\n",
+        options={
+            "python train.py --variant fcn8s --resume": "--training.max_steps 3",
+        },
+        changes={
+            r"num_classes=21": "num_classes=21, **NARROW",
+            r'"imagenet"': '"vgg16.keras"',
+            STEPS: "**TOY",
+        },
+        checks={
+            "import fcn_tf": "assert logits.shape == (2, 64, 64, 21)\n"
+            "assert labels.shape == (64, 96) and labels.dtype == np.uint8\n"
+            "assert model.num_classes == 6\n",
+        },
+        leaves=(
+            *PHOTOS,
+            "exported/scenes/saved_model/1/saved_model.pb",
+            "exported/scenes/tflite/1/scenes-float16.tflite",
+            "report/scenes-int8/report.html",
+            "exported/mine/tflite/1/mine-float32.tflite",
+        ),
+    ),
+    "docs/architecture.md": Page(prepare=("photo.jpg", "runs/mine")),
+    "docs/data.md": Page(
+        prepare=("street", "labelme_export", "cvat_export", "CamVid"),
+        not_run={"import fcn_tf.data": VOC},
+        leaves=("findings.json", "check-data/sample_sheet.png"),
+    ),
+    "docs/geometry.md": Page(
+        before="import fcn_tf",
+        changes={'geometry="caffe"': 'geometry="caffe", **NARROW'},
+        checks={"model": 'assert model.build_arguments["geometry"] == "caffe"'},
+    ),
+    "docs/on-device.md": Page(
+        prepare=("runs/shapes-fcn8s",),
+        before=f"{RANDOM}image = random.integers(0, 256, (320, 480, 3), np.uint8)\n",
+        options={"fcn-tf export": "--tflite.size 64x96"},
+        changes={"scenes-int8": "exported/scenes/tflite/1/scenes-int8"},
+        checks={"from ai_edge_litert": "assert scores.shape == (320, 480, 6)"},
+        not_run={
+            "from mediapipe": "needs the extra mediapipe; tests/exporting/test_export.py has "
+            "the same calls",
+        },
+    ),
+    "docs/paper.md": Page(
+        before=f"{RANDOM}image = random.integers(0, 256, (64, 96, 3), np.uint8)\n",
+        options={"fcn-tf train --variant fcn8s --loss.sample_fraction": "--data.batch_size 4"},
+        checks={
+            "import fcn_tf": "assert dense.shape == (16, 24, 6)",
+            "dense_model": 'assert dense_model.build_arguments["output_stride"] == 8',
+        },
+        not_run={"fcn-tf train --config paper/fcn_alexnet": VOC},
+    ),
+    "docs/performance.md": Page(
+        not_run={
+            "fcn-tf export --model runs/cam": "the same command as in docs/serving.md",
+            "fcn-tf evaluate --model exported/cam": "the same command as in README.md",
+        },
+    ),
+    "docs/prediction.md": Page(
+        prepare=("photos", "street", "runs/shapes-fcn8s", "runs/street"),
+        before=f"{RANDOM}first, second = (\n"
+        "    random.integers(0, 256, (*size, 3), np.uint8) for size in ((40, 70), (64, 48))\n"
+        ")\nimage = first\n",
+        checks={
+            "import fcn_tf": "assert labels.shape == (40, 70) and scores.shape == (40, 70, 6)\n"
+            "assert [one.shape for one in many] == [(40, 70), (64, 48)]\n",
+        },
+        not_run={
+            "fcn-tf predict --model exported/scenes": "needs an exported file; "
+            "tests/commands/test_predict.py predicts with one",
+            "fcn-tf evaluate --model exported/scenes": "the same command as in README.md",
+        },
+        leaves=(
+            *PHOTOS,
+            "runs/shapes-fcn8s/report/report.html",
+            "runs/street/report/test/report.html",
+        ),
+    ),
+    "docs/pretrained.md": Page(
+        prepare=("photos", "street", "street.yaml", "voc.keras"),
+        options={"fcn-tf train": f"--model.head_units 4096 --model.width {WIDTH}"},
+        not_run={
+            "fcn-tf import-weights": "needs the published file; tests/models/"
+            "test_published_others.py imports one of its names and shapes",
+            "fcn-tf export": "the same command as in README.md",
+        },
+        leaves=PHOTOS,
+    ),
+    "docs/scale.md": Page(
+        prepare=("CamVid",),
+        options={
+            "fcn-tf train --resume --workdir": "--training.max_steps 3",
+            "fcn-tf train --training.profile_steps": "--training.profile_steps [1,2]",
+        },
+        not_run={
+            "export TF_CONFIG": "needs two machines; tests/training/test_distribution.py has two",
+            "TPU_NAME": "needs a TPU",
+            "tensorboard": "needs a browser",
+        },
+        leaves=("runs/street/model.keras",),
+    ),
+    "docs/serving.md": Page(
+        prepare=("runs/shapes-fcn8s",),
+        not_run={"echo": "needs a server", "grpcurl": "needs a server"},
+        leaves=("exported/scenes/saved_model/1/labels.txt",),
+    ),
+    "docs/training.md": Page(
+        prepare=("street", "model.keras"),
+        changes={STEPS: "**TOY"},
+        checks={
+            "import fcn_tf\n": 'assert config.seed == 1\nassert str(workdir) == "runs/mine"',
+            "import fcn_tf.data": 'assert 0 <= scores["mean_iou"] <= 1',
+        },
+        not_run={"fcn-tf train [": "shows the form of a command"},
+        leaves=(
+            "runs/shapes-fcn8s/report/learning_curve.png",
+            "runs/shapes-fcn16s/model.keras",
+            "runs/early-stopping/model.keras",
+            "elsewhere/report.html",
+            "report/report.html",
+        ),
+    ),
+    "docs/weights.md": Page(
+        prepare=("street", "street.yaml", "street.jpg", "vgg16.keras", "mobilenet.keras"),
+        before=f"{RANDOM}images = random.integers(0, 256, (1, 320, 480, 3), np.uint8)\n",
+        changes={
+            r"num_classes=21": "num_classes=3, **NARROW",
+            r'"imagenet"': '"vgg16.keras"',
+            r"ResNet50\(\)": "ResNet50(weights=None)",
+        },
+        checks={"import keras": "assert scores.shape == (1, 4, 9, 1000)"},
+        not_run={
+            "fcn_tf.load_trunk": "downloads ImageNet's weights; tests/test_trunks.py loads files",
+            "fcn-tf train --config paper/": VOC,
+            "fcn-tf import-weights": "needs the published file; tests/models/test_published.py "
+            "imports one of its names and shapes",
+            "fcn-tf evaluate --model fcn8s.keras": VOC,
+            'model = fcn_tf.build_fcn("fcn8s", geometry="caffe")': "needs the published file; "
+            "tests/models/test_published.py has the same call",
+            "import caffe": "needs Caffe",
+            "fcn-tf heatmap cat.jpg": "downloads ImageNet's weights; tests/inference/"
+            "test_heatmap.py draws heat maps",
+        },
+        leaves=("runs/fcn8s/model.keras", "heat.png"),
+    ),
+}
+
+
+def begins(step: Step, beginning: str) -> bool:
+    """Whether a step begins so; with a $ at its end, whether it is the whole step."""
+    if beginning.endswith("$"):
+        return step.text.strip() == beginning[:-1]
+    return step.text.startswith(beginning)
+
+
+def reasons_of(name: str) -> dict[str, str]:
+    """Why steps of a page are not run, by how they begin."""
+    return {**EVERYWHERE, **TABLE.get(name, Page()).not_run}
+
+
+def reason(name: str, step: Step) -> str | None:
+    """Why a step of a page is not run; None if it is."""
+    for beginning, why in reasons_of(name).items():
+        if begins(step, beginning):
+            return why
+    return None
+
+
+def steps_to_run(name: str) -> list[dict[str, Any]]:
+    """What the runner does for a page: its steps without those that are not run, in toy sizes."""
+    page = TABLE.get(name, Page())
+    steps: list[dict[str, Any]] = []
+    for step in steps_of(PAGES[name].read_text(encoding="utf-8")):
+        if reason(name, step) is None:
+            if step.kind == "command":
+                steps.append({"kind": step.kind, "text": step.text, "options": options(name, step)})
+            else:
+                steps.append({"kind": step.kind, "text": changed(page, step)})
+    if steps:
+        before = [f"{key} = {value!r}" for key, value in NAMES.items()]
+        steps.insert(0, {"kind": "snippet", "text": "\n".join([*before, page.before])})
+    return steps
+
+
+def options(name: str, step: Step) -> list[str]:
+    """The options that are added to a command of a page."""
+    script = step.text.split(" | ")[-1].removeprefix("fcn-tf ").removeprefix("python ")
+    added = list(COMMANDS.get(script.split()[0].removesuffix(".py"), ()))
+    for beginning, more in TABLE.get(name, Page()).options.items():
+        if begins(step, beginning):
+            added += more.split()
+    return added
+
+
+def changed(page: Page, step: Step) -> str:
+    """A snippet with its sizes changed, and with the lines that check what came out."""
+    text = step.text
+    for pattern, replacement in page.changes.items():
+        text = re.sub(pattern, replacement, text)
+    checks = [lines for start, lines in page.checks.items() if begins(step, start)]
+    return "\n".join([text, *checks])
