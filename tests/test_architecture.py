@@ -145,3 +145,28 @@ def test_the_command_line_imports_nothing_heavy_on_top(path):
     for node in ast.walk(top):
         for name in imported_by(node):
             assert name.split(".")[0] not in heavy, f"{path}:{node.lineno}: not on top: {name}"
+
+
+# What is decided once: how it would be written, and the only file that writes it.
+DECISIONS = {
+    "the newest version": (r"\.isdigit\(\)|max\(versions", "config/export_record.py"),
+    "the fields of export.json": (r"class ExportRecord", "config/export_record.py"),
+    "the pixels of an image": (r'image\.convert\("RGB"\)', "images/read.py"),
+    "the pixels of a mask": (r"def labels_of\(", "images/masks.py"),
+    "an evaluation of a split": (r"confusion \+= part", "evaluation/score.py"),
+    "a number that is undefined": (r"None if math\.isnan", "evaluation/tables.py"),
+    "the names of classes without names": (r"map\(str, range\(", "classes.py"),
+    "the colours of classes without colours": (r"= voc_palette\(|return voc_palette", "classes.py"),
+    "the opacity of an overlay": (r"opacity[^=\n]*= ?0?\.5|OPACITY = ", "images/__init__.py"),
+    "the largest image": (r"MAX_PIXELS = |89_478_485", "images/__init__.py"),
+    "how a size is written": (r"\(\\d\+\)(\(\?:)?x\(\\d\+\)", "config/types.py"),
+}
+
+
+@pytest.mark.parametrize("decision", DECISIONS)
+def test_a_decision_is_made_once(decision):
+    pattern, file = DECISIONS[decision]
+    found = {
+        str(path.relative_to(PACKAGE)) for path in FILES if re.search(pattern, path.read_text())
+    }
+    assert found == {file}

@@ -49,7 +49,7 @@ def import_weights(options: ImportWeightsOptions) -> None:
     """
     out = _free_keras_file(options.out)
     import_quietly("tensorflow")
-    from fcn_tf.classes import voc_palette
+    from fcn_tf.classes import palette_or_voc
     from fcn_tf.models import build_fcn, save_model
     from fcn_tf.models.weights.files import read_published
     from fcn_tf.models.weights.published import load_published_tensors, published_network
@@ -63,7 +63,7 @@ def import_weights(options: ImportWeightsOptions) -> None:
         geometry = options.geometry or "same"
         network["dropout"] = RESNET_DROPOUT
     names = _class_names(options.class_names, network["num_classes"])
-    palette = voc_palette(network["num_classes"]).tolist()
+    palette = palette_or_voc(None, network["num_classes"])
     try:
         model = build_fcn(
             options.variant, **network, geometry=geometry, class_names=names, palette=palette

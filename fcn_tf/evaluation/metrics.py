@@ -111,7 +111,7 @@ def scores_from_confusion(matrix: Any, xp: Any = np) -> dict[str, Any]:
     in_truth, in_prediction = xp.sum(matrix, axis=1), xp.sum(matrix, axis=0)
     recall = _divide(xp, hits, in_truth)
     iou = _divide(xp, hits, in_truth + in_prediction - hits)
-    of = Tally(hits, in_truth, in_prediction, recall, iou)
+    of = Tally(hits=hits, in_truth=in_truth, in_prediction=in_prediction, recall=recall, iou=iou)
     return {**{name: score(xp, of) for name, score in SCORES.items()}, "class_iou": iou}
 
 

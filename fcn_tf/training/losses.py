@@ -202,7 +202,9 @@ class SegmentationLoss(TrainingLoss, keras.losses.Loss):
 
 
 # Each is called with the keywords reduction, class_weights, sample_fraction and seed.
-LOSSES: dict[str, Callable[..., TrainingLoss]] = {"cross_entropy": SegmentationLoss}
+LOSSES: dict[str, Callable[..., TrainingLoss]] = {
+    "cross_entropy": SegmentationLoss,
+}
 
 
 def check_loss(name: str) -> None:
