@@ -5,13 +5,13 @@ import numpy as np
 
 from fcn_tf.models import build_fcn
 
-# First layers whose pixels are not scaled.
+# First layers that see pixels of about 100, because preprocessing does not scale them.
 SEES_PIXELS = ("conv1_1", "block1_conv1", "conv1", "conv1_7x7_s2", "conv1_conv")
 NARROW = {"width": 0.125, "head_units": 128}
 
 
 def narrow_fcn(variant, num_classes=5, seed=0, **kwargs):
-    """A narrow network with random weights throughout: a fresh one answers 0 everywhere."""
+    """A narrow network with random weights in every layer; a fresh one answers 0 everywhere."""
     model = build_fcn(variant, num_classes, **{**NARROW, **kwargs})
     fill(model, seed)
     return model
@@ -31,17 +31,17 @@ def fill(model, seed=0):
             fan_in = np.prod(weight.shape[: 2 if depthwise else -1])
             deviation = np.sqrt(2 / fan_in) if len(weight.shape) > 1 else 0.15
             weight.assign(rng.standard_normal(weight.shape, "float32") * np.float32(deviation))
-        # The first layer sees values around 100: bring them to around 1.
+        # Bring the first layer's values from about 100 to about 1.
         if layer.name in SEES_PIXELS:
             layer.kernel.assign(layer.kernel / 70)
-        # The at-once variants scale their skips down: weigh them up, so that they are seen.
+        # fcn8s_atonce scales its skips down: scale their scores up, so that the logits show them.
         scale = {"score_pool4": 100, "score_pool3": 10_000}.get(layer.name, 1)
         if scale > 1 and model.variant.endswith("atonce"):
             layer.kernel.assign(layer.kernel * scale)
 
 
 def keras_vgg16(width, head_units, cells=7, classes=10):
-    """keras.applications' VGG16 with its layers' names, narrower and filled from a seed.
+    """A narrow VGG16 with the layer names of keras.applications, filled from a seed.
 
     Its images are (32 * cells) px wide and high.
     """
@@ -63,7 +63,7 @@ def keras_vgg16(width, head_units, cells=7, classes=10):
 
 
 def random_images(*shape, seed=0):
-    """uint8 images from a seed, smooth enough for the pooling to matter."""
+    """uint8 noise from a seed."""
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 

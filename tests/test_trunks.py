@@ -26,7 +26,7 @@ from fcn_tf.models.trunks.applications import build_application
 from fcn_tf.training.loop import train
 from tests.networks import fill, random_images, relative_difference
 
-# Everything that an FCN grows from, as narrow as it comes; by variant where that is its own.
+# Every trunk, and torchvision's variants with their own trunk, as narrow as they can be built.
 NETWORKS = {
     "vgg16": {},
     "vgg19": {},
@@ -46,7 +46,7 @@ EACH = [n if n in LIGHT else pytest.param(n, marks=pytest.mark.slow) for n in NE
 
 
 def arguments_of(name):
-    """What `build_fcn` takes besides the variant."""
+    """The variant of a network and the other arguments of `build_fcn`."""
     trunk = {} if name in RESNETS else {"trunk": name}
     arguments = {"width": 0.125, "head_units": 64, **trunk, **NETWORKS[name]}
     return arguments.pop("variant", "fcn8s"), arguments
@@ -105,7 +105,7 @@ def test_tiles_equal_the_whole(name):
         with pytest.raises(InputError, match="what a tile needs"):
             Predictor(model, tile_px=512)
         return
-    # No class is so sure that its scores say nothing of the logits.
+    # Scale the logits, so that no score is so close to 0 or 1 that it hides a difference.
     spread = np.std(model(image[None, :96, :96], training=False))
     for layer in model.layers:
         if layer.name.startswith("score_"):
@@ -129,7 +129,7 @@ def test_a_constant_score_map_stays_constant_to_the_border(name):
 
 
 def test_scores_are_placed_where_the_cells_lie():
-    """Each map of scores is made to say how far down its cells have their centre."""
+    """Each map of scores holds the rows of its cells' centres; logits must be the pixels' rows."""
     for name, trunk in TRUNKS.items():
         if trunk.geometries != ("caffe",):
             place_scores(name, trunk, "fcn8s", "learned")
@@ -138,7 +138,7 @@ def test_scores_are_placed_where_the_cells_lie():
 
 @pytest.mark.parametrize("output_stride", [16, 8, 4, 2, 1])
 def test_dense_scores_are_placed_where_the_cells_lie(output_stride):
-    """The first cell lies where it does at 1/32; its middle, at 15.5 px, is no pixel's."""
+    """The first cell has the same centre as at 1/32: 15.5 px, which lies between two pixels."""
     tolerance_px = 0.5 if output_stride == 1 else 1e-3
     place_scores("vgg16", TRUNKS["vgg16"], "fcn32s", "learned", output_stride, tolerance_px)
 
@@ -173,7 +173,7 @@ def place_scores(name, trunk, variant, upsampling, output_stride=32, tolerance_p
 
 @pytest.mark.parametrize("name", ["resnet50", "mobilenetv3_large", "efficientnetv2_b0"])
 def test_features_are_those_of_keras_applications(name, tmp_path):
-    """Weights of Keras' own network move by name; its own layers then say the same."""
+    """Weights of Keras' own network move by name; its maps then equal the FCN's."""
     model = build(name)
     width = model.build_arguments["width"]
     images = keras.Input((None, None, 3))
@@ -198,7 +198,8 @@ def test_features_are_those_of_keras_applications(name, tmp_path):
 
     image = random_images(1, 96, 128, 3)
     pixels = keras.Model(model.inputs[0], model.get_layer("preprocessing").output)(image)
-    # Of EfficientNetV2 and MobileNetV3 it does nothing; these do the same as their layers.
+    # The preprocess_input of EfficientNetV2 and MobileNetV3 does nothing. These functions compute
+    # what their preprocessing layers do.
     preprocess = {
         "resnet50": keras.applications.resnet.preprocess_input,
         "mobilenetv3_large": keras.applications.mobilenet_v2.preprocess_input,
@@ -209,7 +210,7 @@ def test_features_are_those_of_keras_applications(name, tmp_path):
     for score, endpoint in endpoints.items():
         ours = keras.Model(model.inputs[0], model.get_layer(score).input)(image, training=False)
         theirs = keras.Model(images, endpoint)(pixels, training=False).numpy()
-        assert theirs.std() > 0  # of some channels a ReLU leaves nothing
+        assert theirs.std() > 0  # some channels are 0 after the ReLU
         assert np.abs(ours - theirs).max() < 1e-4 * np.abs(theirs).max()
 
 
@@ -231,7 +232,7 @@ def test_a_file_of_another_classifier_is_refused(tmp_path):
 
 
 def test_keras_own_file_goes_by_the_order_of_its_layers(tmp_path):
-    """As keras.applications publishes them: under the names that its layers had then."""
+    """keras.applications publishes files with the old names of its layers."""
     import h5py
 
     classifier = keras.applications.MobileNetV3Large(

@@ -1,7 +1,7 @@
-"""What can be configured: frozen dataclasses, filled from YAML and the command line.
+"""What can be configured: frozen dataclasses, filled from YAML and from the command line.
 
-Units stand in the names. Values are checked here, so that a Python caller and
-the command line meet the same messages.
+Units stand in the names. The values are checked here, so that Python callers and the command line
+meet the same messages. The `Args:` lines are what --help shows.
 """
 
 from __future__ import annotations
@@ -53,29 +53,27 @@ UNKNOWN_TO = {
 
 @dataclass(frozen=True)
 class DataConfig:
-    """The labelled images and how they are fed.
+    """The labelled images, and how they are fed to the network.
 
     Args:
-        name: "shapes" (generated scenes), "voc" (PASCAL VOC) or "folder" (your
-            own pairs); by default folder where data_dir is given, else shapes.
-        data_dir: folder with your images and masks.
-        tfds_dir: where shapes and voc are prepared; default TFDS' own,
+        name: "shapes" (generated scenes), "voc" (PASCAL VOC) or "folder" (your own pairs); default
+            folder where data_dir is given, else shapes.
+        data_dir: the folder of your images and masks.
+        tfds_dir: where shapes and voc are prepared; default the folder of TFDS,
             ~/tensorflow_datasets.
-        tfds_config: of voc: "voc2012", "voc2012_aug" (SBD added to train) or
-            "fcn2015" (the paper's split); default voc2012.
-        manual_dir: of voc: where the archives or their folders are at hand;
-            by default they are downloaded.
-        class_names: names of the classes, in the order of their values, for a
-            data_dir without classes.txt.
-        ignore_label: the value in your masks that means "not labelled"; 255
-            always means that.
-        validation_fraction: share of your images that becomes val where the
-            folder has no split; by a hash of the name, so that none moves.
-        batch_size: images a step, of all devices together; with
-            accumulate_steps, of one accumulation.
-        crop_px: size of the crops to train on, 321 or 240x320 (height x width); by default
-            whole images, padded to the largest of the batch.
-        scale_range: images are scaled at random between these two factors.
+        tfds_config: of voc only, "voc2012", "voc2012_aug" (SBD added to train) or "fcn2015" (the
+            paper's split); default voc2012.
+        manual_dir: of voc only, the folder that holds the archives or their unpacked folders;
+            default download them.
+        class_names: names of the classes, in the order of their values, for a data_dir without
+            classes.txt.
+        ignore_label: a value in your masks that means "not labelled"; 255 always means that.
+        validation_fraction: share of your images that becomes val where the folder has no splits.
+            A hash of the name decides, so that an image stays in its split when others are added.
+        batch_size: images of a batch, all devices together; a step takes accumulate_steps batches.
+        crop_px: size of the crops to train on, 321 or 240x320 (height x width); default whole
+            images, padded to the largest of the batch.
+        scale_range: two factors; each image is scaled at random by a factor between them.
         flip: mirror half of the images left to right.
         color: brightness, contrast and saturation each vary by this fraction.
     """
@@ -118,23 +116,24 @@ class ModelConfig:
     """The network.
 
     Args:
-        trunk: the classifier that it grows from; fcn_resnet50 and -101 have their own.
-        width: multiplies the filters of the trunk's convolutions; 1 as published.
-        head_units: filters of fc6 and fc7; 4096 as published. Of VGG and AlexNet.
-        fc6_kernel: side of VGG's fc6, 7 as published or 1 for a light head.
-        dropout: rate after fc6 and fc7, or after the last map.
-        geometry: "same", aligned and exact to the border, or "caffe", the
-            published padding and crops, for published weights.
-        upsampling: which of the upsampling layers, bilinear at first, are
-            trained: none (fixed), all but the last (learned), all (learned_all), or all
-            with an activation between them (nonlinear).
-        output_stride: px between the scores of fcn32s on VGG; below 32 the last pools
-            lose their strides and what follows is dilated.
-        weights: what the trunk starts from: "imagenet" (downloaded once), the file of
-            that classifier in Keras (.keras, .weights.h5, .h5), or "none": random.
-        weights_layers: which of VGG's layers take them: all, or the convolutions
-            alone, for a light head or a file without the top.
-        trainable: "all" layers, or "score" layers alone, on a frozen trunk.
+        trunk: the classifier that the network is built on; fcn_resnet50 and fcn_resnet101 have
+            their own.
+        width: factor on the filters of the trunk's convolutions; 1 as published.
+        head_units: filters of fc6 and fc7, of VGG and AlexNet only; 4096 as published.
+        fc6_kernel: side of the kernel of VGG's fc6; 7 as published, or 1 for a light head.
+        dropout: rate after fc6 and fc7, or after the last map of other trunks.
+        geometry: "same" (aligned and exact up to the border) or "caffe" (the published padding and
+            crops, for published weights).
+        upsampling: which upsampling layers are trained; all start bilinear. "fixed" trains none,
+            "learned" all but the last, "learned_all" all, "nonlinear" all with an activation
+            between them.
+        output_stride: px between the scores of fcn32s on VGG. Below 32 the last pools have no
+            stride, and the layers behind them are dilated.
+        weights: what the trunk starts from, "imagenet" (downloaded once), the Keras file of that
+            classifier (.keras, .weights.h5, .h5), or "none" for random weights.
+        weights_layers: which layers of VGG take these weights, "all", or "convolutions" for a light
+            head or a file without the top.
+        trainable: which layers are trained, "all", or "score" for the score layers alone.
     """
 
     trunk: TrunkName = "vgg16"
@@ -156,12 +155,12 @@ class LossConfig:
 
     Args:
         name: the loss, by its name in training/losses.py.
-        reduction: "mean" over the pixels, or "sum" over the pixels divided by
-            the number of images (Caffe's normalize: false).
-        class_weights: a factor for each class, or "median_frequency": those
-            that make up for rare classes, from the masks of train, or "none".
-        sample_fraction: each labelled pixel counts with this probability, drawn anew at
-            every step; the paper's patchwise training.
+        reduction: "mean" over the pixels, or "sum" over the pixels divided by the number of images
+            (Caffe's normalize: false).
+        class_weights: a factor for each class, "median_frequency" (factors that make up for rare
+            classes, from the masks of train), or "none".
+        sample_fraction: the probability with which each labelled pixel counts, drawn again at
+            every step (the paper's patchwise training).
     """
 
     name: str = "cross_entropy"
@@ -182,18 +181,17 @@ class OptimizerConfig:
     """The update rule.
 
     Args:
-        name: "adamw", or "sgd" with momentum and L2 in the gradient.
-        learning_rate: its largest value.
-        momentum: of sgd.
-        weight_decay: of kernels; biases and normalizations are left alone.
-        bias_multiplier: of sgd: the learning rate of biases over that of
-            kernels; the authors used 2.
-        clip_norm: largest norm of the whole gradient, decay left aside; not
-            clipped by default.
-        schedule: "constant", or "poly": (1 - step / max_steps) ** 0.9.
+        name: "adamw", or "sgd" (with momentum, and weight decay as part of the gradient).
+        learning_rate: the largest learning rate of the run.
+        momentum: of sgd only.
+        weight_decay: of kernels; biases and normalization layers have none.
+        bias_multiplier: of sgd only, the learning rate of biases divided by that of kernels; the
+            authors used 2.
+        clip_norm: largest norm of the whole gradient, without weight decay; default no limit.
+        schedule: "constant", or "poly", a factor (1 - step / max_steps) ** 0.9.
         warmup_steps: steps over which the learning rate first rises from 0.
-        ema: decay of the running average of the weights, which is what is
-            evaluated and saved; 0 for none.
+        ema: decay of the running average of the weights; 0 for no average. Where there is one, it
+            is evaluated and saved.
     """
 
     name: Literal["adamw", "sgd"] = "adamw"
@@ -229,23 +227,22 @@ class TrainingConfig:
     """The course of a run.
 
     Args:
-        max_steps: steps in all.
-        eval_every_steps: steps between evaluations on val; the last step is
-            always evaluated. By default a tenth of max_steps.
+        max_steps: the step at which the run ends.
+        eval_every_steps: steps between evaluations on val; the last step is always evaluated.
+            Default a tenth of max_steps.
         log_every_steps: steps between lines in metrics.jsonl.
-        checkpoint_every_steps: steps between checkpoints, from which a run is
-            resumed; default eval_every_steps. A better model, a stop and the
-            end leave one too.
+        checkpoint_every_steps: steps between checkpoints, from which a run is resumed; default
+            eval_every_steps. A better model, a stop and the end of the run leave one too.
         max_minutes: minutes after which this command evaluates, saves and ends.
-        steps_per_call: steps in one call of the compiled loop, at most; fewer
-            where steps are slow. The progress bar moves once a call.
-        accumulate_steps: batches whose gradients make one step, for batches
-            that do not fit into memory.
-        precision: what the layers compute in; logits and loss are always
-            float32. mixed_float16 scales the loss.
+        steps_per_call: most steps in one call of the compiled loop; a call takes fewer where steps
+            are slow. The progress bar moves once a call.
+        accumulate_steps: batches whose gradients make one step, for batches that do not fit into
+            memory.
+        precision: what the layers compute in; logits and loss are always float32. mixed_float16
+            scales the loss.
         jit_compile: compile the step with XLA; give crop_px with it.
-        deterministic: the same bits again on the same machine, slower on GPUs.
-        profile_steps: the first and the last step of a profile for TensorBoard.
+        deterministic: give the same bits again on the same machine; slower on GPUs.
+        profile_steps: first and last step of a profile for TensorBoard.
     """
 
     max_steps: int = 10000
@@ -277,12 +274,12 @@ class DistributionConfig:
     """The devices that share the work.
 
     Args:
-        strategy: "auto" takes several machines if TF_CONFIG names them, else a
-            TPU, else all GPUs, else one device, and says what it took.
-        virtual_devices: splits the processor into so many devices, to try out
-            mirrored without GPUs.
-        timeout_seconds: of several machines: how long one may keep the others
-            waiting before they give up.
+        strategy: "auto" takes several machines if TF_CONFIG names them, else a TPU, else all GPUs,
+            else one device; it prints what it took.
+        virtual_devices: number of devices that the processor is split into, to try mirrored
+            training without GPUs.
+        timeout_seconds: of several machines, the time after which they give up waiting for one that
+            does not answer.
     """
 
     strategy: Literal["auto", "one_device", "mirrored", "multi_worker", "tpu"] = "auto"
@@ -304,14 +301,14 @@ class Config:
     """A run.
 
     Args:
-        variant: fcn32s, fcn16s, fcn8s (coarse to fine) or fcn8s_atonce; or torchvision's
-            fcn_resnet50 or fcn_resnet101.
+        variant: fcn32s, fcn16s, fcn8s (each starts from the coarser one) or fcn8s_atonce; or
+            torchvision's fcn_resnet50 or fcn_resnet101.
         seed: of weights, shuffling, augmentation, dropout and loss sampling.
         workdir: the run's folder; default runs/<config>-<variant>.
-        resume: "always" goes on with the run in workdir, by default the newest
-            of its name; "auto" does if there is one and begins it if not.
-        init_from: a run folder or .keras file to start the weights from, often
-            of a coarser variant: 32s, then 16s, then 8s.
+        resume: "always" continues the run in workdir, by default the newest of its name; "auto"
+            does so if there is one, and begins it if not.
+        init_from: a run folder or .keras file whose weights the run starts from, often of a coarser
+            variant (32s, then 16s, then 8s).
         data: the labelled images.
         model: the network.
         loss: the loss.

@@ -124,10 +124,10 @@ def size_problem(pair: Pair, image: Image.Image, mask_file: Image.Image) -> str 
         return None
     return (
         f"{pair.mask}: {describe_size(mask_file)}, but {pair.image.name} is "
-        f"{describe_size(image)}; both must have one size."
+        f"{describe_size(image)} (height x width); both must have one size."
     )
 
 
 def describe_size(image: Image.Image) -> str:
-    """Width and height of an image, for messages."""
-    return f"{image.width}×{image.height} px"
+    """The size of an image, for messages: height x width."""
+    return f"{image.height}x{image.width} px"

@@ -7,8 +7,9 @@ and returns the path of what it wrote.
 
 `run(artefact: str)` loads that path and returns a function from an image, uint8 (H, W, 3), to a
 dict of one array: `scores`, softmax float32 (H, W, C), or `labels`, uint8 (H, W). The text of `run`
-alone is executed, in a process without this package: it imports what it uses inside, and uses no
-other name of its module. What it raises, or gives to `sys.exit`, is why the artefact is refused.
+alone is executed, in a process without this package: it imports inside what it uses, and uses no
+other name of its module but in annotations. An artefact whose `run` fails is refused; the message
+gives the reason, which is what was raised or given to `sys.exit`.
 
 This file imports no TensorFlow: the command line is made from it.
 """

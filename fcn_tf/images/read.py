@@ -24,8 +24,6 @@ from fcn_tf.errors import InputError
 from fcn_tf.images import MAX_PIXELS
 
 WINDOWS_PIXELS = 4_000_000  # a larger TIFF is read slice by slice
-# What Pillow raises for a broken file.
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 # What Pillow raises for a file that it cannot read.
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 FILE_MODE = "file_mode"  # the key of `Image.info` that `open_image` adds
@@ -162,7 +160,8 @@ def open_image(
             image.info[FILE_MODE] = mode
             return image
     raise InputError(
-        f"{path}: {width_px}×{height_px} px are more than {max_pixels}; --max_pixels allows more."
+        f"{path}: {height_px}x{width_px} px (height x width) are more than {max_pixels}; "
+        "--max_pixels allows more."
     )
 
 

@@ -66,7 +66,7 @@ def spoil(paths):
     return {
         "cut": ("images", "cannot be read"),
         "cut_mask": ("masks", "cannot be read"),
-        "size": ("masks", "24×15 px"),
+        "size": ("masks", "15x24 px"),
         "value": ("masks", "value 9 in 384 pixels"),
         "unlabelled": ("masks", "no pixel is labelled"),
         "background": ("masks", "nothing but background"),

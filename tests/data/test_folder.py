@@ -125,7 +125,7 @@ SPOILED = {
     spoil_no_folder: ["none of the known layouts", "images/SPLIT/", "SPLITannot/"],
     spoil_mask_alone: ["mask", "masks/train/b.png", "no partner", "images/train"],
     spoil_image_alone: ["image", "images/train/b.png", "no partner", "masks/train"],
-    spoil_sizes: ["masks/train/b.png", "8×6 px", "9×6 px"],
+    spoil_sizes: ["masks/train/b.png", "6x8 px", "6x9 px"],
     spoil_value: ["masks/train/b.png", "value 7 in 4 pixels", "0..2", "255, 11"],
     spoil_color_mask: ["masks/train/b.png", "colour (7, 7, 7) in 54 pixels"],
     spoil_mode: ["masks/train/b.png", "mode I;16", "class indices"],

@@ -219,7 +219,7 @@ def test_sizes_that_differ_are_met_when_the_pair_is_read(tmp_path, monkeypatch):
     source = open_source(DataConfig(name="folder", data_dir=str(tmp_path)))
     examples = whole_images(source, "train").concatenate(whole_images(source, "val"))
     with pytest.raises(
-        tf.errors.OpError, match=r"street_.\.png: 64×48 px.*both must have one size"
+        tf.errors.OpError, match=r"street_.\.png: 48x64 px.*both must have one size"
     ):
         list(examples)
 

@@ -7,8 +7,8 @@ from fcn_tf.models import convolutionalize
 from tests.networks import fill, keras_vgg16
 
 STRIDE_PX = 32
-# The side of a classifier's images and how far its last map sees, in px: half of the
-# receptive field, counted from the kernels and the strides.
+# The side of a classifier's images and half of the receptive field of its last map, both in px;
+# the latter is counted from the kernels and the strides.
 APPLICATIONS = {
     "MobileNetV2": (224, 491 // 2),
     "ResNet50": (224, 483 // 2),
@@ -31,8 +31,8 @@ def compare_at_native_size(classifier):
 
 
 def compare_shifted(network, side_px, reach_px):
-    """A band that is high and as wide as the classifier's images, and the same a stride lower."""
-    # A cell is inside when nothing that it sees touches the top or the bottom.
+    """Compares a band, higher than the classifier's images, with the same one stride lower."""
+    # A cell is inside if its receptive field touches neither the top nor the bottom.
     margin = -(-reach_px // STRIDE_PX)
     rows = 2 * margin + 4
     band = np.random.default_rng(1).normal(size=(1, side_px + STRIDE_PX * rows, side_px, 3))
@@ -116,7 +116,7 @@ def test_each_window_of_a_larger_image_is_classified(name):
 
 
 def test_a_model_inside_a_model_loaded_from_a_file(tmp_path):
-    """What keras.io's guide to transfer learning builds."""
+    """A classifier as keras.io's guide to transfer learning builds it."""
     base = keras.Sequential(
         [
             keras.Input((32, 32, 3)),
@@ -148,7 +148,7 @@ def test_what_cannot_be_moved_over_an_image_is_refused():
         head = [layers.Flatten(), layer, layers.Dense(5)]
         with pytest.raises(ValueError, match="whole treats 6 x 10 places together"):
             convolutionalize(classifier_with(head))
-    # Taken for what they are not, these would answer something else.
+    # These look like layers that can be replaced, but their result would be wrong.
     matrix = [layers.GlobalAveragePooling2D(), layers.Dense(12), layers.Reshape((4, 3))]
     with pytest.raises(ValueError, match="before any Flatten"):
         convolutionalize(classifier_with([*matrix, layers.Softmax()]))

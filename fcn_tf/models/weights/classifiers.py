@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +40,9 @@ def load_vgg16(model: FCN, source: Source, layers: str = "all") -> Transfer:
         InputError: as `load_trunk`, or the model has another trunk.
 
     Example:
-        >>> model = fcn_tf.build_fcn("fcn8s", num_classes=2)
+        >>> model = fcn_tf.build_fcn("fcn32s", num_classes=2)
         >>> print(fcn_tf.load_vgg16(model, "imagenet"))
-        30 tensors moved; kept: score_fr, …; left out: predictions
+        30 tensors moved; kept: score_fr, upscore; left out: predictions
     """
     trunk = model.build_arguments["trunk"]
     if trunk != "vgg16":
@@ -84,7 +84,9 @@ def load_trunk(model: FCN, source: Source, layers: str = "all") -> Transfer:
     if is_vgg:
         _check_depth(given, names, trunk, source)
     _check_complete(given, names, trunk, source)
-    copies = _matched(model, given, names, trunk, source)
+    copies, mismatches = _matched(model, given, names)
+    if mismatches:
+        raise InputError(_misfit(mismatches, trunk, source))
     refused = [
         f"{name}/{part}"
         for name, arrays in given.items()
@@ -224,26 +226,28 @@ def _check_complete(
 
 
 def _matched(
-    model: FCN, given: LayerArrays, names: Mapping[str, str], trunk: TrunkSpec, source: Source
-) -> dict[str, Copy]:
-    """A copy for each of the model's tensors; refused unless every shape fits."""
+    model: FCN, given: LayerArrays, names: Mapping[str, str]
+) -> tuple[dict[str, Copy], dict[str, list[str]]]:
+    """The copies by tensor, and what does not fit by layer."""
     copies: dict[str, Copy] = {}
-    mismatches: dict[str, list[str]] = {}  # by layer
+    mismatches: dict[str, list[str]] = {}
     for name, source_name in names.items():
-        of_layer, mismatches[name] = _matched_layer(
-            model.get_layer(name), given[source_name], source_name
-        )
+        of_layer, misfits = _matched_layer(model.get_layer(name), given[source_name], source_name)
         copies |= of_layer
-    misfits = [name for name, found in mismatches.items() if found]
-    if misfits:
-        all_found = [text for found in mismatches.values() for text in found]
-        of_vgg = ", fc6_kernel 7 and head_units 4096" if trunk.build == "vgg" else ""
-        raise InputError(
-            f"{source} does not fit the network: {shortened(all_found, separator='; ')}. "
-            f"{trunk.classifier} of keras.applications needs width 1{of_vgg}"
-            f"{_or_convolutions(misfits)}."
-        )
-    return copies
+        if misfits:
+            mismatches[name] = misfits
+    return copies, mismatches
+
+
+def _misfit(mismatches: Mapping[str, Sequence[str]], trunk: TrunkSpec, source: Source) -> str:
+    """The message for a source whose shapes do not fit, with the remedies."""
+    found = [text for of_layer in mismatches.values() for text in of_layer]
+    of_vgg = ", fc6_kernel 7 and head_units 4096" if trunk.build == "vgg" else ""
+    return (
+        f"{source} does not fit the network: {shortened(found, separator='; ')}. "
+        f"{trunk.classifier} of keras.applications needs width 1{of_vgg}"
+        f"{_or_convolutions(mismatches)}."
+    )
 
 
 def _matched_layer(
@@ -272,7 +276,7 @@ def _convolution_kernel(matrix: NDArray[Any], shape: tuple[int, ...]) -> NDArray
     return matrix.reshape(shape) if matrix.shape == (rows, shape[-1]) else matrix
 
 
-def _or_convolutions(layers: Sequence[str]) -> str:
+def _or_convolutions(layers: Iterable[str]) -> str:
     """The second remedy, if only VGG's dense layers do not fit."""
     if set(layers) <= {*HEAD, *HEAD.values()}:
         return ", or take the convolutions alone (--model.weights_layers convolutions)"

@@ -40,7 +40,7 @@ def warm_start(model: FCN, coarser: FCN) -> Transfer:
         >>> coarser = fcn_tf.load_model("runs/voc-fcn16s")
         >>> model = fcn_tf.build_fcn("fcn8s")
         >>> print(fcn_tf.warm_start(model, coarser))
-        34 tensors moved; kept: score_pool3, upscore_pool4, upscore8; left out: upscore16
+        35 tensors moved; kept: upscore_pool4, score_pool3, upscore8; left out: upscore16
     """
     mismatches = _trunk_mismatches(model, coarser)
     if mismatches:
