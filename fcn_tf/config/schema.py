@@ -15,6 +15,7 @@ from fcn_tf.config.networks import (
     NETWORK_KEYS,
     OUTPUT_STRIDES,
     RESNETS,
+    TRUNK_LAYERS,
     TRUNKS,
     UPSAMPLING,
     VARIANTS,
@@ -32,16 +33,17 @@ if not TYPE_CHECKING:
     GeometryName = Literal[tuple(GEOMETRIES)]
     UpsamplingName = Literal[UPSAMPLING]
     OutputStride = Literal[OUTPUT_STRIDES]
+    TrunkLayers = Literal[TRUNK_LAYERS]
 else:
     VariantName: TypeAlias = str
     TrunkName: TypeAlias = str
     GeometryName: TypeAlias = str
     UpsamplingName: TypeAlias = str
     OutputStride: TypeAlias = int
+    TrunkLayers: TypeAlias = str
 # keras.applications' names of what a classifier wants its pixels turned into.
 Preprocessing = Literal["caffe", "tf", "torch", "none"]
-# The names that `models` and `data` use too; a test holds them equal.
-TrunkLayers = Literal["all", "convolutions"]
+# The names that `data` uses too; a test holds them equal.
 VocConfig = Literal["voc2012", "voc2012_aug", "fcn2015"]
 # The keys of `data` that a data set does not know.
 UNKNOWN_TO = {

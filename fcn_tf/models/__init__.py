@@ -1,6 +1,6 @@
-"""The networks, in Keras alone: they run on the TensorFlow, JAX and torch backends.
+"""The networks, written in Keras alone: they run on the TensorFlow, JAX and torch backends.
 
-Importing this module registers every class that a `.keras` file of ours names.
+Importing this module registers the classes that a `.keras` file of this package names.
 """
 
 from fcn_tf.config.networks import VARIANTS
