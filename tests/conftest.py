@@ -17,7 +17,10 @@ from tests.extras import skip_what_is_missing, summary
 from tests.processes import started
 
 # Minutes each: they begin first, so that none of them runs alone at the end.
-LONGEST = ("test_trunks.py", "test_kills.py", "test_recipes.py", "test_distribution.py")
+LONGEST = (
+    *("test_trunks.py", "test_kills.py", "test_recipes.py", "test_distribution.py"),
+    *("test_documents.py", "test_benchmarks.py"),
+)
 
 
 def pytest_addoption(parser):

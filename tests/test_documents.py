@@ -1,7 +1,6 @@
 """The commands and the Python snippets of README.md and docs/ run, in the order of their page."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -17,11 +16,89 @@ from tests.documents.table import (
     Page,
     begins,
     reason,
+    steps_of_page,
     steps_to_run,
 )
 
-STEPS = {name: steps_of(path.read_text(encoding="utf-8")) for name, path in PAGES.items()}
+PAGE = """Text.
+
+## First
+
+```
+street/classes.txt    a listing
+```
+
+```python
+a = 1
+b = 2
+```
+
+1. A list.
+
+   ```
+   fcn-tf train --x 1 \\
+       --y 2          # a comment
+   find . | fcn-tf predict -
+   pip install . && echo '{"a":
+     1}' |
+     cat
+   ```
+
+## Second
+
+```yaml
+python: no command
+```
+"""
+STEPS = {name: steps_of_page(name) for name in PAGES}
 each_page = pytest.mark.parametrize("name", PAGES)
+
+
+def test_the_steps_of_a_page():
+    steps = steps_of(PAGE)
+    assert [step.text for step in steps] == [
+        "a = 1\nb = 2\n",
+        "fcn-tf train --x 1 --y 2",
+        "find . | fcn-tf predict -",
+        "pip install .",
+        """echo '{"a": 1}' | cat""",
+    ]
+    assert [step.kind for step in steps] == ["snippet"] + 4 * ["command"]
+    assert {step.section for step in steps} == {"First"}
+    assert [step.line for step in steps[:2]] == [9, 16]
+
+
+def test_a_block_that_may_hold_commands_is_not_left_out():
+    with pytest.raises(ValueError, match=r"line 1: .*unheard-of"):
+        steps_of("```\nunheard-of --x\n```\n")
+
+
+def run(steps, folder):
+    """Runs steps in a folder; the finished process, with all its output in stdout."""
+    (folder / "steps.json").write_text(json.dumps(steps), encoding="utf-8")
+    return subprocess.run(
+        [sys.executable, ROOT / "tests/documents/runner.py", "steps.json"],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"kind": "snippet", "text": "assert a == 2"},
+        {"kind": "command", "text": "false", "options": []},
+        {"kind": "command", "text": "fcn-tf predict", "options": ["--model", "none"]},
+    ],
+)
+def test_a_step_that_fails_is_named(step, tmp_path):
+    first = {"kind": "snippet", "text": "a = 1"}
+    done = run([first, step, {"kind": "snippet", "text": "open('later', 'w')"}], tmp_path)
+    assert done.returncode == 1
+    assert f"FAILED: {step['text']}\n" in done.stdout
+    assert not (tmp_path / "later").exists()
 
 
 def unused(beginnings, steps):
@@ -40,14 +117,14 @@ def test_each_reason_that_counts_everywhere_is_used():
 @each_page
 def test_each_line_of_the_table_is_used(name):
     page, steps = TABLE.get(name, Page()), STEPS[name]
-    run = [step for step in steps if reason(name, step) is None]
+    runs = [step for step in steps if reason(name, step) is None]
     assert not unused(page.not_run, steps), "not on the page"
-    assert not unused([*page.options, *page.checks], run), "not on the page, or not run"
-    snippets = [step.text for step in run if step.kind == "snippet"]
+    assert not unused([*page.options, *page.checks], runs), "not on the page, or not run"
+    snippets = [step.text for step in runs if step.kind == "snippet"]
     for pattern in page.changes:
         assert any(re.search(pattern, text) for text in snippets), f"{pattern}: in no snippet"
     assert not page.before or snippets, "there is no snippet that needs what runs before it"
-    assert run or not (page.prepare or page.leaves), "nothing runs that needs what is prepared"
+    assert runs or not (page.prepare or page.leaves), "nothing runs that needs what is prepared"
 
 
 @pytest.fixture(scope="module")
@@ -63,21 +140,13 @@ def scenes_run(few_scenes_dir, tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in PAGES if steps_to_run(name)])
-def test_the_page_runs(name, tmp_path, few_scenes_dir, scenes_run):
+def test_the_page_runs(name, tmp_path, monkeypatch, few_scenes_dir, scenes_run):
     from tests.documents.prepare import prepare  # the tests above need no Keras
 
     page = TABLE.get(name, Page())
     prepare(tmp_path, page.prepare, scenes_run)
-    steps = tmp_path / "steps.json"
-    steps.write_text(json.dumps(steps_to_run(name)), encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, ROOT / "tests/documents/runner.py", steps],
-        cwd=tmp_path,
-        env={**os.environ, "TFDS_DATA_DIR": few_scenes_dir},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    monkeypatch.setenv("TFDS_DATA_DIR", few_scenes_dir)
+    done = run(steps_to_run(name), tmp_path)
     print(done.stdout)
     assert done.returncode == 0, done.stdout[-3000:]
     for pattern in page.leaves:

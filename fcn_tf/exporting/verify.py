@@ -192,7 +192,7 @@ def _judge(found: dict[str, Any], bar: Bar, what: str) -> None:
         )
     if same < bar.same_label:
         raise RunError(
-            f"The {what} file is refused: {100 * same:.2f} % of the decided pixels have the same "
+            f"The {what} file is refused: {100 * same:.4g} % of the decided pixels have the same "
             f"label, and {100 * bar.same_label:g} % are required. It was not published."
         )
 

@@ -27,11 +27,13 @@ class Step:
     Args:
         kind: which of the two it is.
         text: the command on one line without its comment, or the lines of the snippet.
+        section: the heading of the second level above it.
         line: where its block begins in the page, from 1.
     """
 
     kind: Literal["command", "snippet"]
     text: str
+    section: str
     line: int
 
 
@@ -48,10 +50,12 @@ def steps_of(page: str) -> list[Step]:
     for block in FENCED.finditer(page):
         language, content = block[2], textwrap.dedent(block[3])
         line = page.count("\n", 0, block.start()) + 1
+        headings = re.findall(r"^## (.*)$", page[: block.start()], re.MULTILINE)
+        section = headings[-1] if headings else ""
         if language in SNIPPETS:
-            steps.append(Step("snippet", content, line))
+            steps.append(Step("snippet", content, section, line))
         elif language in SHELLS or (not language and _holds_commands(content, line)):
-            steps += [Step("command", text, line) for text in _commands(content)]
+            steps += [Step("command", text, section, line) for text in _commands(content)]
     return steps
 
 

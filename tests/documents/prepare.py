@@ -51,7 +51,7 @@ def make_scenes_run(workdir: Path) -> None:
 
     fcn_tf.train(fcn_tf.load_config("shapes", **TOY), workdir)
     model = fcn_tf.load_model(workdir)
-    fill(model)
+    fill(model, seed=1)  # of this one int8 has the same label on 99.7 % of the decided pixels
     scene = draw_scene(np.random.default_rng(0))[0]
     logits = np.asarray(model(scene[None], training=False))
     bias = model.get_layer("score_fr").bias

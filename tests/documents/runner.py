@@ -78,8 +78,8 @@ def run_command(text: str, options: list[str]) -> None:
 @contextlib.contextmanager
 def standard_input_of(command: str) -> Iterator[None]:
     """Gives what a command writes to the next one."""
-    written = subprocess.run(command, shell=True, check=True, stdout=subprocess.PIPE, text=True)
-    usual, sys.stdin = sys.stdin, io.StringIO(written.stdout)
+    written = subprocess.run(command, shell=True, check=True, stdout=subprocess.PIPE).stdout
+    usual, sys.stdin = sys.stdin, io.TextIOWrapper(io.BytesIO(written))
     try:
         yield
     finally:

@@ -36,12 +36,12 @@ from tests.training.runs import newest_of, timeless
 )
 def test_one_device_two_devices_and_two_machines_take_the_same_steps(tmp_path, arguments, rule):
     arguments = [*arguments, *rule]
-    plain = {"TF_ENABLE_ONEDNN_OPTS": "0"}
-    one = start(*arguments, "--workdir=one", cwd=tmp_path, extra=plain)
+    without_onednn = {"TF_ENABLE_ONEDNN_OPTS": "0"}
+    one = start(*arguments, "--workdir=one", cwd=tmp_path, extra=without_onednn)
     assert ended(one) == (0, "")
     two = start(*arguments, "--workdir=two", "--distribution.virtual_devices=2", cwd=tmp_path)
     assert ended(two) == (0, "")
-    workers = start_workers(*arguments, "--workdir=workers", cwd=tmp_path, extra=plain)
+    workers = start_workers(*arguments, "--workdir=workers", cwd=tmp_path, extra=without_onednn)
     assert [ended(worker)[0] for worker in workers] == [0, 0]
 
     reference = newest_of(tmp_path / "one")
@@ -62,19 +62,21 @@ def test_one_device_two_devices_and_two_machines_take_the_same_steps(tmp_path, a
 
 @pytest.mark.slow
 def test_batch_normalization_keeps_the_mean_of_its_devices(tmp_path, arguments):
-    """The first sees what it sees on one device; the later ones are normalized apart."""
+    """Only of the first normalization: later ones differ, as each device normalizes its share."""
     arguments += ["--model.trunk=mobilenetv3_large", "--model.width=0.25", "--optimizer.ema=0"]
     arguments += ["--training.max_steps=1", "--training.eval_every_steps=1"]
     arguments += ["--loss.sample_fraction=0.5"]
-    plain = {"TF_ENABLE_ONEDNN_OPTS": "0"}
+    without_onednn = {"TF_ENABLE_ONEDNN_OPTS": "0"}
     for workdir, devices in (("one", []), ("two", ["--distribution.virtual_devices=2"])):
-        run = start(*arguments, f"--workdir={workdir}", *devices, cwd=tmp_path, extra=plain)
+        run = start(
+            *arguments, f"--workdir={workdir}", *devices, cwd=tmp_path, extra=without_onednn
+        )
         assert ended(run) == (0, "")
     one, two = (newest_of(tmp_path / workdir) for workdir in ("one", "two"))
     name = "model/conv_bn/moving_mean"
     assert np.abs(one[name]).min() > 0
     np.testing.assert_allclose(two[name], one[name], rtol=1e-4, atol=1e-7)
-    # Each device has drawn pixels of its own: its state went on from its own number.
+    # Each device draws its own pixels; the checkpoint has the state of the first.
     states = [n for n in one.files if n.startswith("random/")]
     assert len(states) == 1
     np.testing.assert_array_equal(one[states[0]], two[states[0]])
@@ -98,9 +100,9 @@ def test_each_device_draws_its_own_dropout(tmp_path, arguments):
         "    print('state', *value.numpy())\n"
     )
     devices = "--distribution.virtual_devices=2"
-    plain = {"TF_ENABLE_ONEDNN_OPTS": "0"}
+    without_onednn = {"TF_ENABLE_ONEDNN_OPTS": "0"}
     options = [*arguments, "--model.dropout=0.5", devices]
-    stdout, stderr = start(*options, cwd=tmp_path, extra=plain, code=code).communicate()
+    stdout, stderr = start(*options, cwd=tmp_path, extra=without_onednn, code=code).communicate()
     (first, drawn), (second, drawn_too) = [
         map(int, line.split()[1:]) for line in stdout.splitlines() if line.startswith("state")
     ]
@@ -125,8 +127,8 @@ def test_the_sums_that_a_loss_needs_are_those_of_all_devices(tmp_path):
         "np.savez(f'{devices}.npz', losses=losses, **weights)\n"
     )
     for devices in (1, 2):
-        extra = {"TF_ENABLE_ONEDNN_OPTS": "0"}
-        run = start(str(devices), cwd=tmp_path, extra=extra, code=code)
+        without_onednn = {"TF_ENABLE_ONEDNN_OPTS": "0"}
+        run = start(str(devices), cwd=tmp_path, extra=without_onednn, code=code)
         assert ended(run)[0] == 0
     one, two = (np.load(tmp_path / f"{devices}.npz") for devices in (1, 2))
     assert one.files == two.files
@@ -195,7 +197,7 @@ def test_a_chief_comes_before_the_workers(monkeypatch):
     assert read_tf_config() == (cluster, ("worker", 1))
 
 
-def test_without_other_machines_what_is_said_stays(monkeypatch, capsys):
+def test_on_one_machine_sums_and_broadcasts_change_nothing(monkeypatch, capsys):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     cluster = make_cluster(DistributionConfig())
     assert cluster.sum_over_workers([True, 3]) == [1, 3]
@@ -211,7 +213,7 @@ def test_without_other_machines_what_is_said_stays(monkeypatch, capsys):
         make_cluster(DistributionConfig(virtual_devices=2))
 
 
-def test_an_error_of_a_single_machine_is_nobody_elses():
+def test_on_one_machine_an_error_is_not_blamed_on_another():
     cluster = Cluster(tf.distribute.get_strategy())
     with pytest.raises(tf.errors.UnavailableError), cluster.lost_peers_as_run_error():
         raise tf.errors.UnavailableError(None, None, "a disk")

@@ -144,14 +144,14 @@ def test_biases_take_the_rate_that_the_configuration_says(config, tmp_path):
     """One step of SGD with momentum 0, once with every rate alike and once with 3 for biases."""
     config = change(config, "training", max_steps=1, eval_every_steps=1)
     config = change(config, "optimizer", name="sgd", momentum=0.0, schedule="constant")
-    plain = weights_of(train(config, tmp_path / "plain"))
+    alike = weights_of(train(config, tmp_path / "alike"))
     config = change(config, "optimizer", bias_multiplier=3.0)
     tripled = weights_of(train(config, tmp_path / "tripled"))
-    for path, value in plain.items():
+    for path, value in alike.items():
         # Score layers start at zero, and from there only their tensors get a gradient.
         factor = 3 if path.startswith("score_") and path.endswith("bias") else 1
         np.testing.assert_allclose(tripled[path], factor * value, rtol=1e-5, err_msg=path)
-    assert np.abs(plain["score_fr/bias"]).min() > 0
+    assert np.abs(alike["score_fr/bias"]).min() > 0
 
 
 @pytest.mark.slow
@@ -208,7 +208,7 @@ def test_keras_own_tensorboard_callback_works(config, tmp_path):
     assert size < 1.1 * (tmp_path / "fresh.keras").stat().st_size
 
 
-def test_a_file_that_breaks_in_the_midst_of_training_is_named(tmp_path, monkeypatch):
+def test_the_error_for_a_file_that_breaks_during_training_names_it(tmp_path, monkeypatch):
     """Of a large folder only some pairs are read before."""
     monkeypatch.setattr(fcn_tf.data.folder, "CHECKED_AT_START", 1)
     write_cvat(tmp_path / "data", ("Train", "Validation"))

@@ -91,7 +91,7 @@ def test_a_sample_of_the_pixels_counts_for_all():
     assert abs(np.mean(drawn) - each.sum()) < 4 * deviation / np.sqrt(200)
     assert 0.8 * deviation < np.std(drawn) < 1.2 * deviation
     assert len(set(drawn)) > 50
-    # Evaluation takes all of them; the normalizer knows of no sample.
+    # Evaluation takes all pixels, and the normalizer counts all.
     np.testing.assert_allclose(loss.total(masks, logits), each.sum(), rtol=1e-5)
     assert loss.normalizer(masks) == 50 * 40
     again = SegmentationLoss("mean", sample_fraction=0.25, seed=3)
@@ -125,6 +125,6 @@ def test_the_gradient_of_a_sample_is_on_average_that_of_all():
     assert standard_error > 0.001  # the draws differ
 
 
-def test_a_fraction_that_is_none_is_refused():
+def test_a_fraction_of_zero_is_refused():
     with pytest.raises(ValueError, match="above 0 and at most 1"):
         SegmentationLoss(sample_fraction=0)

@@ -1,4 +1,4 @@
-"""A run that is interrupted and resumed, and what it goes on from."""
+"""A run that is interrupted and resumed, and what it is resumed from."""
 
 import dataclasses
 import json
@@ -17,7 +17,7 @@ from tests.training.runs import change, lines_of, timeless, weights_of
 
 @pytest.fixture
 def config(config):
-    """With everything that has a state: dropout, an average, a line of the log half done."""
+    """With everything that has a state: dropout, sampling, an average, a log line half done."""
     config = change(config, "model", dropout=0.5)
     config = change(config, "loss", sample_fraction=0.5)
     config = change(config, "optimizer", ema=0.9, clip_norm=1.0)
@@ -96,7 +96,7 @@ def test_a_stop_before_the_first_evaluation_leaves_a_model(config, tmp_path):
 
 
 @pytest.mark.slow
-def test_what_a_killed_process_left_is_in_nobodys_way(config, tmp_path):
+def test_what_a_killed_process_left_is_removed(config, tmp_path):
     """Killed between the log and the checkpoint, and while it wrote three files."""
     config = change(config, "training", max_steps=2, eval_every_steps=1)
     train(config, tmp_path / "whole")

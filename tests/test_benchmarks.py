@@ -1,0 +1,171 @@
+"""Every script in benchmarks/ runs once at toy size: --toy, which also has no bar decide.
+
+What it prints then has the form of its real output: the tables, with numbers in them, and the lines
+of its bars.
+"""
+
+import math
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.extras import needs_extra
+
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "benchmarks"
+NUMBER = r"[-+]?\d[\d,.]*"
+
+
+class Script(NamedTuple):
+    """What a script prints.
+
+    Args:
+        lines: regular expressions, each of a line or of a part of one; N stands for a number.
+        tables: each table's number of rows and columns.
+        options: more options; {few} stands for a folder with a few scenes, {out} for an empty one.
+    """
+
+    lines: tuple[str, ...]
+    tables: tuple[tuple[int, int], ...] = ()
+    options: tuple[str, ...] = ()
+
+
+SCRIPTS = {
+    "data.py": Script((), [(3, 4)]),
+    "growth.py": Script(("N ms and N for each",) * 2, [(3, 5), (3, 5)]),
+    "inference.py": Script(
+        (
+            r"N parameters, N GFLOP, 64×96 px, N threads",
+            r"bytes, TFLite float32 to int8 \| N \| N",
+        ),
+        [(8, 5), (7, 3), (4, 3)],
+    ),
+    "large_folder.py": Script(
+        (
+            "First batch after N s",
+            "Resident memory of each tenth, MB:( N){10}",
+            "Last tenth to second: N; peak N MB",
+        )
+    ),
+    "loop.py": Script(
+        (
+            r"loop: N ms \(N to N\)",
+            r"bare, 1 in a call: N ms \(N to N\); loop N%",
+            r"bare, 10 in a call: N ms \(N to N\); loop N%",
+            "Resident memory of each tenth, MB:( N){10}",
+            "Last tenth to second N",
+        )
+    ),
+    "main_job.py": Script(
+        ("N s, mean IU N %, sheet and curve: True",), options=("--tfds_dir", "{few}")
+    ),
+    "prepare_shapes.py": Script(("prepared in N s",)),
+    "report.py": Script(("N s for 4 images of 50×75",)),
+    "run.py": Script(
+        (
+            "N s; steps N %; the first step ends after N s",
+            "`evaluate`, 3 images of 2 sizes: N s, bare forward passes N s: N of their pace",
+        ),
+        [(5, 3), (2, 4)],
+    ),
+    "start_up.py": Script((r"fcn-tf train --help: N s \(N to N\)", r"train.py --help: N s")),
+    "tiles.py": Script(
+        (
+            "memory above N megapixels, most to least: N",
+            "time a pixel fed, most to least: N",
+            "time a pixel fed, to that of a whole image of 128 px: N",
+        ),
+        [(1, 6)],
+    ),
+    "training.py": Script(
+        ("N threads", "float32: N × the fastest PyTorch, N of the limit, N of the least memory"),
+        [(4, 11)],
+    ),
+    "variants.py": Script(
+        ("Classifier of 96 px crops: N % right on val",), [(1, 10)], options=("--out", "{out}")
+    ),
+}
+NEEDS_BENCH = {
+    "data.py": ("torch",),
+    "inference.py": ("torch", "onnx", "onnxruntime", "openvino"),
+    "training.py": ("torch",),
+}
+# They are imported by the scripts above, which so run them too.
+MODULES = {
+    "classifier.py": "variants.py",
+    "memory.py": "loop.py",
+    "peers.py": "training.py",
+    "sides.py": "training.py",
+    "toy.py": "loop.py",
+}
+
+
+def test_each_script_is_run():
+    assert {path.name for path in FOLDER.glob("*.py")} == set(SCRIPTS) | set(MODULES)
+    for module, user in MODULES.items():
+        used = re.search(rf"^ *(from|import) {Path(module).stem}\b", text(user), re.MULTILINE)
+        assert used, f"{user} does not import {module}"
+
+
+def test_each_script_that_a_page_names_exists():
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for name in re.findall(r"benchmarks/(\w+\.py)", page.read_text(encoding="utf-8")):
+            assert (FOLDER / name).is_file(), f"{page}: {name}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name, marks=needs_extra("bench", *NEEDS_BENCH[name]) if name in NEEDS_BENCH else ()
+        )
+        for name in SCRIPTS
+    ],
+)
+def test_the_script_runs_at_toy_size(name, tmp_path, few_scenes_dir):
+    script = SCRIPTS[name]
+    options = [option.format(few=few_scenes_dir, out=tmp_path) for option in script.options]
+    done = subprocess.run(
+        [sys.executable, FOLDER / name, "--toy", *options],
+        cwd=ROOT,  # start_up.py runs train.py
+        env={**os.environ, "TFDS_DATA_DIR": few_scenes_dir, "PATH": path_with_fcn_tf()},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    for line in script.lines:
+        assert re.search(line.replace("N", NUMBER), done.stdout), f"{line}\n{done.stdout}"
+    found = tables(done.stdout)
+    assert [(len(rows), len(rows[0])) for rows in found] == list(script.tables), done.stdout
+    for rows in found:
+        assert len({len(row) for row in rows}) == 1, rows
+        for row in rows:
+            numbers = [float(word.replace(",", "")) for word in re.findall(NUMBER, " ".join(row))]
+            assert numbers, row
+            assert all(map(math.isfinite, numbers))
+            assert not re.search(r"\b(nan|inf)\b", " ".join(row)), row
+
+
+def text(name):
+    return (FOLDER / name).read_text(encoding="utf-8")
+
+
+def path_with_fcn_tf():
+    """PATH with the folder of this Python first, where `fcn-tf` is installed."""
+    return os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+
+
+def tables(printed):
+    """The rows below the head of each Markdown table, as lists of cells."""
+    found = []
+    for block in re.findall(r"(?:^\|.*\|\n)+", printed, re.MULTILINE):
+        rows = [[cell.strip() for cell in line[1:-1].split("|")] for line in block.splitlines()]
+        assert set("".join(rows[1])) <= {"-"}, block
+        found.append(rows[2:])
+    return found
