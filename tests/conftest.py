@@ -7,6 +7,7 @@ without them.
 import os
 import random
 import sys
+from types import SimpleNamespace
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -66,6 +67,24 @@ def few_scenes_dir(tmp_path_factory):
     config = tfds.download.DownloadConfig(max_examples_per_split=40)
     tfds.builder("shapes", data_dir=folder).download_and_prepare(download_config=config)
     return str(folder)
+
+
+@pytest.fixture
+def run_here(capsys):
+    """A command in this process, which has TensorFlow already; it answers as `command` does."""
+    from fcn_tf.cli import main
+
+    def run(*arguments):
+        arguments = ["train", *arguments] if arguments[0].startswith("--") else [*arguments]
+        code = 0
+        try:
+            main(arguments)
+        except SystemExit as end:
+            code = end.code
+        said = capsys.readouterr()
+        return SimpleNamespace(returncode=code, stdout=said.out, stderr=said.err)
+
+    return run
 
 
 @pytest.fixture(autouse=True)

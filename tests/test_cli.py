@@ -44,7 +44,7 @@ def test_importing_the_package_imports_no_tensorflow():
     assert done.returncode == 0, done.stderr
 
 
-def test_train_then_evaluate_from_an_empty_folder(tmp_path, few_scenes_dir):
+def test_train_then_evaluate_from_an_empty_folder(tmp_path, few_scenes_dir, run_here, monkeypatch):
     done = command("--variant=fcn16s", f"--data.tfds_dir={few_scenes_dir}", *TINY, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -61,7 +61,7 @@ def test_train_then_evaluate_from_an_empty_folder(tmp_path, few_scenes_dir):
     assert {name for name in written if Path(name).name.startswith(".")} == {".lock"}
 
     scores = json.loads((run / "report/scores.json").read_text())
-    again = command("evaluate", "--model", str(run), "--out", str(tmp_path / "again"))
+    again = run_here("evaluate", "--model", str(run), "--out", str(tmp_path / "again"))
     assert again.returncode == 0, again.stderr
     assert json.loads((tmp_path / "again/scores.json").read_text()) == scores
     assert f"{100 * scores['mean_iou']:.1f} %" in again.stdout
@@ -69,13 +69,14 @@ def test_train_then_evaluate_from_an_empty_folder(tmp_path, few_scenes_dir):
         assert f"IU {name}" in again.stdout
 
     # A model's file finds its run's data; another split goes beside val's report.
-    test = command("evaluate", "--model", str(run / "model.keras"), "--split", "test")
+    test = run_here("evaluate", "--model", str(run / "model.keras"), "--split", "test")
     assert test.returncode == 0, test.stderr
     assert json.loads((run / "report/test/scores.json").read_text())["split"] == "test"
     assert json.loads((run / "report/scores.json").read_text()) == scores
 
     # The next run takes the next name, and a run's config.yaml runs it again.
-    done = command(f"--config={run}/config.yaml", cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    done = run_here(f"--config={run}/config.yaml")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "runs/shapes-fcn16s-2/model.keras").exists()
 
@@ -87,19 +88,19 @@ def refused(done, *parts):
         assert part in done.stderr
 
 
-def test_the_users_mistakes_exit_with_2_and_one_line(tmp_path):
+def test_the_users_mistakes_exit_with_2_and_one_line(tmp_path, run_here):
     refused(command("--variant=fcn4s"), "variant", "fcn4s", "fcn8s_atonce")
-    refused(command("--data.crop=3"), "data.crop", "data.crop_px")
-    refused(command("--training.max_steps=many"), "training.max_steps", "int", "many")
-    refused(command("--config=nothing"), "nothing", "shapes")
-    refused(command(f"--data.data_dir={tmp_path}/none"), "no such folder")
-    refused(command("evaluate", f"--model={tmp_path}"), "is no model", "model.keras")
-    refused(command("evaluate"), "model")
+    refused(run_here("--data.crop=3"), "data.crop", "data.crop_px")
+    refused(run_here("--training.max_steps=many"), "training.max_steps", "int", "many")
+    refused(run_here("--config=nothing"), "nothing", "shapes")
+    refused(run_here(f"--data.data_dir={tmp_path}/none"), "no such folder")
+    refused(run_here("evaluate", f"--model={tmp_path}"), "is no model", "model.keras")
+    refused(run_here("evaluate"), "model")
     # Data that a recipe leaves to the command line: it is the model that is missing.
     data = ("--config=camvid", f"--data.data_dir={tmp_path}")
-    refused(command("evaluate", f"--model={tmp_path}/m.keras", *data), "m.keras is no model")
+    refused(run_here("evaluate", f"--model={tmp_path}/m.keras", *data), "m.keras is no model")
     refused(
-        command("evaluate", f"--model={tmp_path}", "--data.name=shapes", "--data.data_dir=x"),
+        run_here("evaluate", f"--model={tmp_path}", "--data.name=shapes", "--data.data_dir=x"),
         "data.data_dir",
         "data.name=shapes",
     )
@@ -179,26 +180,25 @@ def test_imagenet_off_line_is_one_line_with_the_way_out(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_workdir_that_holds_a_run_is_left_alone(tmp_path, few_scenes_dir):
+def test_a_workdir_that_holds_a_run_is_left_alone(tmp_path, few_scenes_dir, run_here):
     (tmp_path / "config.yaml").write_text("mine\n")
-    done = command(f"--workdir={tmp_path}", f"--data.tfds_dir={few_scenes_dir}", *TINY)
+    done = run_here(f"--workdir={tmp_path}", f"--data.tfds_dir={few_scenes_dir}", *TINY)
     refused(done, str(tmp_path), "holds a run", "--workdir")
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
     assert (tmp_path / "config.yaml").read_text() == "mine\n"
 
 
-def test_a_broken_mask_is_refused_before_a_run_folder_is_made(tmp_path):
+def test_a_broken_mask_is_refused_before_a_run_folder_is_made(tmp_path, run_here, monkeypatch):
     make_folder(tmp_path / "data")
     spoil_value(tmp_path / "data")
-    done = command(
-        f"--data.data_dir={tmp_path}/data", "--data.ignore_label=11", *TINY, cwd=tmp_path
-    )
+    monkeypatch.chdir(tmp_path)
+    done = run_here(f"--data.data_dir={tmp_path}/data", "--data.ignore_label=11", *TINY)
     refused(done, "b.png", "value 7", "0..2")
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_traceback_only_on_demand(tmp_path):
-    shown = command(f"--data.data_dir={tmp_path}/none", "--traceback")
+def test_a_traceback_only_on_demand(tmp_path, run_here):
+    shown = run_here(f"--data.data_dir={tmp_path}/none", "--traceback")
     assert shown.returncode == 2
     assert "Traceback" in shown.stderr
 

@@ -63,7 +63,9 @@ def test_what_is_written(model, tmp_path):
     assert len(list((tmp_path / "out/deep").iterdir())) == 6
 
 
-def test_the_command_names_what_is_broken_and_tries_it_again_alone(model, tmp_path):
+def test_the_command_names_what_is_broken_and_tries_it_again_alone(
+    model, tmp_path, run_here, monkeypatch
+):
     write_images(tmp_path / "in", 4)
     (tmp_path / "in/0001.png").write_bytes(b"broken")
     (tmp_path / f"in/{'n' * 250}.png").write_bytes((tmp_path / "in/0000.png").read_bytes())
@@ -78,7 +80,8 @@ def test_the_command_names_what_is_broken_and_tries_it_again_alone(model, tmp_pa
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
     Image.fromarray(random_images(20, 20, 3)).save(tmp_path / "in/0001.png")
     (tmp_path / f"in/{'n' * 250}.png").unlink()
-    done = command(*arguments, cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    done = run_here(*arguments)
     assert done.returncode == 0, done.stderr
     assert "3 images are finished" in done.stdout
     assert stamps == {path: path.stat().st_mtime_ns for path in stamps}

@@ -133,7 +133,7 @@ def test_urls_of_another_form_are_refused(tmp_path):
             ask(url, tmp_path)
 
 
-def test_the_command(saved_model, tmp_path):
+def test_the_command(saved_model, tmp_path, run_here, monkeypatch):
     write_images(tmp_path / "in", 2)
     (tmp_path / "labels.txt").write_text("a\nb\nc\nd\ne\nf\n")
     with grpc_server(Servable(saved_model)) as url:
@@ -143,7 +143,8 @@ def test_the_command(saved_model, tmp_path):
         assert not done.stderr
         assert len(list((tmp_path / "out").iterdir())) == 4
         (tmp_path / "in/a.jpg").write_bytes(b"no image")
-        done = command(*arguments, "in/a.jpg", cwd=tmp_path)
+        monkeypatch.chdir(tmp_path)
+        done = run_here(*arguments, "in/a.jpg")
         assert done.returncode == 1
         assert done.stderr.count("\n") == 2
 

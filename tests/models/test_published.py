@@ -119,7 +119,7 @@ def test_narrow_published_weights_answer_what_the_published_network_does(variant
 
 @needs_torch
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", ["fcn8s"])  # of 538 MB; the others differ in the narrow test
 def test_published_weights_of_full_size(variant, tmp_path):
     """From a .pth to a .keras file by the command, and loaded again."""
     import torch

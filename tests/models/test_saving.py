@@ -55,12 +55,13 @@ TOLERANCES = {"tensorflow": 1e-6, "jax": 1e-4, "torch": 1e-4}
 
 
 def cases():
-    """Every layer that there is on every backend; fcn8s in the quick suite."""
+    """Every layer that there is on every backend; fcn8s in the quick suite, but for JAX."""
     for backend in TOLERANCES:
         others = [name for name in NETWORKS if name != "fcn8s"]
         for names in (["fcn8s"], others):
             marks = [] if backend == "tensorflow" else [needs_extra("backends", backend)]
-            marks += [] if names == ["fcn8s"] else [pytest.mark.slow]
+            is_quick = names == ["fcn8s"] and backend != "jax"
+            marks += [] if is_quick else [pytest.mark.slow]
             yield pytest.param(names, backend, marks=marks, id=f"{names[0]}-{backend}")
 
 
