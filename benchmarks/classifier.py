@@ -10,9 +10,9 @@ import tensorflow_datasets as tfds
 from keras import layers
 
 from fcn_tf.classes import VOID
-from fcn_tf.config_files import load_config
+from fcn_tf.config.files import load_config
+from fcn_tf.config.networks import TRUNKS
 from fcn_tf.data import open_source
-from fcn_tf.networks import TRUNKS
 
 CELLS = 3  # of the last map of a crop, and so the side of fc6
 SIDE_PX = 32 * CELLS
@@ -51,7 +51,9 @@ def train_classifier(path, steps):
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
-    model.fit(crops("train"), steps_per_epoch=steps // 10, epochs=10, verbose=2, shuffle=False)
+    epochs = min(10, steps)
+    course = {"steps_per_epoch": steps // epochs, "epochs": epochs, "shuffle": False}
+    model.fit(crops("train"), **course, verbose=2)
     _, accuracy = model.evaluate(crops("val"), verbose=0)
     print(f"Classifier of {SIDE_PX} px crops: {100 * accuracy:.1f} % right on val", flush=True)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 from PIL import Image
+from toy import parse
 
-from fcn_tf.config import Config, DataConfig
+from fcn_tf.config.schema import Config, DataConfig
 from fcn_tf.data import open_source, training_batches
 
 IMAGES = 400
@@ -33,9 +34,10 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=8.0, help="of each side in each round")
     parser.add_argument("--workers", type=int, default=2, help="processes of PyTorch's loader")
-    arguments = parser.parse_args()
+    parser.add_argument("--images", type=int, default=IMAGES)
+    arguments = parse(parser, rounds=1, seconds=0.1, workers=1, images=8)
     with tempfile.TemporaryDirectory() as folder:
-        write_folder(Path(folder))
+        write_folder(Path(folder), arguments.images)
         sides = {
             "fcn_tf": lambda: ours(folder),
             "decoding alone": lambda: decoding(folder),
@@ -54,10 +56,10 @@ def main():
         print(f"| {name} | {middle:.0f} | {low:.0f} to {high:.0f} | {best / middle:.2f} |")
 
 
-def write_folder(folder):
-    """Photograph-like images and masks with VOC's palette."""
+def write_folder(folder, images):
+    """Photograph-like images and masks of 21 classes, as many of train and two of val."""
     rng = np.random.default_rng(0)
-    for split, size in (("train", IMAGES), ("val", 2)):
+    for split, size in (("train", images), ("val", 2)):
         for number in range(size):
             small = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)
             image = Image.fromarray(small).resize(SIZE_PX[::-1], Image.Resampling.BICUBIC)
@@ -68,14 +70,14 @@ def write_folder(folder):
                     SIZE_PX[::-1], Image.Resampling.NEAREST
                 )
             )
-            write_pair(folder, split, number, pixels, labels)
+            write_pair(folder, f"{split}/{number:04d}", pixels, labels)
     write_class_names(folder)
 
 
-def write_pair(folder, split, number, image, labels):
-    """An image (H, W, 3) and its mask (H, W), uint8, of a folder data set."""
+def write_pair(folder, name, image, labels):
+    """An image (H, W, 3) and its mask (H, W), uint8, of a folder data set; as SPLIT/FILE."""
     for kind, array, suffix in (("images", image, "jpg"), ("masks", labels, "png")):
-        path = folder / kind / split / f"{number:04d}.{suffix}"
+        path = folder / kind / f"{name}.{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(array).save(path, quality=90)
 

@@ -14,10 +14,10 @@ import sys
 import time
 
 import numpy as np
+from toy import exit_code, parse
 
-MEGAPIXELS = (0.1, 0.4, 1.6, 4, 16)
-IMAGES, IMAGE_PX = (25, 50, 100, 400), (300, 400)
-CLASSES, ROUNDS, OFF_AT_MOST = 21, 5, 0.10
+IMAGE_PX = (300, 400)
+CLASSES, OFF_AT_MOST = 21, 0.10
 
 
 def main():
@@ -26,16 +26,26 @@ def main():
     )
     parser.add_argument("--width", type=float, default=0.25)
     parser.add_argument("--head_units", type=int, default=512)
-    arguments = parser.parse_args()
+    parser.add_argument("--megapixels", type=float, nargs="+", default=(0.1, 0.4, 1.6, 4, 16))
+    parser.add_argument("--images", type=int, nargs="+", default=(25, 50, 100, 400))
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parse(
+        parser,
+        width=1 / 64,
+        head_units=4,
+        megapixels=(0.01, 0.02, 0.04),
+        images=(1, 2, 4),
+        rounds=1,
+    )
     import tensorflow as tf
 
     import fcn_tf
-    from fcn_tf.artefacts import of_model
+    from fcn_tf.inference.loaded import loaded_from_keras
 
     model = fcn_tf.build_fcn(
         "fcn8s", CLASSES, width=arguments.width, head_units=arguments.head_units
     )
-    labels = of_model(model).labels
+    labels = loaded_from_keras(model).labels
     random = np.random.default_rng(0)
 
     def whole(megapixels):
@@ -52,16 +62,16 @@ def main():
         }
         return images, lambda: fcn_tf.evaluate(model, [example] * images)
 
-    pixels = growth("megapixels", map(whole, MEGAPIXELS))
-    images = growth("images", map(split, IMAGES))
-    return bool(max(pixels, images) > OFF_AT_MOST)
+    pixels = growth("megapixels", map(whole, arguments.megapixels), arguments.rounds)
+    images = growth("images", map(split, arguments.images), arguments.rounds)
+    return exit_code(max(pixels, images) > OFF_AT_MOST, arguments)
 
 
-def growth(unit, sides):
+def growth(unit, sides, rounds):
     """Prints the time of each side, and of the line; returns how far off it the farthest is."""
     sides = dict(sides)
     seconds = {amount: [] for amount in sides}
-    for round_ in range(ROUNDS + 1):
+    for round_ in range(rounds + 1):
         for amount, run in sides.items():
             started = time.perf_counter()
             run()

@@ -1,6 +1,6 @@
 """FCN-8s, an image to its labels: our artefacts beside OpenVINO, ONNX Runtime and PyTorch.
 
-    pip install '.[bench]' && python benchmarks/inference.py [--size_px 375 500] [--width 1]
+    pip install '.[bench]' && python benchmarks/inference.py [--size_px 375x500] [--width 1]
 
 All sides hold the same random weights, take uint8 (1, H, W, 3) and give uint8 labels. Each runs
 in a process of its own and waits there, so that no side's threads disturb another's; they take
@@ -10,7 +10,6 @@ docs/performance.md; exits with 1 if a bar is missed by more than 2 %.
 
 import argparse
 import json
-import os
 import re
 import subprocess
 import sys
@@ -18,7 +17,19 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from sides import flop, medians_of, processor, products, race, serve, whole_products
+from sides import (
+    flop,
+    medians_of,
+    processor,
+    products,
+    race,
+    serve,
+    thread_count,
+    whole_products,
+)
+from toy import exit_code, parse
+
+from fcn_tf.config.types import Size
 
 CLASSES = 21
 FLOAT32 = "SavedModel float32"
@@ -38,7 +49,7 @@ PYTORCH = (
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size_px", type=int, nargs=2, default=(375, 500))
+    parser.add_argument("--size_px", type=Size.of, default=Size((375, 500)))
     parser.add_argument("--width", type=float, default=1.0)
     parser.add_argument("--head_units", type=int, default=4096)
     parser.add_argument("--rounds", type=int, default=7)
@@ -46,21 +57,22 @@ def main():
     parser.add_argument("--folder", help="where the artefacts are kept; default a temporary one")
     parser.add_argument("--side", help=argparse.SUPPRESS)
     parser.add_argument("--part", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    arguments = parse(
+        parser,
+        size_px=(64, 96),
+        width=1 / 16,
+        head_units=16,
+        rounds=1,
+        only="SavedModel float32,OpenVINO float32,ONNX,PyTorch bfloat16,TFLite int8,decoding",
+    )
     if arguments.part:
-        return write(arguments.part, Path(arguments.folder), arguments)
+        return write_some(arguments.part.split(";"), Path(arguments.folder), arguments)
     if arguments.side:
         return run_side(arguments.side, Path(arguments.folder))
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(arguments.folder or temporary)
         folder.mkdir(exist_ok=True, parents=True)
-        sizes = json.dumps([*arguments.size_px, arguments.width, arguments.head_units])
-        written = folder / "written"
-        if not written.exists() or written.read_text() != sizes:
-            for part in ("about", *PARTS):
-                command = [sys.executable, *sys.argv, "--part", part, "--folder", str(folder)]
-                subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
-            written.write_text(sizes)
+        write_all(folder, arguments)
         about = json.loads((folder / "about.json").read_text())
         about["bytes"] = {
             **{name: bytes_of(folder / name.split()[1]) for name in (FLOAT32, BFLOAT16)},
@@ -70,15 +82,35 @@ def main():
         for group in GROUPS:
             wanted = arguments.only.split(",")
             if names := [name for name in group if any(part in name for part in wanted)]:
-                milliseconds.append(
-                    race_of(names, folder, arguments.rounds, about["gflop"], labels)
-                )
+                rounds, gflop = arguments.rounds, about["gflop"]
+                times = race_of(names, folder, rounds=rounds, gflop=gflop, labels=labels)
+                milliseconds.append(times)
                 print(f"ran {', '.join(names)}", file=sys.stderr, flush=True)
-    return report(about, milliseconds, labels)
+    return exit_code(report(about, milliseconds, labels), arguments)
+
+
+def write_all(folder, arguments):
+    """Writes every part to a folder, unless those of the same sizes are there.
+
+    Each part has a process of its own, or memory does not suffice. Toys are written by one.
+    """
+    sizes = json.dumps([*arguments.size_px, arguments.width, arguments.head_units])
+    written, parts = folder / "written", ("about", *PARTS)
+    if written.exists() and written.read_text() == sizes:
+        return
+    for part in [";".join(parts)] if arguments.toy else parts:
+        command = [sys.executable, *sys.argv, "--part", part, "--folder", str(folder)]
+        subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    written.write_text(sizes)
+
+
+def write_some(parts, folder, arguments):
+    for part in parts:
+        write(part, folder, arguments)
 
 
 def write(part, folder, arguments):
-    """Writes the network in one form; each in a process of its own, or memory does not suffice."""
+    """Writes the network in one form."""
     import tensorflow as tf
 
     from fcn_tf.exporting.freeze import freeze
@@ -113,7 +145,7 @@ def write(part, folder, arguments):
         write_torch(model, folder, image)
     else:
         kind = part.removeprefix("TFLite ").split(",")[0]
-        content = convert(freeze(model), kind, None, "labels", [image[0]] * 4)
+        content = convert(freeze(model), kind, output="labels", calibration=[image[0]] * 4)
         (folder / f"{slug(part)}.tflite").write_bytes(content)
 
 
@@ -149,7 +181,7 @@ def run_side(side, folder):
         np.save(folder / f"{slug(side)}.npy", answer)
 
 
-def race_of(names, folder, rounds, gflop, labels):
+def race_of(names, folder, *, rounds, gflop, labels):
     """Milliseconds of each side in each round; what each answered is added to `labels`."""
     commands = {
         name: [sys.executable, __file__, "--side", name, "--folder", str(folder)] for name in names
@@ -291,7 +323,7 @@ def pytorch(how, precision="float32"):
     return make
 
 
-THREADS = len(os.sched_getaffinity(0))
+THREADS = thread_count()
 LIMIT, LIMIT_BFLOAT16 = "limit, float32", "limit, bfloat16"
 # Those that are compared with each other run together; memory does not suffice for all at once.
 GROUPS = (

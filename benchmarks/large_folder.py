@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 from data import BATCH, IMAGES, ours, write_folder
-from memory import resident_mb
+from memory import peak_mb, resident_mb
+from toy import exit_code, parse
 
 FIRST_BATCH_S_AT_MOST = 5.0
 GROWTH_AT_MOST = 1.02
@@ -26,12 +27,13 @@ def main():
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--images", type=int, default=10_000)
-    arguments = parser.parse_args()
+    arguments = parse(parser, images=10 * BATCH)
+    drawn = min(IMAGES, arguments.images)
     with tempfile.TemporaryDirectory() as folder:
-        write_folder(Path(folder))
+        write_folder(Path(folder), drawn)
         for kind, suffix in (("images", "jpg"), ("masks", "png")):
-            for number in range(IMAGES, arguments.images):
-                source = Path(folder, kind, "train", f"{number % IMAGES:04d}.{suffix}")
+            for number in range(drawn, arguments.images):
+                source = Path(folder, kind, "train", f"{number % drawn:04d}.{suffix}")
                 os.link(source, source.with_stem(f"{number:05d}"))
         started = time.perf_counter()
         batches = ours(folder)
@@ -45,10 +47,10 @@ def main():
     tenths = [part.max() for part in np.array_split(memory_mb, 10)]
     print("Resident memory of each tenth, MB:", " ".join(f"{mb:.0f}" for mb in tenths))
     growth = tenths[-1] / tenths[1]
-    peak_mb = resident_mb(entry="VmHWM")
-    print(f"Last tenth to second: {growth:.3f}; peak {peak_mb:.0f} MB")
-    sys.exit(not (first_s <= FIRST_BATCH_S_AT_MOST and growth <= GROWTH_AT_MOST))
+    print(f"Last tenth to second: {growth:.3f}; peak {peak_mb():.0f} MB")
+    met = first_s <= FIRST_BATCH_S_AT_MOST and growth <= GROWTH_AT_MOST
+    return exit_code(not met, arguments)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -9,6 +9,7 @@ of one that takes as many steps a call as the loop. Exits with 1 above 10 % over
 where the last tenth of the run takes more than 1.02 times the memory of the second.
 """
 
+import argparse
 import statistics
 import sys
 import tempfile
@@ -19,38 +20,50 @@ import numpy as np
 import tensorflow as tf
 from large_folder import GROWTH_AT_MOST
 from memory import resident_mb
+from toy import exit_code, parse
 
-from fcn_tf.config import Config, DataConfig, ModelConfig, OptimizerConfig, TrainingConfig
+from fcn_tf.config.schema import Config, DataConfig, ModelConfig, OptimizerConfig, TrainingConfig
 from fcn_tf.data.source import Source
 from fcn_tf.training.checkpoints import Place
 from fcn_tf.training.fit import fit
-from fcn_tf.training.folder import RunFolder
 from fcn_tf.training.run import Run
 from fcn_tf.training.stopping import StopSignals
+from fcn_tf.training.workdir import RunFolder
 
-STEPS = 2000
-ROUND_STEPS = 200
 OVERHEAD_AT_MOST = 0.10
 SIDE_PX = 32
-CONFIG = Config(
-    data=DataConfig(name="shapes", batch_size=1, crop_px=SIDE_PX, flip=False),
-    model=ModelConfig(width=0.03125, head_units=16, dropout=0.0),
-    optimizer=OptimizerConfig(learning_rate=1e-4),
-    training=TrainingConfig(max_steps=STEPS, eval_every_steps=STEPS),
-)
-STEPS_PER_CALL = CONFIG.training.steps_per_call
 
 
 def main():
-    loop, bare = Run(CONFIG, source_in_memory()), Run(CONFIG, source_in_memory())
-    rounds = Rounds({count: bare_steps(bare, count) for count in (1, STEPS_PER_CALL)})
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--round_steps", type=int, default=200)
+    arguments = parse(parser, steps=120, round_steps=10)
+    config = Config(
+        data=DataConfig(name="shapes", batch_size=1, crop_px=SIDE_PX, flip=False),
+        model=ModelConfig(width=0.03125, head_units=16, dropout=0.0),
+        optimizer=OptimizerConfig(learning_rate=1e-4),
+        training=TrainingConfig(max_steps=arguments.steps, eval_every_steps=arguments.steps),
+    )
+    loop, bare = (Run(config, source_in_memory()) for _ in range(2))
+    counts = (1, config.training.steps_per_call)
+    rounds = Rounds({count: bare_steps(bare, count) for count in counts}, arguments.round_steps)
     with tempfile.TemporaryDirectory() as folder, StopSignals() as signals:
         place = Place()
         files = RunFolder(folder, loop, place)
         loop.feed()
-        fit(loop, place, files, [rounds], signals, deadline=float("inf"))
+        fit(
+            loop,
+            place,
+            folder=files,
+            callbacks=[rounds],
+            signals=signals,
+            deadline=float("inf"),
+        )
         files.close()
-    rounds.report()
+    return exit_code(not rounds.report(), arguments)
 
 
 def source_in_memory():
@@ -73,8 +86,9 @@ def source_in_memory():
 
 def bare_steps(run, count):
     """So many steps on one batch, compiled."""
-    images = tf.zeros((CONFIG.data.batch_size, SIDE_PX, SIDE_PX, 3), tf.uint8)
-    masks = tf.zeros((CONFIG.data.batch_size, SIDE_PX, SIDE_PX), tf.uint8)
+    batch = run.config.data.batch_size
+    images = tf.zeros((batch, SIDE_PX, SIDE_PX, 3), tf.uint8)
+    masks = tf.zeros((batch, SIDE_PX, SIDE_PX), tf.uint8)
     variables = run.model.trainable_variables
     values = [variable.value for variable in variables]
 
@@ -95,17 +109,18 @@ class Rounds(keras.callbacks.Callback):
 
     Args:
         bare: dict of compiled functions, by how many steps each takes.
+        round_steps: int, steps of the loop between two times.
     """
 
-    def __init__(self, bare):
+    def __init__(self, bare, round_steps):
         super().__init__()
-        self.bare = bare
+        self.bare, self.round_steps = bare, round_steps
         for call in bare.values():
             call().numpy()
         self.loop_ms, self.bare_ms, self.resident_mb = [], {count: [] for count in bare}, []
 
     def on_train_begin(self, logs=None):
-        self.next_stop, self.started, self.begun_at = ROUND_STEPS, None, 0
+        self.next_stop, self.started, self.begun_at = self.round_steps, None, 0
 
     def on_train_batch_end(self, batch, logs=None):
         step = batch + 1
@@ -117,15 +132,16 @@ class Rounds(keras.callbacks.Callback):
             self.loop_ms.append(1e3 * seconds / (step - self.begun_at))
             for count, call in self.bare.items():
                 started = time.perf_counter()
-                for _ in range(ROUND_STEPS // count):
+                for _ in range(self.round_steps // count):
                     call().numpy()
-                self.bare_ms[count].append(1e3 * (time.perf_counter() - started) / ROUND_STEPS)
+                seconds = time.perf_counter() - started
+                self.bare_ms[count].append(1e3 * seconds / self.round_steps)
             self.started, self.begun_at = time.perf_counter(), step
-            self.next_stop = step + ROUND_STEPS
+            self.next_stop = step + self.round_steps
 
     def report(self):
-        """Prints the figures; exits."""
-        print(f"{len(self.loop_ms)} rounds of {ROUND_STEPS} steps, median (least to most):")
+        """Prints the figures; returns whether the bars are met."""
+        print(f"{len(self.loop_ms)} rounds of {self.round_steps} steps, median (least to most):")
         loop = statistics.median(self.loop_ms)
         print(f"  loop: {loop:.2f} ms ({min(self.loop_ms):.2f} to {max(self.loop_ms):.2f})")
         over = {}
@@ -138,8 +154,8 @@ class Rounds(keras.callbacks.Callback):
         growth = tenths[-1] / tenths[1]
         print("Resident memory of each tenth, MB:", " ".join(f"{mb:.0f}" for mb in tenths))
         print(f"Last tenth to second {growth:.3f}")
-        sys.exit(not (over[1] <= OVERHEAD_AT_MOST and growth <= GROWTH_AT_MOST))
+        return over[1] <= OVERHEAD_AT_MOST and growth <= GROWTH_AT_MOST
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

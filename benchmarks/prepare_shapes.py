@@ -3,9 +3,12 @@
 python benchmarks/prepare_shapes.py
 """
 
+import argparse
 import sys
 import tempfile
 import time
+
+from toy import exit_code, parse
 
 from fcn_tf.data.pipeline import tfds_source
 
@@ -13,13 +16,14 @@ SECONDS_AT_MOST = 15
 
 
 def main():
+    arguments = parse(argparse.ArgumentParser(description=__doc__.splitlines()[0]))
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         tfds_source("shapes", folder)
         seconds = time.perf_counter() - started
     print(f"prepared in {seconds:.1f} s")
-    sys.exit(seconds > SECONDS_AT_MOST)
+    return exit_code(seconds > SECONDS_AT_MOST, arguments)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -21,9 +21,10 @@ from pathlib import Path
 
 import numpy as np
 from data import write_class_names, write_pair
+from toy import exit_code, parse
 
 STEPS_AT_LEAST, FIRST_STEP_SECONDS, PACE_AT_LEAST = 0.85, 20.0, 0.9
-IMAGES, SIZES, CLASSES, ROUNDS = 736, 300, 21, 5
+CLASSES = 21
 PHASES = ("start", "first step", "steps", "evaluation, checkpoints, log", "report")
 
 
@@ -33,13 +34,17 @@ def main():
     )
     parser.add_argument("--steps", type=int, default=4400)
     parser.add_argument("--part", choices=PARTS)
+    parser.add_argument("--images", type=int, default=736)
+    parser.add_argument("--sizes", type=int, default=300, help="of these images")
+    parser.add_argument("--width", type=float, default=0.25, help="of the network that predicts")
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    arguments = parse(parser, steps=2, images=3, sizes=2, width=1 / 64, rounds=1)
     if arguments.child:
         return train(*arguments.child, arguments.steps)
     wanted = [arguments.part] if arguments.part else PARTS
     met = [PARTS[part](arguments) for part in wanted]
-    return not all(met)
+    return exit_code(not all(met), arguments)
 
 
 def report_of_train(arguments):
@@ -101,18 +106,19 @@ def train(folder, started, steps):
 def report_of_evaluate(arguments):
     """`evaluate` beside the bare network on the same images, in turns."""
     import fcn_tf
-    from fcn_tf.artefacts import of_model
+    from fcn_tf.inference.loaded import loaded_from_keras
 
-    model, images = network(), examples()
-    labels = of_model(model).labels
+    model, images = network(arguments.width), examples(arguments.images, arguments.sizes)
+    labels = loaded_from_keras(model).labels
     bare, whole = [], []
-    for _ in range(ROUNDS):
+    for _ in range(arguments.rounds):
         bare.append(seconds_of_forward_passes(labels, images))
         started = time.perf_counter()
         fcn_tf.evaluate(model, images)
         whole.append(time.perf_counter() - started)
     pace = np.median(bare) / np.median(whole)
-    print(f"\n`evaluate`, {IMAGES} images of {SIZES} sizes: {np.median(whole):.1f} s, ", end="")
+    print(f"\n`evaluate`, {arguments.images} images of {arguments.sizes} sizes: ", end="")
+    print(f"{np.median(whole):.1f} s, ", end="")
     print(f"bare forward passes {np.median(bare):.1f} s: {pace:.2f} of their pace; ", end="")
     least_to_most = [f"{min(taken):.1f} to {max(taken):.1f} s" for taken in (whole, bare)]
     print("least to most", " and ".join(least_to_most))
@@ -121,10 +127,10 @@ def report_of_evaluate(arguments):
 
 def report_of_commands(arguments):
     """The commands `evaluate` and `predict` on files; no bar."""
-    from fcn_tf.artefacts import of_model
+    from fcn_tf.inference.loaded import loaded_from_keras
 
-    model, images = network(), examples()
-    labels = of_model(model).labels
+    model, images = network(arguments.width), examples(arguments.images, arguments.sizes)
+    labels = loaded_from_keras(model).labels
     seconds_of_forward_passes(labels, images)
     forward_ms = 1000 * seconds_of_forward_passes(labels, images) / len(images)
     print("\n| command | start and end, s | an image, ms | of it the forward pass, ms |")
@@ -137,7 +143,7 @@ def report_of_commands(arguments):
         write_files(one, images[:1])
         for name, options in COMMANDS.items():
             seconds = {all_: [], one: []}
-            for round_, data in itertools.product(range(ROUNDS), seconds):
+            for round_, data in itertools.product(range(arguments.rounds), seconds):
                 out = Path(folder, f"{name}-{data.name}-{round_}")
                 given = [option.format(data=data) for option in options]
                 command = ["fcn-tf", name, "--model", file, "--out", out, *given]
@@ -150,22 +156,27 @@ def report_of_commands(arguments):
     return True
 
 
-def network():
+def network(width):
     import fcn_tf
 
-    return fcn_tf.build_fcn("fcn8s", CLASSES, width=0.25, head_units=512)
+    return fcn_tf.build_fcn("fcn8s", CLASSES, width=width, head_units=512)
 
 
-def examples():
-    """Images and masks of noise, of sizes that come again and again, as a split has them."""
+def examples(images, sizes):
+    """Images and masks of noise, of sizes that come again and again, as a split has them.
+
+    Args:
+        images: int, how many.
+        sizes: int, how many sizes they have.
+    """
     random = np.random.default_rng(0)
-    sizes = random.integers(150, 400, (SIZES, 2))
+    sizes_px = random.integers(150, 400, (sizes, 2))
     return [
         {
             "image": random.integers(0, 256, (*size, 3), np.uint8),
             "segmentation_mask": random.integers(0, CLASSES, (*size, 1)).astype(np.uint8),
         }
-        for size in sizes[np.arange(IMAGES) % SIZES]
+        for size in sizes_px[np.arange(images) % sizes]
     ]
 
 
@@ -184,7 +195,7 @@ def write_files(folder, images):
     for split in ("train", "val"):
         for number, example in enumerate(images):
             mask = example["segmentation_mask"][..., 0]
-            write_pair(folder, split, number, example["image"], mask)
+            write_pair(folder, f"{split}/{number:04d}", example["image"], mask)
     write_class_names(folder)
 
 

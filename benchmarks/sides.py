@@ -1,6 +1,7 @@
 """Sides of a comparison, each in a process of its own, that take turns; and the limits."""
 
 import contextlib
+import os
 import platform
 import re
 import signal
@@ -12,11 +13,13 @@ import time
 from pathlib import Path
 
 import numpy as np
-from memory import forget_peak, resident_mb
+from memory import forget_peak
+from memory import peak_mb as peak_mb_of
 
 # The threads of a side spin for a while after its call, at the cost of the next one.
 PAUSE_SECONDS = 0.5
-MATRIX = 4096  # side of the matrices whose products are the limit
+# Side of the matrices whose products are the limit, and that for a network below one GFLOP.
+MATRIX, SMALL_MATRIX = 4096, 256
 
 
 def serve(run, warm_up_calls=5):
@@ -75,7 +78,7 @@ def race(commands, rounds, peak_mb=None, said=None):
                 milliseconds[name].append(1000 * float(seconds))
         for name, process in sides.items():
             if peak_mb is not None:
-                peak_mb[name] = resident_mb(process.pid, "VmHWM")
+                peak_mb[name] = peak_mb_of(process.pid)
             last = process.communicate()[0]
             if said is not None:
                 said[name] = last.strip()
@@ -108,10 +111,11 @@ def products(gflop, dtype):
     """A function that multiplies matrices, about as often as `gflop` says."""
     import tensorflow as tf
 
-    left, right = tf.cast(tf.random.normal((2, MATRIX, MATRIX)), dtype)
+    count, side = _products(gflop)
+    left, right = tf.cast(tf.random.normal((2, side, side)), dtype)
 
     def run():
-        for _ in range(_count(gflop)):
+        for _ in range(count):
             product = tf.matmul(left, right)
         product.numpy()
 
@@ -120,13 +124,29 @@ def products(gflop, dtype):
 
 def whole_products(gflop):
     """What share of the time of `products` the multiplications themselves would take."""
-    return gflop * 1e9 / (_count(gflop) * 2 * MATRIX**3)
+    count, side = _products(gflop)
+    return gflop * 1e9 / (count * 2 * side**3)
 
 
-def _count(gflop):
-    return max(1, round(gflop * 1e9 / (2 * MATRIX**3)))
+def _products(gflop):
+    """How many products of matrices of which side have about as many multiplications."""
+    side = MATRIX if gflop >= 1 else SMALL_MATRIX
+    return max(1, round(gflop * 1e9 / (2 * side**3))), side
 
 
 def processor():
-    names = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    """Its name; on Linux that which it gives itself."""
+    described = Path("/proc/cpuinfo")
+    text = described.read_text() if described.exists() else ""
+    names = re.findall(r"model name\s*: (.*)", text)
     return names[0] if names else platform.processor()
+
+
+def thread_count():
+    """The processors that this process may use."""
+    return getattr(os, "process_cpu_count", _affinity_count)()
+
+
+def _affinity_count():
+    """As os.process_cpu_count, which Python has from 3.13 on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -16,10 +16,8 @@ import sys
 import time
 
 import numpy as np
-from memory import forget_peak, resident_mb
-
-TILE_PX = 1024
-WHOLE_TILES_MEGAPIXELS = 9  # from three tiles a side on one of them has a margin all around
+from memory import forget_peak, peak_mb
+from toy import exit_code, parse
 
 
 def main():
@@ -27,8 +25,9 @@ def main():
     parser.add_argument("--width", type=float, default=0.25)
     parser.add_argument("--head_units", type=int, default=512)
     parser.add_argument("--megapixels", type=float, nargs="+", default=(4, 16, 64, 256))
+    parser.add_argument("--tile_px", type=int, default=1024)
     parser.add_argument("--one", type=float, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    arguments = parse(parser, width=1 / 64, head_units=4, megapixels=(0.2,), tile_px=128)
     if arguments.one:
         return print(json.dumps(predict(arguments.one, arguments)))
     rows = []
@@ -45,31 +44,35 @@ def main():
         )
     whole = rows[0]["whole_per_megapixel"]
     overhead = rows[-1]["per_fed"] / whole
-    memory = [row["memory_gb"] for row in rows if row["megapixels"] > WHOLE_TILES_MEGAPIXELS]
+    # From three tiles a side on, one of them has a margin all around.
+    whole_tiles = 9 * arguments.tile_px**2 / 1024**2
+    memory = [row["memory_gb"] for row in rows if row["megapixels"] > whole_tiles]
     pace = [row["per_fed"] for row in rows]
     grows = max(memory) / min(memory) if memory else math.nan
-    print(f"\nmemory above {WHOLE_TILES_MEGAPIXELS} megapixels, most to least: {grows:.3f}")
+    print(f"\nmemory above {whole_tiles:g} megapixels, most to least: {grows:.3f}")
     print(f"time a pixel fed, most to least: {max(pace) / min(pace):.3f}")
-    print(f"time a pixel fed, to that of a whole image of 1024 px: {overhead:.3f}")
-    return grows > 1.1 or max(pace) > 1.1 * min(pace) or overhead > 1.1
+    print(f"time a pixel fed, to that of a whole image of {arguments.tile_px} px: {overhead:.3f}")
+    missed = grows > 1.1 or max(pace) > 1.1 * min(pace) or overhead > 1.1
+    return exit_code(missed, arguments)
 
 
 def predict(megapixels, arguments):
-    from fcn_tf.artefacts import of_model
+    from fcn_tf.inference.loaded import loaded_from_keras
+    from fcn_tf.inference.predictor import Predictor
     from fcn_tf.models import build_fcn
-    from fcn_tf.predictor import Predictor
 
     model = build_fcn("fcn8s", 21, width=arguments.width, head_units=arguments.head_units)
-    predictor = Predictor(of_model(model), tile_px=TILE_PX)
+    predictor = Predictor(loaded_from_keras(model), tile_px=arguments.tile_px)
     side_px = math.isqrt(round(megapixels * 1e6))
     image = np.random.default_rng(0).integers(0, 256, (side_px, side_px, 3), np.uint8)
-    tile = image[:TILE_PX, :TILE_PX]
+    tile_px = arguments.tile_px
+    tile = image[:tile_px, :tile_px]
     whole_seconds = min(timed(predictor, tile) for _ in range(4))
     # Every size of tile once, so that nothing is set up while the clock runs.
-    predictor(image[: 3 * TILE_PX, : 3 * TILE_PX])
+    predictor(image[: 3 * tile_px, : 3 * tile_px])
     forget_peak()
     seconds = timed(predictor, image)
-    peak = 1e6 * resident_mb(entry="VmHWM")
+    peak = 1e6 * peak_mb()
     fed = sum(
         math.prod(part.stop - part.start for part in fed) for _, fed in predictor.tiles(image.shape)
     )
@@ -81,7 +84,7 @@ def predict(megapixels, arguments):
         "fed": fed / side_px**2,
         "memory_gb": (peak - held) / 1e9,
         "image_gb": held / 1e9,
-        "whole_per_megapixel": whole_seconds / (TILE_PX**2 / 1e6),
+        "whole_per_megapixel": whole_seconds / (tile_px**2 / 1e6),
     }
 
 

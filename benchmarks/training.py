@@ -15,7 +15,6 @@ runs every size; a batch of 16 at full width does not fit into 24 GB.
 
 import argparse
 import itertools
-import os
 import subprocess
 import sys
 import tempfile
@@ -30,8 +29,12 @@ from sides import (
     products,
     race,
     serve,
+    thread_count,
     whole_products,
 )
+from toy import exit_code, parse
+
+from fcn_tf.config.types import Size
 
 CLASSES, SEED = 21, 0
 OURS = "fcn_tf"
@@ -54,7 +57,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--size_px", type=int, nargs=2, default=(375, 500))
+    parser.add_argument("--size_px", type=Size.of, default=Size((375, 500)))
     parser.add_argument("--width", type=float, default=1.0, choices=WIDTHS)
     parser.add_argument("--batch_size", type=int, default=1)
     parser.add_argument("--precision", choices=PRECISIONS)
@@ -63,13 +66,14 @@ def main():
     parser.add_argument("--side", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--gflop", type=float, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    arguments = parse(parser, size_px=(64, 96), width=0.25, rounds=1, precision="float32")
     if arguments.side:
         return run_side(arguments)
     case = (arguments.width, arguments.batch_size, tuple(arguments.size_px))
     cases = list(itertools.product(WIDTHS, BATCHES, SIZES_PX)) if arguments.all else [case]
     precisions = [arguments.precision] if arguments.precision else list(PRECISIONS)
-    print(f"{len(os.sched_getaffinity(0))} threads, {processor()}\n")
+    groups = GROUPS[:1] if arguments.toy else GROUPS  # compiling takes minutes
+    print(f"{thread_count()} threads, {processor()}\n")
     print("| width | batch | px | precision | side | s a step | least to most ", end="")
     print("| images/s | × limit | peak MB | libraries MB |\n", end="")
     print("|---" * 11 + "|")
@@ -78,7 +82,9 @@ def main():
         seconds = {}
         for precision in precisions:
             try:
-                ours, met = compare(*case, precision, arguments.rounds)
+                ours, met = compare(
+                    *case, precision=precision, groups=groups, rounds=arguments.rounds
+                )
             except SystemExit as error:
                 if not arguments.all:
                     raise
@@ -92,24 +98,24 @@ def main():
             ratio = seconds["float32"] / seconds["bfloat16"]
             print(f"bfloat16 to float32: {ratio:.2f} ×", flush=True)
             missed |= ratio < BFLOAT16_AT_LEAST / 1.02 and is_barred(*case)
-    return missed
+    return exit_code(missed, arguments)
 
 
 def is_barred(width, batch_size, size_px):
     return (width, batch_size, size_px) == (1.0, 1, (375, 500))
 
 
-def compare(width, batch_size, size_px, precision, rounds):
+def compare(width, batch_size, size_px, *, precision, groups, rounds):
     """Prints the rows of one case; returns our seconds a step, and whether its bars are met."""
     gflop = 3 * batch_size * gflop_of(width, size_px)
     options = ["--width", width, "--batch_size", batch_size, "--precision", precision]
-    options = [*options, "--size_px", *size_px, "--gflop", gflop]
+    options = [*options, "--size_px", Size(size_px), "--gflop", gflop]
     ratios, limits, peaks, ours = [], [], [], []
     with tempfile.TemporaryDirectory() as folder:
         script = [sys.executable, __file__, *map(str, options), "--folder", folder, "--side"]
         if subprocess.run([*script, "write"]).returncode:
             raise SystemExit("the weights to start from were not written")
-        for group in GROUPS:
+        for group in groups:
             peak_mb, said = {}, {}
             commands = {name: [*script, name] for name in group}
             milliseconds = race(commands, rounds, peak_mb, said)
@@ -206,7 +212,13 @@ def ours(arguments):
     """The compiled call of a run, one step at a time."""
     import tensorflow as tf
 
-    from fcn_tf.config import Config, DataConfig, ModelConfig, OptimizerConfig, TrainingConfig
+    from fcn_tf.config.schema import (
+        Config,
+        DataConfig,
+        ModelConfig,
+        OptimizerConfig,
+        TrainingConfig,
+    )
     from fcn_tf.data.source import Source
     from fcn_tf.training.run import Run
 

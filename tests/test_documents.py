@@ -12,6 +12,7 @@ from tests.documents.table import (
     EVERYWHERE,
     PAGES,
     ROOT,
+    SCENES_RUNS,
     TABLE,
     Page,
     begins,
@@ -114,6 +115,13 @@ def test_each_reason_that_counts_everywhere_is_used():
     assert not unused(EVERYWHERE, [step for steps in STEPS.values() for step in steps])
 
 
+def test_each_test_that_a_reason_names_exists():
+    reasons = [*EVERYWHERE.values(), *(why for p in TABLE.values() for why in p.not_run.values())]
+    named = {name for why in reasons for name in re.findall(r"tests/[\w/]+\.py", why)}
+    assert len(named) > 5
+    assert not [name for name in named if not (ROOT / name).is_file()]
+
+
 @each_page
 def test_each_line_of_the_table_is_used(name):
     page, steps = TABLE.get(name, Page()), STEPS[name]
@@ -136,6 +144,14 @@ def scenes_run(few_scenes_dir, tmp_path_factory):
         patch.setenv("TFDS_DATA_DIR", few_scenes_dir)
         make_scenes_run(workdir)
     return workdir
+
+
+@pytest.mark.slow
+def test_all_that_can_be_prepared_is_used():
+    from tests.documents.prepare import PREPARED
+
+    used = {path for page in TABLE.values() for path in page.prepare}
+    assert used == {*PREPARED, *SCENES_RUNS}
 
 
 @pytest.mark.slow

@@ -29,7 +29,7 @@ def prepare(folder: Path, paths: Sequence[str], scenes_run: Path) -> None:
 
     Args:
         folder: that in which the page runs.
-        paths: keys of `PREPARED`, or some of `SCENES_RUNS`.
+        paths: keys of `PREPARED`, or some of `SCENES_RUNS`; they are written in this order.
         scenes_run: the run folder of which `SCENES_RUNS` are copies.
     """
     for path in paths:
@@ -152,6 +152,16 @@ def street_run(folder: Path) -> None:
     street_model(folder / "model.keras")
 
 
+def exported(folder: Path) -> None:
+    """An int8 TFLite file of the page's run, which is prepared before."""
+    import fcn_tf
+    from fcn_tf.exporting.options import ExportOptions, TFLiteOptions
+
+    tflite = TFLiteOptions(quantize="int8", calibration_images=20)
+    run = folder.parent.parent / "runs/shapes-fcn8s"
+    fcn_tf.export(run, folder, options=ExportOptions(formats="tflite", tflite=tflite))
+
+
 def resnet(file: Path) -> None:
     """torchvision's network, narrow, with VOC's number of classes."""
     narrow_fcn("fcn_resnet50", 21, width=WIDTH, head_units=4096).save(file)
@@ -180,6 +190,7 @@ PREPARED: dict[str, Callable[[Path], None]] = {
     "cvat_export": cvat,
     "model.keras": street_model,
     "runs/street": street_run,
+    "exported/scenes": exported,
     "voc.keras": resnet,
     "vgg16.keras": vgg16,
     "mobilenet.keras": mobilenet,

@@ -87,7 +87,9 @@ TABLE = {
     "README.md": Page(
         prepare=("street", "photos", "photo.jpg", "runs/shapes-fcn8s", "vgg16.keras"),
         before=f"{RANDOM}images = random.integers(0, 256, (2, 64, 64, 3), np.uint8)\n"
-        "masks = random.integers(0, 6, (2, 64, 64), np.uint8)\n",
+        "masks = random.integers(0, 6, (2, 64, 64), np.uint8)\n"
+        "from fcn_tf.exporting.options import ExportOptions, TFLiteOptions\n"
+        'FLOAT32 = ExportOptions(formats="tflite", tflite=TFLiteOptions(quantize="float32"))\n',
         options={
             "python train.py --variant fcn8s --resume": "--training.max_steps 3",
         },
@@ -97,6 +99,8 @@ TABLE = {
             STEPS: "**TOY",
             # An export refuses what a run of two steps leaves, which answers the same everywhere.
             r'export\("runs/mine"': 'export("runs/shapes-fcn8s"',
+            # The command before has written all formats.
+            r"data=config\.data\)": "data=config.data, options=FLOAT32)",
         },
         checks={
             "import fcn_tf": "assert logits.shape == (2, 64, 64, 21)\n"
@@ -161,7 +165,7 @@ TABLE = {
         },
     ),
     "docs/prediction.md": Page(
-        prepare=("photos", "street", "runs/shapes-fcn8s", "runs/street"),
+        prepare=("photos", "street", "runs/shapes-fcn8s", "runs/street", "exported/scenes"),
         before=f"{RANDOM}first, second = (\n"
         "    random.integers(0, 256, (*size, 3), np.uint8) for size in ((40, 70), (64, 48))\n"
         ")\nimage = first\n",
@@ -170,8 +174,6 @@ TABLE = {
             "assert [one.shape for one in many] == [(40, 70), (64, 48)]\n",
         },
         not_run={
-            "fcn-tf predict --model exported/scenes": "needs an exported file; "
-            "tests/commands/test_predict.py predicts with one",
             "fcn-tf evaluate --model exported/scenes": "the same command as in README.md",
         },
         leaves=(
@@ -181,12 +183,13 @@ TABLE = {
         ),
     ),
     "docs/pretrained.md": Page(
-        prepare=("photos", "street", "street.yaml", "voc.keras"),
-        options={"fcn-tf train": f"--model.head_units 4096 --model.width {WIDTH}"},
+        prepare=("photos", "voc.keras"),
         not_run={
+            "fcn-tf train": "the options are those of docs/weights.md; tests/test_trunks.py trains "
+            "the network",
             "fcn-tf import-weights": "needs the published file; tests/models/"
             "test_published_others.py imports one of its names and shapes",
-            "fcn-tf export": "the same command as in README.md",
+            "fcn-tf export": "tests/test_trunks.py exports the same network",
         },
         leaves=PHOTOS,
     ),
@@ -197,6 +200,8 @@ TABLE = {
             "fcn-tf train --training.profile_steps": "--training.profile_steps [1,2]",
         },
         not_run={
+            "fcn-tf train --config shapes --distribution": "tests/training/test_distribution.py "
+            "trains on two virtual devices",
             "export TF_CONFIG": "needs two machines; tests/training/test_distribution.py has two",
             "TPU_NAME": "needs a TPU",
             "tensorboard": "needs a browser",
@@ -291,15 +296,21 @@ def reason(name: str, step: Step) -> str | None:
 
 
 def steps_to_run(name: str) -> list[dict[str, Any]]:
-    """What the runner does for a page: its steps without those that are not run, in toy sizes."""
+    """What the runner does for a page: its steps without those that are not run, in toy sizes.
+
+    A command that stands on the page twice runs once.
+    """
     page = TABLE.get(name, Page())
     steps: list[dict[str, Any]] = []
     for step in steps_of_page(name):
-        if reason(name, step) is None:
-            if step.kind == "command":
-                steps.append({"kind": step.kind, "text": step.text, "options": options(name, step)})
-            else:
-                steps.append({"kind": step.kind, "text": changed(page, step)})
+        if reason(name, step) is not None:
+            continue
+        if step.kind == "snippet":
+            to_run = {"kind": step.kind, "text": changed(page, step)}
+        else:
+            to_run = {"kind": step.kind, "text": step.text, "options": options(name, step)}
+        if to_run not in steps:
+            steps.append(to_run)
     if steps:
         before = [f"{key} = {value!r}" for key, value in NAMES.items()]
         steps.insert(0, {"kind": "snippet", "text": "\n".join([*before, page.before])})
