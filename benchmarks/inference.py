@@ -81,7 +81,9 @@ def main():
         milliseconds, labels = [], {}
         for group in GROUPS:
             wanted = arguments.only.split(",")
-            if names := [name for name in group if any(part in name for part in wanted)]:
+            names = [name for name in group if any(part in name for part in wanted)]
+            # With --only, a group may have nothing left that has not run with another.
+            if set(names) - {name for ran in milliseconds for name in ran}:
                 rounds, gflop = arguments.rounds, about["gflop"]
                 times = race_of(names, folder, rounds=rounds, gflop=gflop, labels=labels)
                 milliseconds.append(times)

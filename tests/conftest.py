@@ -88,13 +88,15 @@ def run_here(capsys):
 
 
 @pytest.fixture(autouse=True)
-def fresh_keras():
+def fresh_keras(request):
     """Frees the networks of the test before and seeds the next ones."""
     # Keras draws the seeds of its initializers from `random`, in a test that imports it first too.
     random.seed(0)
     np.random.seed(0)
     if keras := sys.modules.get("keras"):
-        keras.backend.clear_session()
+        # Collecting garbage takes a quarter of a second, and only slow tests have large networks.
+        is_slow = request.node.get_closest_marker("slow") is not None
+        keras.backend.clear_session(free_memory=is_slow)
         keras.utils.set_random_seed(0)
 
 

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fcn_tf.classes import voc_palette
 from fcn_tf.data.shapes import CLASSES, draw_scene
 from tests.documents.table import HEAD_UNITS, NARROW, SCENES_RUNS, TOY, WIDTH
 from tests.networks import fill, keras_vgg16, narrow_fcn, random_images
@@ -107,17 +106,6 @@ def camvid(folder: Path) -> None:
     pairs(folder, "{}", "{}annot", CAMVID_CLASSES + 1)
 
 
-def labelme(folder: Path) -> None:
-    """What labelme2voc.py writes."""
-    for number in range(4):
-        save(random_images(*PAIR_PX, 3, seed=number), folder / f"JPEGImages/{number}.jpg")
-        mask = Image.fromarray(labels(len(STREET_CLASSES), number))
-        mask.putpalette(voc_palette().tobytes())
-        (folder / "SegmentationClass").mkdir(exist_ok=True)
-        mask.save(folder / f"SegmentationClass/{number}.png")
-    (folder / "class_names.txt").write_text("\n".join(STREET_CLASSES))
-
-
 def cvat(folder: Path) -> None:
     """What CVAT exports as "Segmentation mask 1.1"."""
     members = {"Train": (0, 1), "Validation": (2,)}
@@ -155,11 +143,12 @@ def street_run(folder: Path) -> None:
 def exported(folder: Path) -> None:
     """An int8 TFLite file of the page's run, which is prepared before."""
     import fcn_tf
+    from fcn_tf.config.types import Names
     from fcn_tf.exporting.options import ExportOptions, TFLiteOptions
 
-    tflite = TFLiteOptions(quantize="int8", calibration_images=20)
+    tflite = TFLiteOptions(quantize=Names(["int8"]), calibration_images=20)
     run = folder.parent.parent / "runs/shapes-fcn8s"
-    fcn_tf.export(run, folder, options=ExportOptions(formats="tflite", tflite=tflite))
+    fcn_tf.export(run, folder, options=ExportOptions(formats=Names(["tflite"]), tflite=tflite))
 
 
 def resnet(file: Path) -> None:
@@ -186,7 +175,6 @@ PREPARED: dict[str, Callable[[Path], None]] = {
     "street.jpg": wide_photo,
     "street.yaml": recipe,
     "CamVid": camvid,
-    "labelme_export": labelme,
     "cvat_export": cvat,
     "model.keras": street_model,
     "runs/street": street_run,

@@ -4,8 +4,9 @@
 
 One process for a page: TensorFlow is imported once, and the snippets share their names. The JSON
 file holds a list of steps: {"kind": "command", "text": …, "options": […]}, where the options are
-added to the command of this package, or {"kind": "snippet", "text": …}. Exits with 1 after the
-first step that fails, and names it.
+added to the command of this package; {"kind": "snippet", "text": …}; or {"kind": "options",
+"text": …}, a `fcn-tf train` of which the options are read and checked, and no more. Exits with 1
+after the first step that fails, and names it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -36,6 +38,10 @@ def main(path: str) -> None:
         try:
             if step["kind"] == "snippet":
                 exec(compile(step["text"], "<snippet>", "exec"), names)
+            elif step["kind"] == "options":
+                with mock.patch("fcn_tf.commands.train.train") as train:
+                    run_command(step["text"], [])
+                assert train.call_count == 1, "nothing would be trained"
             else:
                 run_command(step["text"], step["options"])
         except BaseException as error:

@@ -15,7 +15,9 @@ LIGHT = {**NARROWEST, "fc6_kernel": 1}
 
 
 @pytest.mark.parametrize(
-    ("factor", "sizes"), [(2, {}), (4, {}), (8, NARROWEST), (32, LIGHT)], ids=["2", "4", "8", "32"]
+    ("factor", "sizes"),
+    [(2, {}), (4, {}), (8, NARROWEST), pytest.param(32, LIGHT, marks=pytest.mark.slow)],
+    ids=["2", "4", "8", "32"],
 )
 def test_shifts_equal_the_dilated_network(factor, sizes):
     sizes = sizes or {"width": 0.125, "head_units": 128}
