@@ -125,7 +125,7 @@ def test_published_weights_become_a_model_that_is_scored(tmp_path, few_scenes_di
     assert (tmp_path / "report/scores.json").exists()
 
     taken = command(*arguments, "--variant=fcn16s", cwd=tmp_path)
-    refused(taken, "imported.keras is there already")
+    refused(taken, "imported.keras exists already")
     arguments[2] = "--out=other.keras"
     refused(command(*arguments, "--variant=fcn8s", cwd=tmp_path), "is not fcn8s", "fcn16s")
     refused(command(*arguments, cwd=tmp_path), "variant")
