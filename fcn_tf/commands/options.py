@@ -11,6 +11,7 @@ import itertools
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import docstring_parser
@@ -108,9 +109,10 @@ class NamesModelAndData(NamesData):
 
     def data_or_runs(self) -> DataConfig | None:
         """The data that are named, or else those of the model's run; None where it has none."""
+        if (named := self.named_data()) is not None:
+            return named
         own = run_config(self.model)
-        named = self.named_data()
-        return load_config(own).data if named is None and own.is_file() else named
+        return load_config(own).data if own.is_file() else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,8 +197,12 @@ def _names_data(arguments: list[str]) -> bool:
 
 def _set_data_defaults(parser: ArgumentParser, arguments: list[str]) -> None:
     """Has --data.KEY go over the file that --config names, or else over that of the model's run."""
-    own = run_config(value_of("--model", arguments) or "")
-    recipe = value_of("--config", arguments) or (own if own.is_file() else None)
-    if recipe and _names_data(arguments):
+    if not _names_data(arguments):
+        return
+    recipe: str | Path | None = value_of("--config", arguments)
+    model = value_of("--model", arguments)
+    if recipe is None and model is not None and (own := run_config(model)).is_file():
+        recipe = own
+    if recipe is not None:
         # The file's values as they stand: whether they fit is judged with the command line's.
         parser.set_defaults({"data": parse_recipe(recipe).data.as_dict()})
