@@ -1,6 +1,7 @@
 """The commands in processes of their own: what they print, write and exit with."""
 
 import contextlib
+import errno
 import json
 import signal
 import subprocess
@@ -9,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
+from fcn_tf.commands import train
+from fcn_tf.errors import InputError, RunError
 from tests.data.test_folder import make_folder, spoil_value
 from tests.models.test_published import published_tensors
-from tests.networks import keras_vgg16, random_images
 from tests.processes import ROOT, command, start
 
 TINY = [
@@ -149,20 +150,6 @@ def test_check_data_ends_with_1_when_there_are_findings(tmp_path):
     refused(command("check-data", "--data.data_dir=nowhere", cwd=tmp_path), "no such folder")
 
 
-@pytest.mark.slow
-def test_a_heat_map_from_the_command_line(tmp_path):
-    classifier = keras_vgg16(width=1 / 64, head_units=4, cells=2, classes=3)
-    classifier.save(tmp_path / "classifier.keras")
-    Image.fromarray(random_images(100, 140, 3)).save(tmp_path / "image.png")
-    arguments = ["heatmap", "image.png", "--model=classifier.keras", "--out=heat.png"]
-    done = command(*arguments, "--preprocessing=caffe", "--classes=0, 2", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "2 x 3 cells" in done.stdout
-    assert 0 < float(done.stdout.split("column ")[1].split(": ")[1].split()[0]) < 1
-    assert (tmp_path / "heat.png").exists()
-    refused(command(*arguments, "--classes=0", cwd=tmp_path), "--preprocessing", "caffe, tf")
-
-
 def test_imagenet_off_line_is_one_line_with_the_way_out(tmp_path):
     make_folder(tmp_path / "data")
     offline = {"https_proxy": "http://127.0.0.1:9", "KERAS_HOME": str(tmp_path / "keras")}
@@ -201,6 +188,40 @@ def test_a_traceback_only_on_demand(tmp_path, run_here):
     shown = run_here(f"--data.data_dir={tmp_path}/none", "--traceback")
     assert shown.returncode == 2
     assert "Traceback" in shown.stderr
+    assert "Traceback" not in run_here(f"--data.data_dir={tmp_path}/none").stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (InputError("no\nsuch file"), 2, "no such file"),
+        (RunError("lost"), 1, "lost"),
+        (KeyboardInterrupt(), 130, "stopped by Ctrl-C; what was saved stays."),
+        (signal.SIGTERM, 143, "stopped by SIGTERM; what was saved stays."),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            1,
+            "the disk is full; what was there is untouched. Free some space. ([Errno 28] No space "
+            "left on device)",
+        ),
+        (KeyError("x"), 1, "failed: KeyError: 'x' (--traceback shows where)"),
+        (None, 0, ""),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
+)
+def test_how_a_command_ends(run_here, monkeypatch, error, code, message):
+    """A signal comes while the command is at work."""
+
+    def run(values, parser, arguments):
+        if isinstance(error, signal.Signals):
+            signal.raise_signal(error)
+        elif error:
+            raise error
+
+    monkeypatch.setattr(train, "COMMAND", train.COMMAND._replace(run=run))
+    done = run_here("train", "--seed=1")
+    assert (done.returncode, done.stderr) == (code, f"fcn-tf: {message}\n" if message else "")
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.slow

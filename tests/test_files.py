@@ -1,6 +1,6 @@
 import pytest
 
-from fcn_tf.files import remove_unfinished, write_text, written_whole
+from fcn_tf.files import is_unfinished, read_lines, remove_unfinished, write_text, written_whole
 
 
 def test_a_file_is_replaced_whole(tmp_path):
@@ -17,6 +17,8 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path):
 
     def fail_midway():
         with written_whole(path) as beside:
+            assert beside.suffix == ".txt"  # by which writers choose the format
+            assert is_unfinished(beside)
             beside.write_text("half")
             raise RuntimeError
 
@@ -24,6 +26,11 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path):
         fail_midway()
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_lines_are_read_as_people_write_them(tmp_path):
+    write_text(tmp_path / "a.txt", "\ufeffStraße\r\n\n  two words \n\n")
+    assert read_lines(tmp_path / "a.txt") == ["Straße", "two words"]
 
 
 def test_what_a_killed_process_left_is_told_from_files_of_others(tmp_path):

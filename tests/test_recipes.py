@@ -10,12 +10,15 @@ from fcn_tf.models import load_model
 from fcn_tf.training.loop import train
 from tests.data.voc_archives import VOC_LISTS, labels, write_sbd, write_voc
 
-MEAN_IOU_AT_LEAST = 0.70
+# Of half the recipe's steps, which reach 0.708; all of them reach 0.793: benchmarks/main_job.py.
+MAX_STEPS = 2200
+MEAN_IOU_AT_LEAST = 0.65
 
 
 @pytest.mark.slow
 def test_the_main_job_learns_its_scenes(tmp_path, tfds_dir):
-    config = load_config("shapes", **{"data.tfds_dir": tfds_dir})
+    values = {"data.tfds_dir": tfds_dir, "training.max_steps": MAX_STEPS}
+    config = load_config("shapes", **values)
     workdir = train(config, tmp_path / "run")
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     assert lines[-1]["split"] == "val"

@@ -99,7 +99,7 @@ def noise_source(classes=3, side_px=48):
     )
 
 
-def dice_steps(batch_size, accumulate_steps=1, cluster=None, **network):
+def dice_steps(batch_size, accumulate_steps=1, **network):
     """The losses of three steps with the loss "dice", and the weights after them."""
     keras.utils.set_random_seed(1)
     config = Config(
@@ -109,7 +109,7 @@ def dice_steps(batch_size, accumulate_steps=1, cluster=None, **network):
         optimizer=OptimizerConfig(name="sgd", learning_rate=1e-5, schedule="constant"),
         training=TrainingConfig(accumulate_steps=accumulate_steps),
     )
-    run = Run(config, noise_source(), cluster)
+    run = Run(config, noise_source())
     run.feed()
     losses, _ = run.train_call(tf.constant(3))
     return losses.numpy(), {variable.path: variable.numpy() for variable in run.model.weights}

@@ -172,7 +172,7 @@ def explain(error: Exception, parser: ArgumentParser) -> str:
         parser: the parser that refused, for the names that it knows.
     """
     message = one_line(error)
-    unknown = re.search(r"unrecognized arguments: -*([^\s=]+)|option '([^']+)'", message)
+    unknown = re.search(r"unrecognized arguments: -*([^\s=]+)|[oO]ption '([^']+)'", message)
     if unknown:
         return _explain_unknown(unknown[1] or unknown[2], parser)
     message = message.removeprefix("Parser key ")

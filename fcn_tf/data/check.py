@@ -59,7 +59,7 @@ def check_data_set(config: DataConfig) -> Checked:
         InputError: there is nothing to read, because there is no such folder for instance.
     """
     checked = _check_folder(config) if config.name == "folder" else _check_source(config)
-    present = np.sum(checked.counts["train"], axis=0) > 0
+    present = _counts_of_train(checked).sum(axis=0) > 0
     missing = [n for n, there in zip(checked.class_names, present, strict=True) if not there]
     for name in missing:
         checked.problems.append((None, f"class {name} never occurs in train"))
@@ -68,7 +68,7 @@ def check_data_set(config: DataConfig) -> Checked:
 
 def as_json(checked: Checked) -> dict[str, Any]:
     """The findings as values that JSON has: the problems, and figures of each class in train."""
-    counts = np.array(checked.counts["train"])
+    counts = _counts_of_train(checked)
     pixels = counts.sum(axis=0)
     weights = median_frequency_weights(counts)
     return {
@@ -86,6 +86,12 @@ def as_json(checked: Checked) -> dict[str, Any]:
             for index, name in enumerate(checked.class_names)
         },
     }
+
+
+def _counts_of_train(checked: Checked) -> NDArray[np.int64]:
+    """The labelled pixels of each class in each image of train, (images, C)."""
+    counts = np.array(checked.counts["train"], np.int64)
+    return counts.reshape(-1, len(checked.class_names))  # where no image could be read too
 
 
 def faults_of(

@@ -55,7 +55,8 @@ def median_frequency_weights(counts: ArrayLike) -> list[float]:
     pixels = per_image.sum(axis=0)  # (C,)
     around = ((per_image > 0) * per_image.sum(axis=1, keepdims=True)).sum(axis=0)
     occurs = pixels > 0
-    frequencies = pixels[occurs] / around[occurs]
     weights = np.ones(len(pixels))
-    weights[occurs] = np.median(frequencies) / frequencies
+    if occurs.any():
+        frequencies = pixels[occurs] / around[occurs]
+        weights[occurs] = np.median(frequencies) / frequencies
     return weights.tolist()

@@ -210,10 +210,13 @@ def _shown(
     split: str,
     image_ious: NDArray[np.float64],
 ) -> Iterator[dict[str, Any]]:
-    """Samples for a sheet, of the images with these numbers, from the worst to the best."""
+    """Samples for a sheet, of the images with these numbers, from the worst to the best.
+
+    Those without a label come last.
+    """
     numbers = sorted(numbers)
     samples = zip(image_ious[numbers], samples_of(source, split, numbers), strict=True)
-    for iou, sample in sorted(samples, key=lambda pair: pair[0]):
+    for iou, sample in sorted(samples, key=lambda pair: (np.isnan(pair[0]), pair[0])):
         labels, _ = _predicted(predictor, sample["image"])
         yield {
             **sample,

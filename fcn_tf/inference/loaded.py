@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,9 +166,11 @@ def _loaded_from_saved_model(folder: Path) -> LoadedModel:
                 # By way of `loaded`, which has to live as long as its signatures are called.
                 return loaded.signatures[name](images=tf.constant(images))[name].numpy()
             except tf.errors.InvalidArgumentError as error:
+                check = re.search(r"assertion failed: (.*)", error.message)
+                reason = check[1] if check else error.message.splitlines()[-1]
                 raise InputError(
                     "The SavedModel refuses the image; above the pixels that it was exported for "
-                    f"(--saved_model.max_pixels) give --tile_px: {error.message.splitlines()[-1]}"
+                    f"(--saved_model.max_pixels) give --tile_px: {reason}"
                 ) from error
 
         return run

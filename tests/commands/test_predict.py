@@ -11,14 +11,19 @@ from PIL import Image
 
 from fcn_tf.cli import main
 from fcn_tf.commands.predict import PredictOptions, predict
+from fcn_tf.config.types import Shard
 from fcn_tf.errors import InputError, RunError
+from fcn_tf.images.draw import overlay
 from fcn_tf.images.find import find_images
 from fcn_tf.images.read import open_pixels
 from fcn_tf.inference.loaded import loaded_from_keras
 from fcn_tf.models import save_model
 from tests.extras import needs_extra
+from tests.inference.handmade import PALETTE, handmade_model, handmade_scores
 from tests.networks import narrow_fcn, random_images
 from tests.processes import command
+
+COLORS = [[number, 2 * number, 255 - number] for number in range(6)]
 
 
 def pixels(path):
@@ -28,7 +33,7 @@ def pixels(path):
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    model = narrow_fcn("fcn8s", 6, class_names=tuple("abcdef"))
+    model = narrow_fcn("fcn8s", 6, class_names=tuple("abcdef"), palette=COLORS)
     path = tmp_path_factory.mktemp("model") / "m.keras"
     save_model(model, path)
     return model, path
@@ -57,10 +62,116 @@ def test_what_is_written(model, tmp_path):
     )
     with Image.open(tmp_path / "out/deep/0001.png.png") as labels:
         np.testing.assert_array_equal(np.asarray(labels), expected.argmax(-1))
-        # Seen in colours, by any viewer.
-        assert labels.convert("RGB").getpixel((0, 0)) != (0, 0, 0) or labels.getpixel((0, 0)) == 0
-    assert (tmp_path / "out/deep/0001.png.overlay.png").is_file()
+        # Seen in the model's colours, by any viewer.
+        colors = np.array(COLORS)[expected.argmax(-1)]
+        np.testing.assert_array_equal(np.asarray(labels.convert("RGB")), colors)
+    drawn = overlay(image, expected.argmax(-1).astype(np.uint8), "abcdef", COLORS)
+    np.testing.assert_array_equal(pixels(tmp_path / "out/deep/0001.png.overlay.png"), drawn)
     assert len(list((tmp_path / "out/deep").iterdir())) == 6
+
+
+@pytest.fixture
+def handmade(monkeypatch):
+    """A function of the changes of `handmade_model`; every model is then the one that it makes.
+
+    It gives the shapes of the images that the model is called with.
+    """
+
+    def use(**changes):
+        model, shapes = handmade_model(**changes)
+        monkeypatch.setattr("fcn_tf.inference.predictor.load_any", lambda path: model)
+        return shapes
+
+    return use
+
+
+def scores_of(folder, name):
+    return np.load(folder / f"out/{name}.scores.npy")
+
+
+def test_each_option_does_what_its_help_says(tmp_path, handmade, run_here, monkeypatch, capsys):
+    """On one image, by the command line, against a model that can be worked out by hand."""
+    write_images(tmp_path / "in", 1, size=(32, 128))
+    image = pixels(tmp_path / "in/0000.png")
+    monkeypatch.chdir(tmp_path)
+    shapes = handmade()
+
+    def run(*options):
+        shapes.clear()
+        done = run_here("predict", "--model=m", "--out=out", "--format=npy", *options, "in")
+        assert done.returncode == 0, done.stderr
+        return scores_of(tmp_path, "0000.png")
+
+    whole = handmade_scores(image[None])[0]
+    mirrored = handmade_scores(image[None, :, ::-1])[0, :, ::-1]
+    np.testing.assert_allclose(run(), whole, atol=1e-6)
+    assert shapes == [(1, 32, 128, 3)]
+    run()
+    assert not shapes  # it is finished
+    np.testing.assert_allclose(run("--overwrite", "--flip"), (whole + mirrored) / 2, atol=1e-6)
+    run("--overwrite", "--scales=0.5,1,1.5")
+    assert shapes == [(1, 16, 64, 3), (1, 32, 128, 3), (1, 48, 192, 3)]
+    run("--overwrite", "--tile_px=64")
+    assert shapes == [(1, 32, 64, 3)] * 2
+    run("--overwrite", "--tile_px=32", "--batch_size=3")
+    assert shapes == [(3, 32, 32, 3), (1, 32, 32, 3)]
+    run("--overwrite", "--max_pixels=4096")
+    done = run_here("predict", "--model=m", "--out=o", "--max_pixels=4095", "in")
+    assert done.returncode == 1
+    assert "32x128 px (height x width) are more than 4095" in done.stderr
+
+
+def test_labels_and_overlay_of_averaged_scores(tmp_path, handmade):
+    write_images(tmp_path / "in", 1, size=(30, 40))
+    image = pixels(tmp_path / "in/0000.png")
+    handmade()
+    whole = handmade_scores(image[None])[0]
+    mirrored = handmade_scores(image[None, :, ::-1])[0, :, ::-1]
+    expected = (whole + mirrored).argmax(-1)
+    assert (expected != whole.argmax(-1)).any()
+    for formats in ("png,overlay", "png,overlay,npy"):
+        label("m", tmp_path, flip=True, opacity=0.75, format=formats, overwrite=True)
+        np.testing.assert_array_equal(pixels(tmp_path / "out/0000.png.png"), expected)
+        drawn = pixels(tmp_path / "out/0000.png.overlay.png")
+        blended = 0.25 * image + 0.75 * np.array(PALETTE)[expected]
+        assert np.abs(drawn[:30] - blended).max() <= 1
+
+
+def test_a_shard_takes_its_share_of_the_images(tmp_path, handmade, capsys):
+    write_images(tmp_path / "in", 5)
+    handmade()
+    label("m", tmp_path, format="png", shard=Shard.of("1/2"))
+    assert sorted(os.listdir(tmp_path / "out")) == ["0001.png.png", "0003.png.png"]
+    assert f"2 images done, in {tmp_path}/out" in capsys.readouterr().out
+    label("m", tmp_path, format="png", shard=Shard.of("0/2"))
+    assert len(os.listdir(tmp_path / "out")) == 5
+
+
+def test_the_tiles_of_a_large_image_are_counted_and_results_are_no_images(
+    tmp_path, handmade, capsys
+):
+    write_images(tmp_path / "in", 1, size=(32, 512))
+    shapes = handmade()
+    options = PredictOptions(
+        model="m", images=(str(tmp_path / "in"),), out=tmp_path / "in/out", tile_px=32
+    )
+    predict(options)
+    said = capsys.readouterr().out
+    assert " 16/16 [" in said
+    assert " tiles/s]" in said
+    assert len(shapes) == 16
+    predict(options)
+    assert "1 images are finished" in capsys.readouterr().out
+    assert len(shapes) == 16
+
+
+def test_a_model_of_labels_alone_gives_no_scores(tmp_path, handmade):
+    write_images(tmp_path / "in", 1)
+    handmade(scores=None)
+    with pytest.raises(InputError, match="--format npy: this file gives labels alone"):
+        label("m", tmp_path, format="png,npy")
+    label("m", tmp_path, format="png")
+    assert os.listdir(tmp_path / "out") == ["0000.png.png"]
 
 
 def test_the_command_names_what_is_broken_and_tries_it_again_alone(

@@ -3,7 +3,15 @@
 import pytest
 import yaml
 
-from fcn_tf.config.files import config_dir, dump_config, find_config, load_config
+from fcn_tf.config.export_record import ExportRecord
+from fcn_tf.config.files import (
+    config_dir,
+    dump_config,
+    find_config,
+    load_config,
+    recipe_name,
+    run_config,
+)
 from fcn_tf.config.schema import (
     Config,
     DataConfig,
@@ -47,6 +55,7 @@ def test_the_data_is_known_by_its_folder():
 
 REFUSED = {
     "variant": ("fcn4s", ["variant", "fcn8s", "Got value: fcn4s"]),
+    "max_steps": (3, ["max_steps is not known. Did you mean training.max_steps or "]),
     "training.max_stps": (3, ["max_stps", "training.max_steps"]),
     "training.max_steps": (0, ["training.max_steps=0", "at least 1"]),
     "data.crop_px": ("wide", ["data.crop_px", "'wide': a size is HEIGHTxWIDTH"]),
@@ -128,11 +137,64 @@ def test_the_recipes_of_the_paper_hold_the_authors_numbers(variant, rate, steps,
         schedule="constant",
     )
     assert config.training.max_steps == steps
+    # The published network, and nothing that the authors did without.
+    model, data, loss, optimizer = config.model, config.data, config.loss, config.optimizer
+    assert (model.trunk, model.width, model.head_units, model.fc6_kernel) == ("vgg16", 1, 4096, 7)
+    assert (model.dropout, model.output_stride, model.trainable) == (0.5, 32, "all")
+    assert model.weights_layers == "all"
+    assert (data.crop_px, data.scale_range, data.color) == (None, (1, 1), 0)
+    assert (loss.name, loss.class_weights, loss.sample_fraction) == ("cross_entropy", None, 1)
+    assert (optimizer.clip_norm, optimizer.warmup_steps, optimizer.ema) == (None, 0, 0)
+    assert (config.training.accumulate_steps, config.training.precision) == (1, "float32")
 
 
 def test_an_unknown_recipe_is_answered_with_the_known_ones():
-    with pytest.raises(InputError, match=r"neither a file nor .*shapes"):
+    with pytest.raises(InputError, match=r"neither a file nor .*paper/fcn8s, .*shapes, .*voc\.$"):
         find_config("shape")
+
+
+def test_a_file_of_ones_own_comes_before_a_recipe_of_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert find_config("shapes") == config_dir() / "shapes.yaml"
+    (tmp_path / "shapes").write_text("seed: 5\n")
+    assert load_config("shapes").seed == 5
+
+
+def test_the_name_of_a_recipe_has_its_folder():
+    assert recipe_name(config_dir() / "paper/fcn8s.yaml") == "paper/fcn8s"
+    assert recipe_name("/somewhere/paper/street.yaml") == "street"
+
+
+def test_what_is_written_holds_all_but_the_folder_of_the_run():
+    config = load_config(
+        **{"workdir": "runs/mine", "resume": "auto", "init_from": "runs/coarse", "seed": 4}
+    )
+    text = dump_config(config, "1.2.3")
+    assert text.startswith("# fcn_tf 1.2.3\n")
+    values = yaml.safe_load(text)
+    assert not {"workdir", "resume"} & values.keys()
+    assert (values["init_from"], values["seed"]) == ("runs/coarse", 4)
+
+
+def test_where_the_configuration_of_a_model_lies(tmp_path):
+    """Beside it; beside the source of an export."""
+    run = tmp_path / "run"
+    assert run_config(run / "model.keras") == run / "config.yaml"
+    exported = tmp_path / "exported"
+    for version, source in ((1, "old"), (2, "run")):
+        folder = exported / str(version)
+        (folder / "assets").mkdir(parents=True)
+        record = ExportRecord(model=str(tmp_path / source / "model.keras"))
+        (folder / "export.json").write_text(record.to_json())
+    (exported / "3").mkdir()  # not yet whole
+    for model in (exported, exported / "2", exported / "2/exported-float32.tflite"):
+        assert run_config(model) == run / "config.yaml"
+    assert run_config(exported / "1") == tmp_path / "old/config.yaml"
+    # A run folder is one, whatever lies around it.
+    (exported / "2/model.keras").touch()
+    assert run_config(exported / "2") == exported / "2/config.yaml"
+    run.mkdir()
+    assert run_config(run) == run / "config.yaml"
 
 
 def test_a_broken_file_is_refused(tmp_path):

@@ -13,6 +13,7 @@ def test_a_size_is_height_times_width(given):
     size = Size.of(given)
     assert (size[0], size[1]) == (240, 320)
     assert str(size) == "240x320"
+    assert repr(size) == "Size(240, 320)"
     assert Size.of(str(size)) == size
 
 
@@ -40,7 +41,7 @@ def test_lists_are_written_with_commas():
 def test_a_shard_is_one_of_its_number():
     assert Shard.of("3/4") == (3, 4)
     assert str(Shard.of("0/4")) == "0/4"
-    for given in ("4/4", "1", "a/b", "-1/4", 3):
+    for given in ("4/4", "5/4", "1", "a/b", "-1/4", 3):
         with pytest.raises(InputError, match="0/N to N-1/N"):
             Shard.of(given)
 

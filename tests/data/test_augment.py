@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from fcn_tf.classes import MEAN_RGB, VOID
-from fcn_tf.data.augment import Crop, augment, change_color, place_mask
+from fcn_tf.data.augment import Crop, augment, augment_window, change_color, place_mask
 
 
 def telling_pair(height=60, width=90):
@@ -13,6 +13,14 @@ def telling_pair(height=60, width=90):
     mask = ((rows // 15) * 6 + columns // 15).astype(np.uint8) * 5
     image = np.stack([mask, 255 - mask, np.full_like(mask, 7)], axis=-1)
     return image, mask[..., None]
+
+
+def draws(image, mask, count, **settings):
+    """The images and masks, NumPy arrays, that the seeds from 0 on give."""
+    data = tf.data.Dataset.range(count).map(
+        lambda seed: augment(image, mask, tf.stack([tf.constant(0, tf.int64), seed]), **settings)
+    )
+    return list(data.as_numpy_iterator())
 
 
 SETTINGS = [
@@ -25,10 +33,8 @@ SETTINGS = [
 
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_image_and_mask_move_together(settings):
-    image, mask = telling_pair()
-    for seed in range(20):
-        moved, moved_mask = augment(image, mask, (0, seed), **settings)
-        moved, moved_mask = moved.numpy(), moved_mask.numpy()[..., 0]
+    for moved, moved_mask in draws(*telling_pair(), 20, **settings):
+        moved_mask = moved_mask[..., 0]
         assert moved.shape[:2] == moved_mask.shape
         if "crop_px" in settings:
             assert moved.shape[:2] == settings["crop_px"]
@@ -43,10 +49,7 @@ def test_image_and_mask_move_together(settings):
 def test_eager_and_in_tf_data_alike():
     image, mask = telling_pair()
     settings = {**SETTINGS[1], "color": 0.3}
-    data = tf.data.Dataset.range(10).map(
-        lambda seed: augment(image, mask, tf.stack([tf.constant(0, tf.int64), seed]), **settings)
-    )
-    for seed, (in_graph, mask_in_graph) in enumerate(data):
+    for seed, (in_graph, mask_in_graph) in enumerate(draws(image, mask, 10, **settings)):
         key = tf.constant((0, seed), tf.int64)
         eager, mask_eager = augment(image, mask, key, **settings)
         np.testing.assert_array_equal(in_graph, eager)
@@ -56,8 +59,7 @@ def test_eager_and_in_tf_data_alike():
 def test_flip_mirrors_both_in_half_of_the_draws():
     image, mask = telling_pair()
     mirrored = 0
-    for seed in range(200):
-        flipped, flipped_mask = augment(image, mask, (0, seed), flip=True)
+    for flipped, flipped_mask in draws(image, mask, 200, flip=True):
         is_mirrored = not np.array_equal(flipped, image)
         expected = (image[:, ::-1], mask[:, ::-1]) if is_mirrored else (image, mask)
         np.testing.assert_array_equal(flipped, expected[0])
@@ -68,10 +70,8 @@ def test_flip_mirrors_both_in_half_of_the_draws():
 
 def test_scales_fill_their_range_evenly_on_a_log_scale():
     image, mask = np.zeros((100, 100, 3), np.uint8), np.zeros((100, 100, 1), np.uint8)
-    scales = [
-        augment(image, mask, (0, seed), scale_range=(0.5, 2.0))[0].shape[0] / 100
-        for seed in range(300)
-    ]
+    scaled = draws(image, mask, 300, scale_range=(0.5, 2.0))
+    scales = [image.shape[0] / 100 for image, _ in scaled]
     assert 0.5 <= min(scales) < 0.55
     assert 1.8 < max(scales) <= 2
     assert abs(np.mean(np.log(scales))) < 0.1
@@ -83,6 +83,13 @@ def test_scaling_by_two_equals_the_resize_of_the_whole():
     scaled, _ = augment(image, mask, (0, 0), scale_range=(2.0, 2.0))
     whole = np.floor(tf.image.resize(image, (40, 60)) + 0.5)
     np.testing.assert_array_equal(scaled, whole)
+
+
+def test_a_scaled_size_is_rounded():
+    image, mask = np.zeros((7, 5, 3), np.uint8), np.zeros((7, 5, 1), np.uint8)
+    scaled, scaled_mask = augment(image, mask, (0, 0), scale_range=(1.4, 1.4))  # 9.8 x 7
+    assert scaled.shape == (10, 7, 3)
+    np.testing.assert_array_equal(scaled_mask, np.zeros((10, 7, 1)))
 
 
 def test_a_mask_is_scaled_as_resize_does_to_the_nearest():
@@ -99,19 +106,21 @@ def test_a_mask_is_scaled_as_resize_does_to_the_nearest():
 def test_every_crop_can_be_drawn():
     image, _ = telling_pair(10, 12)
     numbers = np.arange(120, dtype=np.uint8).reshape(10, 12, 1)
-    corners = {
-        augment(image, numbers, (0, seed), crop_px=(9, 10))[1].numpy()[0, 0, 0]
-        for seed in range(200)
-    }
-    assert corners == {0, 1, 2, 12, 13, 14}
+    masks = [mask[..., 0] for _, mask in draws(image, numbers, 200, crop_px=(9, 10))]
+    assert {mask[0, 0] for mask in masks} == {0, 1, 2, 12, 13, 14}
+
+
+def test_every_place_of_a_smaller_image_can_be_drawn():
+    image, numbers = np.zeros((2, 3, 3), np.uint8), np.zeros((2, 3, 1), np.uint8)
+    masks = [mask[..., 0] for _, mask in draws(image, numbers, 100, crop_px=(3, 5))]
+    corners = {tuple(np.argwhere(mask == 0)[0].tolist()) for mask in masks}
+    assert corners == {(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)}
 
 
 def test_a_crop_within_the_scaled_image_is_never_filled_up():
     image = np.zeros((120, 130, 3), np.uint8)
     mask = np.zeros((120, 130, 1), np.uint8)
-    for seed in range(100):
-        settings = {"crop_px": (60, 65), "scale_range": (0.6, 2.0)}
-        _, cropped = augment(image, mask, (0, seed), **settings)
+    for _, cropped in draws(image, mask, 100, crop_px=(60, 65), scale_range=(0.6, 2.0)):
         assert not np.any(cropped)
 
 
@@ -127,6 +136,42 @@ def test_color_changes_by_hand():
         gray = (x @ luma)[..., None]
         expected = np.clip(np.round((x - gray) * s + gray), 0, 255)
         np.testing.assert_allclose(change_color(image, (0, seed), 0.4), expected, atol=1)
+
+
+def test_colors_vary_about_the_mean_of_the_whole_image():
+    """A crop shows what the whole image, changed alike, has there."""
+    numbers = np.arange(240, dtype=np.uint8).reshape(12, 20, 1)
+    image = np.repeat(numbers, 3, axis=-1)  # its mean is not that of the crops
+    crops = draws(image, numbers, 5, color=0.5, crop_px=(5, 7))
+    for (whole, _), (part, places) in zip(draws(image, numbers, 5, color=0.5), crops, strict=True):
+        top, left = divmod(int(places[0, 0, 0]), 20)
+        np.testing.assert_array_equal(part, whole[top : top + 5, left : left + 7])
+
+
+def test_scale_place_mirror_and_brightness_are_drawn_apart():
+    """No two of them go together, over 200 seeds."""
+    columns = np.tile(np.arange(6, dtype=np.uint8), (4, 1))[..., None]
+
+    def read(window):
+        """An image whose colour is the place and the size of the window."""
+        (top, left), (height, _) = map(tf.unstack, window)
+        color = tf.cast(tf.stack([top, left, height]), tf.uint8)
+        return tf.broadcast_to(color, (4, 6, 3)), tf.constant(columns)
+
+    def window_of(seed):
+        key = tf.stack([tf.constant(0, tf.int64), seed])
+        size, crop_px, scale_range = tf.constant((100, 100)), (50, 50), (1.0, 4.0)
+        options = {"crop_px": crop_px, "scale_range": scale_range, "flip": True, "color": 0.0}
+        return augment_window(read, size, key, **options)[0][0, 0]
+
+    windows = tf.data.Dataset.range(200).map(window_of).as_numpy_iterator()
+    looks = draws(np.full((4, 6, 3), 100, np.uint8), columns, 200, flip=True, color=0.4)
+    drawn = [
+        [top / (100 - size), left / (100 - size), size, mask[0, 0, 0], seen.mean()]
+        for (top, left, size), (seen, mask) in zip(np.array([*windows], int), looks, strict=True)
+    ]
+    between = np.corrcoef(drawn, rowvar=False)
+    assert np.abs(between[~np.eye(5, dtype=bool)]).max() < 0.3
 
 
 def test_without_options_nothing_changes():

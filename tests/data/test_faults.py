@@ -12,10 +12,13 @@ from fcn_tf.models import build_fcn, save_model
 from tests.data.test_layouts import CLASSES, write_cvat
 
 
-@pytest.mark.parametrize("kind", [InputError, RunError])
-def test_the_first_line_stands_where_no_file_is_named(kind):
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [(InputError, tf.errors.InvalidArgumentError), (RunError, tf.errors.UnknownError)],
+)
+def test_the_first_line_stands_where_no_file_is_named(kind, error):
     with pytest.raises(kind, match=r"^Invalid JPEG.*check-data says which"), data_errors_as(kind):
-        raise tf.errors.InvalidArgumentError(None, None, "Invalid JPEG data\nand much more")
+        raise error(None, None, "Invalid JPEG data\nand much more")
 
 
 def test_a_file_that_breaks_in_an_evaluation_is_named(tmp_path, monkeypatch):

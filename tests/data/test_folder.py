@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import fcn_tf.data.folder
 from fcn_tf.classes import VOID
-from fcn_tf.config.schema import DataConfig
+from fcn_tf.config.schema import Config, DataConfig
 from fcn_tf.data import open_source, training_batches, whole_images
 from fcn_tf.errors import InputError
 
@@ -68,6 +69,33 @@ def test_a_folder_feeds_training(tmp_path):
     assert set(np.unique(masks)) <= {0, 1, 2, VOID}
 
 
+def test_a_window_of_a_pair_is_a_part_of_it(tmp_path):
+    make_folder(tmp_path)
+    source = open_folder(tmp_path)
+    record = next(iter(source.records("train")))
+    whole, part = (source.decode(record, window) for window in (None, ((1, 2), (4, 5))))
+    assert source.image_size(record).numpy().tolist() == [6, 9]
+    for key in ("image", "segmentation_mask"):
+        np.testing.assert_array_equal(part[key], whole[key][1:5, 2:7])
+
+
+def test_a_folder_that_is_named_is_the_data_set(tmp_path, monkeypatch):
+    """Below the home folder, with a test split and names of files as cameras write them."""
+    make_folder(tmp_path / "data")
+    for kind in ("images", "masks"):
+        (tmp_path / "data" / kind / "test").mkdir()
+        val = tmp_path / "data" / kind / "val/d.png"
+        val.rename(tmp_path / "data" / kind / "test/e.PNG")
+        val.write_bytes((tmp_path / "data" / kind / "train/a.png").read_bytes())
+        (tmp_path / "data" / kind / "test/.f.png").write_bytes(b"hidden")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))  # on Windows
+    config = Config(data=DataConfig(data_dir="~/data", ignore_label=11))
+    source = open_source(config.data)
+    assert source.class_names == CLASSES
+    assert source.split_sizes == {"train": 3, "val": 1, "test": 1}
+
+
 def test_names_can_be_given_where_classes_txt_is_missing(tmp_path):
     make_folder(tmp_path, classes=None)
     assert open_folder(tmp_path, class_names=list(CLASSES)).class_names == CLASSES
@@ -75,6 +103,10 @@ def test_names_can_be_given_where_classes_txt_is_missing(tmp_path):
 
 def spoil_no_folder(folder):
     return folder.joinpath("images").rename(folder / "pictures")
+
+
+def spoil_no_masks(folder):
+    (folder / "masks/train").rename(folder / "masks/training")
 
 
 def spoil_mask_alone(folder):
@@ -108,6 +140,10 @@ def spoil_empty_split(folder):
         (folder / kind / "val/d.png").unlink()
 
 
+def spoil_val(folder):
+    save(np.full((6, 9), 8, np.uint8), folder / "masks/val/d.png")
+
+
 def spoil_unreadable(folder):
     path = folder / "images/train/b.png"
     path.write_bytes(path.read_bytes()[:100])
@@ -123,6 +159,7 @@ def spoil_stem(folder):
 
 SPOILED = {
     spoil_no_folder: ["none of the known layouts", "images/SPLIT/", "SPLITannot/"],
+    spoil_no_masks: ["images/train has no folder of masks", "masks/train is missing"],
     spoil_mask_alone: ["mask", "masks/train/b.png", "no partner", "images/train"],
     spoil_image_alone: ["image", "images/train/b.png", "no partner", "masks/train"],
     spoil_sizes: ["masks/train/b.png", "6x8 px", "6x9 px"],
@@ -130,6 +167,7 @@ SPOILED = {
     spoil_color_mask: ["masks/train/b.png", "colour (7, 7, 7) in 54 pixels"],
     spoil_mode: ["masks/train/b.png", "mode I;16", "class indices"],
     spoil_empty_split: ["images/val", "holds no image"],
+    spoil_val: ["masks/val/d.png", "value 8 in 54 pixels"],
     spoil_unreadable: ["images/train/b.png", "cannot be read"],
     spoil_classes: ["classes.txt", "--data.class_names"],
     spoil_stem: ["b.jpg", "b.png", "same stem"],
@@ -162,7 +200,27 @@ def test_too_few_or_double_names_are_refused(tmp_path, classes):
 
 def test_several_broken_pairs_are_counted(tmp_path):
     make_folder(tmp_path)
+    for name in "bc":
+        save(np.full((6, 9), 9, np.uint8), tmp_path / f"masks/train/{name}.png")
+    spoil_val(tmp_path)
+    with pytest.raises(InputError, match=r"/b.png: value 9 in 54 pixels.* \(2 more pairs have"):
+        open_folder(tmp_path)
+    for name in "abc":
+        (tmp_path / f"images/train/{name}.png").unlink()
+    alone = r"mask .*/a.png \(and 2 more\) has no partner"
+    with pytest.raises(InputError, match=alone):
+        open_folder(tmp_path)
+
+
+def test_some_pairs_of_a_large_folder_are_read_at_the_start(tmp_path, monkeypatch, capsys):
+    """Of a, b, c and d those are a and c, where at most three are to be read."""
+    make_folder(tmp_path)
+    open_folder(tmp_path)
+    assert capsys.readouterr().out == "Reading 4 images and masks once, to check them …\n"
+    monkeypatch.setattr(fcn_tf.data.folder, "CHECKED_AT_START", 3)
     spoil_value(tmp_path)
-    save(np.full((6, 9), 9, np.uint8), tmp_path / "masks/train/c.png")
-    with pytest.raises(InputError, match=r"value 7 .*1 more pair"):
+    open_folder(tmp_path)
+    assert capsys.readouterr().out == "Reading 2 of 4 images and masks once, to check them …\n"
+    save(np.full((6, 9), 7, np.uint8), tmp_path / "masks/train/c.png")
+    with pytest.raises(InputError, match=r"c\.png: value 7"):
         open_folder(tmp_path)

@@ -1,5 +1,4 @@
 import numpy as np
-import pytest
 
 from fcn_tf.config.schema import DataConfig
 from fcn_tf.data import open_source
@@ -14,12 +13,19 @@ def test_weights_by_hand():
     np.testing.assert_allclose(weights, [1.0, 0.45 / 0.15, 0.45 / 0.8, 1.0])
 
 
-def test_pixels_are_those_of_the_masks(tmp_path):
+def test_classes_that_never_occur_weigh_1():
+    assert median_frequency_weights([[0, 0], [0, 0]]) == [1, 1]
+    assert median_frequency_weights(np.zeros((0, 2), int)) == [1, 1]
+
+
+def test_pixels_are_those_of_the_masks(tmp_path, capsys):
     write_labelme(tmp_path)
     source = open_source(DataConfig(name="folder", data_dir=str(tmp_path)))
-    files = [r["image"].decode() for r in source.records("train").as_numpy_iterator()]
-    counts = list(count_classes(source, "train"))
-    for file, pixels in zip(files, counts, strict=True):
-        labels = arrays(file.split("/")[-1].split(".")[0])[1]
-        assert pixels.tolist() == [(labels == index).sum() for index in range(3)]
-    assert sum(map(sum, counts)) == pytest.approx(2 * (24 * 32 - 6))
+    for split, images in (("train", 2), ("val", 1)):
+        files = [r["image"].decode() for r in source.records(split).as_numpy_iterator()]
+        counts = list(count_classes(source, split))
+        for file, pixels in zip(files, counts, strict=True):
+            labels = arrays(file.split("/")[-1].split(".")[0])[1]
+            assert pixels.tolist() == [(labels == index).sum() for index in range(3)]
+        assert sum(map(sum, counts)) == images * (24 * 32 - 6)
+        assert f" {images}/{images} " in capsys.readouterr().out

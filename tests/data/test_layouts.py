@@ -9,7 +9,7 @@ import fcn_tf.data.folder
 from fcn_tf.classes import VOID, voc_palette
 from fcn_tf.config.schema import Config, DataConfig, ModelConfig, TrainingConfig
 from fcn_tf.data import open_source, whole_images
-from fcn_tf.data.class_files import read_class_file
+from fcn_tf.data.layouts import open_folder
 from fcn_tf.data.pairs import Pair
 from fcn_tf.data.splits import hashed_splits
 from fcn_tf.errors import InputError
@@ -101,6 +101,7 @@ def test_masks_come_out_as_they_were_drawn(tool, tmp_path):
     source = open_source(DataConfig(name="folder", data_dir=str(tmp_path)))
     assert source.class_names[1:] == CLASSES[1:]
     assert source.split_sizes == {"train": 2, "val": 1}
+    assert source.colors == (tuple(map(tuple, voc_palette(3))) if "labelme" in tool else COLORS)
     seen = set()
     for split in ("train", "val"):
         for example in whole_images(source, split).as_numpy_iterator():
@@ -128,23 +129,6 @@ def test_an_export_trains_with_nothing_but_its_folder(tool, tmp_path):
     assert model.class_names[1:] == list(CLASSES[1:])
     colors = COLORS if tool == "CVAT" else voc_palette(3).tolist()
     assert model.palette == [list(color) for color in colors]
-
-
-def test_names_and_colors_of_classes(tmp_path):
-    path = tmp_path / "classes.txt"
-    for text in ("road 128 64 128\nsky 70 130 180", "road:128,64,128\nsky:70,130,180::"):
-        path.write_text(text)
-        assert read_class_file(path) == (("road", "sky"), ((128, 64, 128), (70, 130, 180)))
-    path.write_text("__ignore__\nroad: asphalt\n\n  sky \n")
-    assert read_class_file(path) == (("road: asphalt", "sky"), None)
-    for text, message in {
-        "road 1 2 3\nsky": "every class a colour",
-        "road 1 2 3\nsky 1 2 3": "of its own",
-        "road 1 2 300\nsky 1 2 3": "from 0 to 255",
-    }.items():
-        path.write_text(text)
-        with pytest.raises(InputError, match=message):
-            read_class_file(path)
 
 
 def pairs_named(names, folder):
@@ -187,9 +171,9 @@ def test_a_list_that_names_no_image(tmp_path):
         open_source(DataConfig(name="folder", data_dir=str(tmp_path)))
 
 
-def listed(folder):
+def listed(folder, **options):
     """The names in each split."""
-    source = open_source(DataConfig(name="folder", data_dir=str(folder)))
+    source = open_source(DataConfig(name="folder", data_dir=str(folder), **options))
     return {
         split: {r["image"].decode().split("/")[-1][:-4] for r in records}
         for split in source.split_sizes
@@ -209,6 +193,44 @@ def test_lists_leave_out_what_nobody_labelled_and_val_comes_out_of_train(tmp_pat
     (lists / "Validation.txt").write_text("street_2\n")
     with pytest.raises(InputError, match="lists street_2, which is in train too"):
         listed(tmp_path)
+
+
+def test_a_list_of_val_alone_leaves_the_others_to_train(tmp_path, capsys):
+    write_cvat(tmp_path, ("Validation",))
+    assert listed(tmp_path) == {"train": {"street_1", "street_2"}, "val": {"street_3"}}
+    assert f"1 images in {tmp_path}/JPEGImages have no mask" in capsys.readouterr().out
+    lists = tmp_path / "ImageSets/Segmentation"
+    (lists / "train.txt").write_text("street_2\n")
+    assert listed(tmp_path) == {"train": {"street_2"}, "val": {"street_3"}}
+    assert "1 images are in no list and are left out." in capsys.readouterr().out
+    (lists / "Validation.txt").write_text("")
+    with pytest.raises(InputError, match="has no images in split val"):
+        listed(tmp_path)
+
+
+def test_a_list_may_have_any_order_and_the_pairs_of_a_split_have_one(tmp_path):
+    """The order of the names; any other would differ from process to process."""
+    for name in "abcdefghij":
+        save(np.zeros((2, 3, 3), np.uint8), tmp_path / f"images/{name}.png")
+        save(np.zeros((2, 3), np.uint8), tmp_path / f"masks/{name}.png")
+    lists = tmp_path / "ImageSets/Segmentation"
+    lists.mkdir(parents=True)
+    for split, names in (("train", "jihgfdce"), ("val", "ba")):
+        (lists / f"{split}.txt").write_text("\n".join(names))
+    for split, pairs in open_folder(tmp_path, ["a", "b"]).splits.items():
+        names = "".join(pair.image.stem for pair in pairs)
+        assert names == {"train": "cdefghij", "val": "ab"}[split]
+
+
+def test_validation_fraction_is_the_share_of_val(tmp_path):
+    """The numbers of the names' hashes: d and j 0.10, f 0.15, c 0.18, b 0.24, e 0.25, h 0.67, …"""
+    for name in "abcdefghij":
+        save(np.zeros((2, 3, 3), np.uint8), tmp_path / f"images/{name}.png")
+        save(np.zeros((2, 3), np.uint8), tmp_path / f"masks/{name}.png")
+    (tmp_path / "classes.txt").write_text("a\nb")
+    for options, val in (({}, "cdfj"), ({"validation_fraction": 0.5}, "bcdefj")):
+        splits = listed(tmp_path, **options)
+        assert splits == {"train": set("abcdefghij") - set(val), "val": set(val)}
 
 
 def test_sizes_that_differ_are_met_when_the_pair_is_read(tmp_path, monkeypatch):

@@ -36,6 +36,21 @@ def test_a_stored_scene_is_the_drawn_one(tfds_dir):
         np.testing.assert_array_equal(example["instance_mask"][..., 0], drawn[2])
 
 
+def test_scenes_are_those_of_version_1():
+    """The size, the pixels of each class and of VOID, the mean colour and the deviation."""
+    known = {
+        (0, 0): ((100, 76), (6393, 384, 338, 0, 123, 0, 362), (93.21, 26.04, 96.74), 43.65),
+        (1, 0): ((85, 117), (7593, 474, 0, 760, 62, 483, 573), (45.05, 146.57, 33.35), 62.23),
+        (2, 5): ((106, 76), (6491, 711, 254, 0, 93, 52, 455), (54.85, 149.58, 75.35), 51.53),
+    }
+    for (split_index, index), (size, counts, mean, deviation) in known.items():
+        *_, (image, labels, _) = scenes(index + 1, split_index)
+        assert labels.shape == size
+        assert [np.sum(labels == label) for label in (0, 1, 2, 3, 4, 5, VOID)] == list(counts)
+        np.testing.assert_allclose(image.mean((0, 1)), mean, atol=0.02)
+        np.testing.assert_allclose(image.std(), deviation, atol=0.02)
+
+
 def test_sizes_vary_and_are_no_multiples_of_32():
     sizes = {image.shape[:2] for image, _, _ in scenes(50)}
     assert len(sizes) > 40

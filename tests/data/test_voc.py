@@ -12,10 +12,10 @@ import pytest
 import tensorflow_datasets as tfds
 
 import fcn_tf.data.voc as voc
-from fcn_tf.config.schema import DataConfig
+from fcn_tf.classes import VOC_CLASSES
+from fcn_tf.config.schema import Config, DataConfig
 from fcn_tf.data import open_source, whole_images
 from fcn_tf.data.archives import unpacked
-from fcn_tf.data.pipeline import tfds_source
 from fcn_tf.errors import InputError, RunError
 from tests.data.voc_archives import image, labels, write_sbd, write_tar, write_voc
 
@@ -54,14 +54,15 @@ def archives(tmp_path):
 
 
 def open_voc(tmp_path, name, archives):
-    return tfds_source(f"voc_segmentation/{name}", str(tmp_path / "tfds"), str(archives))
+    folders = {"tfds_dir": str(tmp_path / "tfds"), "manual_dir": str(archives)}
+    return open_source(Config(data=DataConfig(name="voc", tfds_config=name, **folders)).data)
 
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_each_split_has_its_images_and_every_mask_its_pixels(name, tmp_path, archives, capsys):
     source = open_voc(tmp_path, name, archives)
     assert "is not the published archive" in capsys.readouterr().out
-    assert source.class_names[15] == "person"
+    assert source.class_names == VOC_CLASSES
     assert source.split_sizes == {split: len(images) for split, images in EXPECTED[name].items()}
     for split, images in EXPECTED[name].items():
         seen = {}
@@ -86,7 +87,7 @@ def test_a_second_call_prepares_nothing(tmp_path, archives):
 
 
 def test_instances_come_with_vocs_own_masks(tmp_path, archives):
-    open_voc(tmp_path, "voc2012", archives)
+    open_voc(tmp_path, None, archives)  # voc2012 is the default
     examples = tfds.load("voc_segmentation/voc2012", split="val", data_dir=tmp_path / "tfds")
     for example in examples.as_numpy_iterator():
         mask = labels(example["file_name"].decode()[:-4])
@@ -103,6 +104,8 @@ def test_unpacked_folders_are_read_where_they_lie(tmp_path, archives):
     source = open_voc(tmp_path, "fcn2015", archives)
     assert source.split_sizes == {"train": 3, "val": 2}
     assert not (tmp_path / "tfds/downloads/unpacked").exists()
+    folder = archives / "VOCdevkit/VOC2012"
+    assert unpacked(voc.VOC_ARCHIVE, tmp_path, folder.parent) == (folder, False)
 
 
 def test_another_archive_of_the_same_name_is_unpacked_anew(tmp_path, archives):
@@ -124,6 +127,8 @@ def test_published_sizes_hold_for_archives_with_the_published_checksum(
     monkeypatch.setattr(voc, "VOC_ARCHIVE", archive)
     with pytest.raises(InputError, match="has 3 images in train, published are 1464"):
         open_voc(tmp_path, "voc2012", archives)
+    # With an archive of SBD that is another, the sizes may be others.
+    assert open_voc(tmp_path, "fcn2015", archives).split_sizes == {"train": 3, "val": 2}
 
 
 def sha256(file):
@@ -182,7 +187,8 @@ def test_a_list_that_names_what_is_not_there(tmp_path, archives):
         files = {m.name: content.extractfile(m).read() for m in content.getmembers()}
     del files["VOCdevkit/VOC2012/SegmentationClass/2007_000039.png"]
     write_tar(archives / "VOCtrainval_11-May-2012.tar", files)
-    with pytest.raises(InputError, match="2007_000039 is in a list, but"):
+    missing = r"2007_000039 is in a list, but .*/JPEGImages/2007_000039.jpg or its mask"
+    with pytest.raises(InputError, match=missing):
         open_voc(tmp_path, "voc2012", archives)
     # What was half prepared is not taken for whole.
     with pytest.raises(InputError, match="2007_000039"):
@@ -195,6 +201,13 @@ def test_a_full_disk_is_said(tmp_path, archives, monkeypatch):
 
     monkeypatch.setattr(voc.VocSegmentation, "_generate_examples", full)
     with pytest.raises(RunError, match="is full"):
+        open_voc(tmp_path, "voc2012", archives)
+
+    def forbidden(self, ids, voc, sbd):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(voc.VocSegmentation, "_generate_examples", forbidden)
+    with pytest.raises(PermissionError):
         open_voc(tmp_path, "voc2012", archives)
 
 

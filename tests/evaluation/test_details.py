@@ -31,6 +31,19 @@ def test_an_edge_between_two_halves():
     assert edge_ious(confusions)[-1] == pytest.approx((40 / 44 + 36 / 40) / 2)
 
 
+def test_a_distance_is_the_shortest_way_in_any_direction():
+    """One pixel in the middle of 5 x 5, and the number of pixels up to each distance from it.
+
+    It and its 4 neighbours are at the edge; the 4 pixels diagonal to it and the 4 ends of the
+    cross are 1 px farther; the others are at most 1 + the root of 5.
+    """
+    truth = np.zeros((5, 5), np.uint8)
+    truth[2, 2] = 1
+    confusions = edge_confusions(truth, np.zeros_like(truth), 2)
+    np.testing.assert_array_equal(confusions[:, 0, 0], [4, 12, 24, 24, 24, 24, 24])
+    np.testing.assert_array_equal(confusions[:, 1, 0], 1)
+
+
 def test_void_has_an_edge_and_takes_no_part():
     truth = np.zeros((1, 9), np.uint8)
     truth[0, 4] = VOID
@@ -48,13 +61,13 @@ def test_an_image_without_an_edge_counts_as_far_from_all():
 
 
 def test_calibration():
-    """Three pixels at 0.5, one of them right; one at 1.0, right; one that is not labelled."""
-    truth = np.array([[0, 1, 1, 1, VOID]], np.uint8)
-    labels = np.array([[0, 0, 0, 1, 0]], np.uint8)
-    counts = calibration_counts(truth, labels, np.array([[0.5, 0.5, 0.5, 1.0, 0.7]]))
+    """Three pixels at 0.5, one of them right; right ones at 1.0 and at 0.3; an unlabelled one."""
+    truth = np.array([[0, 1, 1, 1, 1, VOID]], np.uint8)
+    labels = np.array([[0, 0, 0, 1, 1, 0]], np.uint8)
+    counts = calibration_counts(truth, labels, np.array([[0.5, 0.5, 0.5, 1.0, 0.3, 0.7]]))
     filled = np.flatnonzero(counts[:, 0])
-    np.testing.assert_array_equal(filled, [CALIBRATION_BINS // 2, CALIBRATION_BINS - 1])
-    np.testing.assert_allclose(counts[filled], [[3, 1.5, 1], [1, 1, 1]])
-    # (3 |1/2 - 1/3| + 1 |1 - 1|) / 4
-    assert calibration_error(counts) == pytest.approx(1 / 8)
+    np.testing.assert_array_equal(filled, [4, CALIBRATION_BINS // 2, CALIBRATION_BINS - 1])
+    np.testing.assert_allclose(counts[filled], [[1, 0.3, 1], [3, 1.5, 1], [1, 1, 1]])
+    # (1 |0.3 - 1| + 3 |1/2 - 1/3| + 1 |1 - 1|) / 5: too sure in one bin, too unsure in another.
+    assert calibration_error(counts) == pytest.approx(1.2 / 5)
     assert np.isnan(calibration_error(np.zeros_like(counts)))

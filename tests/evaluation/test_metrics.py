@@ -9,7 +9,6 @@ from fcn_tf.evaluation.metrics import (
     confusion_matrix,
     scores_from_confusion,
 )
-from fcn_tf.evaluation.score import Counts, evaluate_split
 from fcn_tf.training.losses import SegmentationLoss
 from tests.networks import narrow_fcn, random_images
 
@@ -49,8 +48,14 @@ def test_the_keras_metric_gives_the_same():
     metric.update_state(TRUTH[None], one_hot(PREDICTION[None], 4))
     np.testing.assert_array_equal(metric.matrix, MATRIX)
     assert metric.matrix.dtype == "int64"
+    assert metric.result().keys() == SCORES.keys()
     for name, value in metric.result().items():
         np.testing.assert_allclose(value, EXPECTED[name], rtol=1e-6, err_msg=name)
+
+
+def test_the_keras_metric_is_made_again_from_its_config():
+    metric = SegmentationMetrics.from_config(SegmentationMetrics(4, name="mine").get_config())
+    assert (metric.num_classes, metric.name) == (4, "mine")
 
 
 def test_one_pass_equals_two_halves():
@@ -66,22 +71,6 @@ def test_one_pass_equals_two_halves():
     np.testing.assert_array_equal(whole.matrix, confusion_matrix(truth, logits.argmax(-1), 4))
     whole.reset_state()
     assert not np.any(whole.matrix)
-
-
-def test_a_split_is_added_up_and_divided_once():
-    halves = np.s_[:, :3], np.s_[:, 3:]
-    parts = [
-        Counts(confusion_matrix(TRUTH[half], PREDICTION[half], 4), loss=loss, labelled_images=2)
-        for half, loss in zip(halves, (1.0, 4.0), strict=True)
-    ]
-    found = evaluate_split(parts, 4)
-    np.testing.assert_array_equal(found.confusion, MATRIX)
-    assert found.scores["mean_iou"] == pytest.approx(EXPECTED["mean_iou"])
-    assert found.loss == pytest.approx(5 / 4)
-    assert found.edges is None
-    np.testing.assert_allclose(
-        found.part_ious, [scores_from_confusion(part.confusion)["mean_iou"] for part in parts]
-    )
 
 
 def test_loss_and_metric_serve_compile_and_fit():

@@ -1,19 +1,8 @@
-import io
-
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
-from fcn_tf.classes import VOID, voc_palette
-from fcn_tf.images.draw import VOID_COLOR, colorize
-from fcn_tf.images.figures import sample_sheet
-
-
-def test_voc_palette_has_the_published_colors():
-    palette = voc_palette()
-    published = {0: (0, 0, 0), 1: (128, 0, 0), 8: (64, 0, 0), 15: (192, 128, 128)}
-    published |= {20: (0, 64, 128), 255: VOID_COLOR}
-    for label, color in published.items():
-        assert tuple(palette[label]) == color
+from fcn_tf.classes import VOID, VOID_COLOR
+from fcn_tf.images.draw import colorize, error_map, overlay
 
 
 def test_colorize_by_hand():
@@ -24,18 +13,48 @@ def test_colorize_by_hand():
     )
 
 
-def test_a_sheet_shows_the_colors_of_truth_and_prediction():
-    """Rendered, each colour covers about the share of the sheet that its pixels have."""
-    palette = [(250, 0, 0), (0, 250, 0), (0, 0, 250)]
-    sample = {
-        "image": np.full((40, 60, 3), (9, 99, 199), np.uint8),
-        "truth": np.full((40, 60), 1, np.uint8),
-        "prediction": np.full((40, 60), 2, np.uint8),
-        "title": "a.png",
-    }
-    rendered = io.BytesIO()
-    sample_sheet([sample] * 3, ["a", "b", "c"], palette).savefig(rendered, dpi=50)
-    pixels = np.asarray(Image.open(rendered).convert("RGB")).reshape(-1, 3)
-    counts = [np.sum(np.all(pixels == color, axis=1)) for color in ((9, 99, 199), *palette[1:])]
-    assert min(counts) > 0.1 * len(pixels)
-    assert max(counts) < 1.2 * min(counts)
+def test_errors_are_red_on_grey_and_what_has_no_label_is_pale():
+    """Three pixels of the grey 100: right, wrong, and VOID."""
+    image = np.array([[(60, 100, 140)] * 3], np.uint8)
+    truth, labels = np.array([[0, 0, VOID]], np.uint8), np.array([[0, 1, 1]], np.uint8)
+    expected = [[(60, 60, 60), (35 + 0.65 * 255, 35, 35), (190, 190, 190)]]
+    np.testing.assert_array_equal(error_map(image, truth, labels), np.floor(expected))
+
+
+def test_an_overlay_and_its_legend_by_hand():
+    """Of 60 x 100 pixels 4500 are sky and 600 each are road and void; nothing is a car."""
+    labels = np.zeros((60, 100), np.uint8)
+    labels[45:51], labels[51:57], labels[57:] = 2, VOID, 0
+    names, palette = ("sky", "car", "road"), [(0, 0, 200), (200, 0, 0), (200, 100, 0)]
+    image = np.full((60, 100, 3), 100, np.uint8)
+    drawn = overlay(image, labels, names, palette, opacity=0.25)
+    colors = {0: (75, 75, 125), 2: (125, 100, 75), VOID: (131, 131, 123)}
+    pixels = np.asarray(drawn)
+    for label, color in colors.items():
+        assert (pixels[:60][labels == label] == color).all()
+
+    # Each entry takes a line of its own: two of them are wider than the image.
+    legend = Image.new("RGB", (100, 5 + 3 * 16 + 5), "white")
+    draw, font = ImageDraw.Draw(legend), ImageFont.load_default(10)
+    for line, (text, color) in enumerate(
+        (("sky 80.0 %", palette[0]), ("road 10.0 %", palette[2]), ("void 10.0 %", VOID_COLOR))
+    ):
+        y = 5 + 16 * line
+        draw.rectangle((5, y, 15, y + 10), fill=color, outline="gray")
+        draw.text((21, y + 5), text, "black", font, anchor="lm")
+    np.testing.assert_array_equal(pixels[60:], legend)
+
+
+def test_a_legend_grows_with_the_image_and_fills_its_lines():
+    """At 800 px, text of 20 px, lines of 32 px, and gaps of 10 px; both entries in one line."""
+    labels = np.zeros((8, 800), np.uint8)
+    labels[:, 400:] = 1
+    drawn = overlay(np.zeros((8, 800, 3), np.uint8), labels, "ab", [(9, 9, 200), (9, 200, 9)])
+    pixels = np.asarray(drawn)
+    assert pixels.shape == (8 + 10 + 32 + 10, 800, 3)
+    assert pixels[0, [0, -1]].tolist() == [[4, 4, 100], [4, 100, 4]]
+    second = 10 + 32 + np.ceil(ImageFont.load_default(20).getlength("a 50.0 %")) + 10 + 10
+    for color, left in (((9, 9, 200), 10), ((9, 200, 9), second)):
+        _, columns = np.nonzero(np.all(pixels == color, axis=-1))
+        assert columns.min() == left + 1  # inside its outline
+        assert columns.max() == left + 19

@@ -10,14 +10,14 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from fcn_tf.classes import VOID
+from fcn_tf.classes import VOID, VOID_COLOR
 from fcn_tf.data.check import faults_of
 from fcn_tf.data.faults import data_errors_as
 from fcn_tf.data.pairs import Pair, read_pair
 from fcn_tf.errors import InputError
 from fcn_tf.images.graph import decode_image, decode_mask, image_size
 from fcn_tf.images.masks import Coding, read_mask
-from fcn_tf.images.read import open_image, open_pixels, read_rgb, to_rgb
+from fcn_tf.images.read import open_image, open_pixels, read_rgb, resize, to_rgb
 from fcn_tf.inference.heatmap import heatmap
 
 HEIGHT_PX, WIDTH_PX = 9, 13
@@ -173,6 +173,10 @@ MASKS = {
 }
 REFUSED_MASKS = {
     "value of no class": (png(GREY, 8), "value .* allowed are 0..2 .* and 255, 11"),
+    "first value of no class": (
+        encoded(Image.fromarray(np.array([[2, 3, 3]], np.uint8))),
+        "value 3 in 2 pixels; allowed are 0..2 .* and 255, 11",
+    ),
     "colour of no class": (png(RGB, 8), "colour .* belongs to no class"),
     "16 bits": (png(GREY, 16), "mode I;16B; a mask is an 8-bit PNG"),
     "RGB of 16 bits": (png(RGB, 16), "mode RGB;16B; a mask is an 8-bit PNG"),
@@ -222,3 +226,37 @@ def test_an_image_keeps_the_mode_of_its_file_when_it_is_decoded(tmp_path):
     assert image.mode == "RGB"  # as Pillow has it, with half of the bits gone
     with pytest.raises(InputError, match=r"RGB;16B"):
         to_rgb(image, "deep.png")
+
+
+def test_the_largest_image_is_that_of_the_call_and_pillows_limit_stays(tmp_path, monkeypatch):
+    Image.new("RGB", (5, 4)).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 3)
+    assert open_pixels(tmp_path / "a.png", 20).shape == (4, 5, 3)
+    with pytest.raises(InputError, match=r"4x5 px \(height x width\) are more than 19;"):
+        open_pixels(tmp_path / "a.png", 19)
+    assert Image.MAX_IMAGE_PIXELS == 3
+
+
+def test_an_ignored_label_is_void_in_colors_too(tmp_path):
+    coding = Coding(3, CODING.colors, ignore_label=1)
+    labels = np.array([[0, 1, 2]], np.uint8)
+    for pixels in (labels, np.array(CODING.colors, np.uint8)[labels]):
+        Image.fromarray(pixels).save(tmp_path / "mask.png")
+        contents = (tmp_path / "mask.png").read_bytes()
+        by_graph = in_graph(lambda encoded: decode_mask(encoded, coding), contents)
+        for mask in (read_mask(tmp_path / "mask.png", coding), by_graph):
+            assert mask[..., 0].tolist() == [[0, VOID, 2]]
+
+
+def test_a_class_of_the_color_of_void_keeps_its_pixels(tmp_path):
+    Image.new("RGB", (2, 1), VOID_COLOR).save(tmp_path / "mask.png")
+    coding = Coding(2, ((0, 0, 0), VOID_COLOR))
+    assert read_mask(tmp_path / "mask.png", coding).ravel().tolist() == [1, 1]
+
+
+def test_a_size_is_height_and_width_and_labels_are_not_mixed():
+    labels = np.array([[0, 9]], np.uint8)
+    nearest = resize(labels, (2, 4), Image.Resampling.NEAREST)
+    assert nearest.tolist() == [[0, 0, 9, 9]] * 2
+    # Bilinear: the middle of the new pixels lies at -1/4, 1/4, 3/4 and 5/4 of the old.
+    assert resize(labels.astype(np.float32), (1, 4)).tolist() == [[0, 2.25, 6.75, 9]]

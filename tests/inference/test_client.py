@@ -2,10 +2,15 @@
 
 import io
 import itertools
+import json
+import re
+import threading
 
+import grpc
 import numpy as np
 import psutil
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from fcn_tf.classes import voc_palette
@@ -14,6 +19,8 @@ from fcn_tf.commands.request import RequestOptions, request
 from fcn_tf.errors import InputError, RunError
 from fcn_tf.exporting.freeze import freeze
 from fcn_tf.exporting.saved_model import write_saved_model
+from fcn_tf.inference import client
+from fcn_tf.inference.client import connection, encoded, labels_of_answer
 from tests.networks import narrow_fcn, random_images
 from tests.processes import command
 from tests.servers import SERVERS, Servable, grpc_server
@@ -97,6 +104,7 @@ def test_what_is_broken_is_named_and_the_rest_is_done(saved_model, tmp_path, pro
         ]:
             line = next(line for line in failures.splitlines() if f"/{name}: " in line)
             assert reason in line
+            assert "assertion failed" not in line
         done = sorted(path.name for path in (tmp_path / "out").iterdir())
         assert done == ["0000.png.png", "0001.png.png", "0002.png.png"]
         # Again, and those that are done are not sent.
@@ -106,21 +114,183 @@ def test_what_is_broken_is_named_and_the_rest_is_done(saved_model, tmp_path, pro
         assert servable.calls == calls + 3
 
 
+@pytest.fixture
+def soon(monkeypatch):
+    """A client that does not wait long before it asks again."""
+    monkeypatch.setattr(client, "FIRST_PAUSE_SECONDS", 0.01)
+
+
+def answers(servable, png=b"the labels"):
+    """Has a servable without a SavedModel answer each image with `png`."""
+    servable.predict = lambda signature, inputs: {"label_png_bytes": tf.constant([png])}
+    return servable
+
+
 @pytest.mark.parametrize("protocol", SERVERS)
-def test_a_busy_server_is_asked_again(saved_model, tmp_path, protocol):
+def test_a_busy_server_is_asked_again(saved_model, tmp_path, protocol, soon):
     write_images(tmp_path / "in", 2)
-    servable = Servable(saved_model, unavailable=2)
+    servable = Servable(saved_model, unavailable=4)
     with SERVERS[protocol](servable) as url:
         ask(url, tmp_path, concurrency=1, format="png")
-    assert servable.calls == 4
+    assert servable.calls == 6
     assert len(list((tmp_path / "out").iterdir())) == 2
 
 
+@pytest.mark.parametrize(
+    ("protocol", "refusal", "attempts"),
+    [
+        *(("rest", status, 5) for status in (429, 502, 503, 504)),
+        ("rest", 500, 1),
+        *(("grpc", status, 5) for status in ("UNAVAILABLE", "RESOURCE_EXHAUSTED")),
+        ("grpc", "INTERNAL", 1),
+    ],
+)
+def test_so_often_a_server_that_refuses_is_asked(protocol, refusal, attempts, soon):
+    servable = Servable(unavailable=9, refusal=refusal)
+    with (
+        SERVERS[protocol](servable) as url,
+        connection(url)(1, 60.0) as label_png_of,
+        pytest.raises(RunError, match=f"^{url} says {refusal}: The batch scheduling queue is full"),
+    ):
+        label_png_of(b"an image")
+    assert servable.calls == attempts
+
+
+def test_the_pauses_grow(monkeypatch):
+    """And are not those that a server asks for, which may be an hour."""
+    pauses, channels, insecure_channel = [], [], grpc.insecure_channel
+    monkeypatch.setattr("urllib3.util.retry.time.sleep", pauses.append)
+    servable = answers(Servable(unavailable=4))
+    with SERVERS["rest"](servable) as url, connection(url)(1, 60.0) as label_png_of:
+        assert label_png_of(b"an image") == b"the labels"
+    assert pauses == pytest.approx([0.4, 0.8, 1.6])  # the first attempt again is at once
+
+    def watched(address, options):
+        channels.append(dict(options))
+        return insecure_channel(address, options)
+
+    monkeypatch.setattr(grpc, "insecure_channel", watched)
+    with SERVERS["grpc"](answers(Servable())) as url, connection(url)(1, 60.0):
+        pass
+    (policy,) = json.loads(channels[0]["grpc.service_config"])["methodConfig"]
+    assert policy["retryPolicy"]["initialBackoff"] == "0.2s"
+    assert policy["retryPolicy"]["backoffMultiplier"] == 2
+
+
+@pytest.mark.parametrize(
+    ("protocol", "timeout_seconds", "attempts", "message"),
+    [("rest", 0.3, 5, "no answer from .*timed out"), ("grpc", 1.0, 1, "DEADLINE_EXCEEDED")],
+)
+def test_a_server_may_take_so_long(
+    tmp_path, protocol, timeout_seconds, attempts, message, soon, capsys
+):
+    """Over REST for each attempt, over gRPC for all of them together."""
+    write_images(tmp_path / "in", 1)
+    servable, given_up = Servable(), threading.Event()
+
+    def predict(signature, inputs):
+        given_up.wait(timeout=5)
+        return {"label_png_bytes": tf.constant([b"late"])}
+
+    servable.predict = predict
+    with SERVERS[protocol](servable) as url:
+        with pytest.raises(RunError, match="1 of 1 images failed"):
+            ask(url, tmp_path, timeout_seconds=timeout_seconds)
+        given_up.set()
+    assert servable.calls == attempts
+    assert re.search(message, capsys.readouterr().err)
+
+
 @pytest.mark.parametrize("protocol", SERVERS)
-def test_no_server_and_no_such_model(saved_model, tmp_path, protocol):
+def test_the_version_that_the_url_names(protocol, soon):
+    servable = answers(Servable(version=7))
+    with SERVERS[protocol](servable) as url:
+        for ending in ("", "/", "/versions/7", "/versions/7/"):
+            with connection(url + ending)(1, 60.0) as label_png_of:
+                assert label_png_of(b"an image") == b"the labels"
+        with (
+            pytest.raises(RunError, match=r"[nN]ot found"),
+            connection(f"{url}/versions/8")(1, 60.0),
+        ):
+            pass
+    assert servable.asked == [None, None, 7, 7]
+
+
+@pytest.mark.parametrize("protocol", SERVERS)
+def test_a_server_without_a_version_ready_and_a_model_of_others(protocol):
+    with (
+        SERVERS[protocol](Servable(state="LOADING")) as url,
+        pytest.raises(RunError, match=r"the server has no version ready \(LOADING\)"),
+        connection(url)(1, 60.0),
+    ):
+        pass
+    servable = Servable()
+    servable.predict = lambda signature, inputs: {"scores": tf.constant([[0.5]])}
+    with (
+        SERVERS[protocol](servable) as url,
+        connection(url)(1, 60.0) as label_png_of,
+        pytest.raises(RunError, match="does not answer with label_png_bytes"),
+    ):
+        label_png_of(b"an image")
+
+
+@pytest.mark.parametrize("protocol", SERVERS)
+def test_an_answer_may_be_large(protocol):
+    png = bytes(5_000_000)  # gRPC takes 4 MB by default
+    with (
+        SERVERS[protocol](answers(Servable(), png)) as url,
+        connection(url)(1, 60.0) as label_png_of,
+    ):
+        assert label_png_of(b"an image") == png
+
+
+@pytest.mark.parametrize("protocol", SERVERS)
+def test_an_encrypted_connection_is_no_plain_one(protocol, soon):
+    with SERVERS[protocol](answers(Servable())) as url:
+        secure = url.replace("://", "s://", 1)
+        with (
+            pytest.raises(RunError, match=r"no answer from https:|^grpcs:.* says UNAVAILABLE"),
+            connection(secure)(1, 60.0),
+        ):
+            pass
+
+
+def test_what_a_server_reads_is_sent_as_it_is(tmp_path):
+    image = random_images(20, 30, 3)
+    for name in ("a.png", "a.jpg", "a.bmp"):
+        Image.fromarray(image).save(tmp_path / name)
+    (tmp_path / "a.txt").write_bytes(b"no image")
+    for name in ("a.png", "a.jpg", "a.txt"):
+        assert encoded(tmp_path / name) == (tmp_path / name).read_bytes()
+    with Image.open(io.BytesIO(encoded(tmp_path / "a.bmp"))) as sent:
+        assert sent.format == "PNG"
+        np.testing.assert_array_equal(np.asarray(sent), image)
+    with pytest.raises(InputError, match=r"none\.png: cannot be read"):
+        encoded(tmp_path / "none.png")
+
+
+def test_an_answer_is_a_png_of_labels():
+    def png(array):
+        file = io.BytesIO()
+        Image.fromarray(array).save(file, "png")
+        return file.getvalue()
+
+    labels = random_images(20, 30) % 6
+    np.testing.assert_array_equal(labels_of_answer(png(labels), 6), labels)
+    with pytest.raises(RunError, match="has label 5, but 5 classes"):
+        labels_of_answer(png(labels), 5)
+    for other in (random_images(20, 30, 3), labels.astype(np.uint16)):
+        with pytest.raises(RunError, match="no 8-bit PNG"):
+            labels_of_answer(png(other), 256)
+    with pytest.raises(RunError, match="is no PNG"):
+        labels_of_answer(b"text", 6)
+
+
+@pytest.mark.parametrize("protocol", SERVERS)
+def test_no_server_and_no_such_model(tmp_path, protocol, soon):
     write_images(tmp_path / "in", 1)
     not_found, no_answer = "[nN]ot found", "no answer from|UNAVAILABLE"
-    with SERVERS[protocol](Servable(saved_model)) as url, pytest.raises(RunError, match=not_found):
+    with SERVERS[protocol](Servable()) as url, pytest.raises(RunError, match=not_found):
         ask(url + "s", tmp_path)
     with pytest.raises(RunError, match=no_answer):
         ask(url, tmp_path)

@@ -14,19 +14,25 @@ from tests.networks import keras_vgg16, random_images
 CELL_PX = 16
 
 
-@pytest.fixture
-def red(tmp_path):
-    """A classifier of 64 x 64 images: the logit of "red" is a twentieth of the mean red, less 5."""
+def classifier_of(height_px, width_px):
+    """A classifier: the logit of class 1, "red", is a twentieth of the mean red, less 5."""
     classifier = keras.Sequential(
         [
-            keras.Input((64, 64, 3)),
+            keras.Input((height_px, width_px, 3)),
             layers.AveragePooling2D(CELL_PX),
             layers.GlobalAveragePooling2D(),
+            layers.Dropout(0.5),  # of training alone
             layers.Dense(2, activation="softmax"),
         ]
     )
     classifier.layers[-1].set_weights([np.array([[0, 0.05], [0, 0], [0, 0]]), np.array([0, -5])])
-    classifier.save(tmp_path / "red.keras")
+    return classifier
+
+
+@pytest.fixture
+def red(tmp_path):
+    """The file of one of 64 x 64 images."""
+    classifier_of(64, 64).save(tmp_path / "red.keras")
     return tmp_path / "red.keras"
 
 
@@ -39,7 +45,7 @@ def image(tmp_path):
     return tmp_path / "image.png"
 
 
-def test_the_map_is_the_classifier_at_every_place(red, image, tmp_path):
+def test_the_map_is_the_classifier_at_every_place(red, image, tmp_path, capsys):
     heat = heatmap(red, ["1"], image, tmp_path / "out.png", preprocessing="none")
     # Windows of 4 x 4 cells of 16 px; each overlaps the square by rows times columns of cells.
     rows = np.array([2, 3, 4, 3, 2])
@@ -47,17 +53,40 @@ def test_the_map_is_the_classifier_at_every_place(red, image, tmp_path):
     mean_red = 200 * np.outer(rows, columns) / 16
     np.testing.assert_allclose(heat, 1 / (1 + np.exp(5 - 0.05 * mean_red)), rtol=1e-5)
     assert np.unravel_index(heat.argmax(), heat.shape) == (2, 6)
+    highest = 1 / (1 + np.exp(5 - 0.05 * 200))
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        f"5 x 9 cells; the highest, row 2, column 6: {highest:.3f}",
+        f"Written: {tmp_path / 'out.png'}",
+    ]
     with Image.open(tmp_path / "out.png") as drawn:
         assert drawn.size[0] > 800
 
 
-def test_the_map_lies_where_its_windows_are(red, image, tmp_path, monkeypatch):
+@pytest.fixture
+def drawn(monkeypatch):
+    """The arguments of the figure that is drawn, by name."""
     seen = {}
-    drawn = module.heatmap_figure
-    monkeypatch.setattr(module, "heatmap_figure", lambda *a: seen.update(extent=a[2]) or drawn(*a))
-    heatmap(red, ["1"], image, tmp_path / "out.png", preprocessing="none")
-    # The first window's centre is at 32, so its cell reaches from 24 to 40; 9 and 5 cells.
-    assert seen["extent"] == (24, 24 + 9 * 16, 24 + 5 * 16, 24)
+    figure_of = module.heatmap_figure
+
+    def figure(image, heat, extent_px, title):
+        seen.update(image=image, heat=heat, extent_px=extent_px, title=title)
+        return figure_of(image, heat, extent_px, title)
+
+    monkeypatch.setattr(module, "heatmap_figure", figure)
+    monkeypatch.setattr(module, "write_figure", lambda path, figure: None)
+    return seen
+
+
+def test_the_map_lies_where_its_windows_are(image, tmp_path, drawn):
+    """The classifier's images are higher than wide, so that no side stands for the other."""
+    classifier_of(64, 32).save(tmp_path / "tall.keras")
+    heat = heatmap(tmp_path / "tall.keras", ["1"], image, tmp_path / "a.png", preprocessing="none")
+    # The first window's centre is 32 px down and 16 px to the right; 5 and 11 cells of 16 px.
+    assert drawn["extent_px"] == (8, 8 + 11 * 16, 24 + 5 * 16, 24)
+    np.testing.assert_array_equal(drawn["heat"], heat)
+    with Image.open(image) as pixels:
+        np.testing.assert_array_equal(drawn["image"], pixels)
+    assert drawn["title"] == "class 1"
 
 
 def test_names_and_sums_of_classes(red, image, tmp_path):
@@ -95,11 +124,50 @@ def test_vgg16_is_fed_as_it_was_trained(tmp_path, monkeypatch):
     np.testing.assert_allclose(heat, [[expected]], rtol=1e-4)
 
 
-def test_a_small_image_is_enlarged(red, tmp_path):
-    Image.new("RGB", (20, 32), (200, 0, 0)).save(tmp_path / "small.png")
-    heat = heatmap(red, ["1"], tmp_path / "small.png", tmp_path / "out.png", preprocessing="none")
-    assert heat.shape == ((103 - 64) // 16 + 1, 1)  # 64 px wide, 102.4 px high
-    np.testing.assert_allclose(heat, 1 / (1 + np.exp(5 - 0.05 * 200)), rtol=1e-5)
+def test_a_small_image_is_enlarged(tmp_path, drawn, capsys):
+    """In proportion, until no side is shorter than that of the classifier's images."""
+    classifier_of(64, 32).save(tmp_path / "tall.keras")
+    pixels = np.zeros((40, 21, 3), np.uint8)
+    pixels[:20, :, 0] = 200  # the upper half
+    Image.fromarray(pixels).save(tmp_path / "small.png")
+    arguments = (tmp_path / "tall.keras", ["1"], tmp_path / "small.png", tmp_path / "out.png")
+    heat = heatmap(*arguments, preprocessing="none")
+    said = "The image is smaller than the classifier's 64 x 32 px: enlarged 1.60 times."
+    assert said in capsys.readouterr().out
+    assert drawn["image"].shape == (64, 34, 3)  # 33.6 px wide
+    assert drawn["image"][:28, :, 0].min() > 190
+    assert drawn["image"][36:, :, 0].max() < 10
+    # The one window is as high as the image, half of which is red: the logit is 0.
+    np.testing.assert_allclose(heat, [[0.5]], atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("last", "expected"),
+    [
+        (layers.Dense(2, activation="softmax"), True),
+        (layers.Dense(2, activation="sigmoid"), True),
+        (layers.Softmax(), True),
+        (layers.Activation("softmax"), True),
+        (layers.Dense(2), False),
+        (layers.Dense(2, activation="relu"), False),
+    ],
+)
+def test_what_gives_probabilities(last, expected):
+    classifier = keras.Sequential([keras.Input((2,)), last])
+    assert module._gives_probabilities(classifier) is expected
+
+
+def test_names_are_those_of_imagenet_where_there_are_1000_classes(monkeypatch):
+    """With a stand-in for the list that would be downloaded."""
+
+    def decode_predictions(probabilities, top):
+        assert top == 1
+        return [[("n0", f"Thing_{one.argmax()}", one.max())] for one in probabilities]
+
+    monkeypatch.setattr(keras.applications.imagenet_utils, "decode_predictions", decode_predictions)
+    assert module._columns(["thing 7", "thing 998"], 1000, None) == [7, 998]
+    names = ["a", *map(str, range(1, 1000))]
+    assert module._columns(["a"], 1000, names) == [0]
 
 
 def test_what_cannot_be_drawn_is_refused(red, image, tmp_path):

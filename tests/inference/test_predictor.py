@@ -1,6 +1,9 @@
 """Tiles against the whole image, and one interface over all kinds of models."""
 
 import dataclasses
+import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,11 +15,16 @@ from fcn_tf.data.shapes import CLASSES, draw_scene
 from fcn_tf.errors import InputError
 from fcn_tf.exporting.export import export
 from fcn_tf.exporting.options import ExportOptions, TFLiteOptions
-from fcn_tf.inference.loaded import load_any, loaded_from_keras
+from fcn_tf.exporting.saved_model import write_saved_model
+from fcn_tf.inference.loaded import load_any, loaded_from_keras, saved_model_folder
 from fcn_tf.inference.predictor import Predictor
 from fcn_tf.models import VARIANTS, build_fcn, save_model
 from fcn_tf.models.margin import margin_px
-from tests.networks import NARROW, fill, narrow_fcn
+from tests.inference.handmade import handmade_model, handmade_scores
+from tests.networks import NARROW, fill, narrow_fcn, random_images
+
+FIXTURES = Path(__file__).parent.parent / "fixtures"
+COLORS = [[number, 2 * number, 255 - number] for number in range(6)]
 
 
 def scene(height_px, width_px, seed=0):
@@ -122,6 +130,106 @@ def test_flip_and_scales_average_scores():
     np.testing.assert_array_equal(predictor(image), expected.argmax(-1))
 
 
+def resized(array, height_px, width_px):
+    """Pillow's bilinear resize; of scores, channel by channel."""
+    channels = np.moveaxis(array, -1, 0)
+    size = (width_px, height_px)
+    done = [
+        Image.fromarray(np.ascontiguousarray(c)).resize(size, Image.Resampling.BILINEAR)
+        for c in channels
+    ]
+    return np.stack(done, -1)
+
+
+def test_each_scale_is_mirrored_and_the_labels_are_of_the_average():
+    network, shapes = handmade_model()
+    image = random_images(4, 8, 3)
+    passes = [
+        resized(one[:, ::step], 4, 8)
+        for size in ((4, 8), (6, 12))
+        for step in (1, -1)
+        for one in [handmade_scores(resized(image, *size)[None, :, ::step])[0]]
+    ]
+    predictor = Predictor(network, flip=True, scales=(1.0, 1.5))
+    expected = np.mean(passes, axis=0)
+    np.testing.assert_allclose(predictor.scores(image), expected, atol=1e-6)
+    assert shapes == [(1, 4, 8, 3)] * 2 + [(1, 6, 12, 3)] * 2
+    np.testing.assert_array_equal(predictor(image), expected.argmax(-1))
+    flipped = np.mean(passes[:2], axis=0).argmax(-1)
+    np.testing.assert_array_equal(Predictor(network, flip=True)(image), flipped)
+    assert (flipped != passes[0].argmax(-1)).any()
+    assert (flipped != expected.argmax(-1)).any()
+
+
+def test_so_many_tiles_at_once():
+    image = random_images(32, 224, 3)  # seven tiles of 32 px
+
+    def calls(**options):
+        """How many tiles each call takes."""
+        options = {"tile_px": 32, **options}
+        network, shapes = handmade_model(max_pixels=options.pop("max_pixels", None))
+        Predictor(network, **options)(image)
+        return [shape[0] for shape in shapes]
+
+    assert calls() == [1] * 7
+    assert calls(batch_size=3) == [3, 3, 1]
+    assert calls(batch_size=3, max_pixels=2 * 32 * 32) == [2, 2, 2, 1]
+    assert calls(batch_size=3, max_pixels=8 * 32 * 32 - 1, scales=(1.0, 2.0)) == [1] * 14
+    assert calls(batch_size=3, max_pixels=8 * 32 * 32, scales=(1.0, 2.0)) == [2, 2] * 3 + [1, 1]
+    # Images of one size that are not cut go together too.
+    network, shapes = handmade_model()
+    images = [random_images(4, width, 3, seed=width) for width in (6, 5, 6, 6)]
+    answers = Predictor(network, batch_size=2)(images)
+    assert shapes == [(2, 4, 6, 3), (1, 4, 5, 3), (1, 4, 6, 3)]
+    for one, answer in zip(images, answers, strict=True):
+        np.testing.assert_array_equal(answer, handmade_scores(one[None])[0].argmax(-1))
+
+
+def test_an_image_above_what_the_model_takes_is_cut_into_tiles_that_it_takes():
+    """928 px and twice the margin of 32 px are 992 px; 1024 px would be above a megapixel."""
+
+    def tiles(*shape, scales=(1.0,), **model):
+        network, _ = handmade_model(**{"margin_px": 32, **model})
+        return Predictor(network, scales=scales).tiles(shape)
+
+    first = ((slice(0, 928), slice(0, 928)), (slice(0, 960), slice(0, 960)))
+    for scales, max_pixels in (((1.0,), 1_000_000), ((0.5,), 1_000_000), ((1, 2), 4_000_000)):
+        assert len(tiles(1000, 1000, max_pixels=max_pixels, scales=scales)) == 1
+        cut = tiles(1000, 1001, max_pixels=max_pixels, scales=scales)
+        assert len(cut) == 4
+        assert cut[0] == first
+    last = ((slice(928, 1000), slice(928, 1001)), (slice(896, 1000), slice(896, 1001)))
+    assert cut[-1] == last
+    # What has no margin or one size is not cut, however large.
+    assert len(tiles(3000, 3000)) == 9
+    assert len(tiles(3000, 3000, margin_px=None)) == 1
+    assert len(tiles(3000, 3000, size_px=(64, 64))) == 1
+
+
+def test_a_bar_counts_the_tiles_of_an_image_with_many(capsys):
+    def said(width_px, **options):
+        network, _ = handmade_model()
+        options = {"tile_px": 32, "shows_progress": True, **options}
+        Predictor(network, **options)(random_images(32, width_px, 3))
+        return capsys.readouterr().out
+
+    assert said(15 * 32) == ""
+    assert said(16 * 32, shows_progress=False) == ""
+    tiles, groups = said(16 * 32), said(48 * 32, batch_size=3)
+    for bar, unit in ((tiles, " tiles"), (groups, " groups")):
+        assert " 16/16 [" in bar
+        assert f"{unit}/s]" in bar
+
+
+def test_a_file_of_fixed_size_with_scores():
+    network, shapes = handmade_model(size_px=(4, 6))
+    image = random_images(8, 9, 3)
+    expected = resized(handmade_scores(resized(image, 4, 6)[None])[0], 8, 9)
+    np.testing.assert_allclose(Predictor(network).scores(image), expected, atol=1e-6)
+    np.testing.assert_array_equal(Predictor(network)(image), expected.argmax(-1))
+    assert shapes == [(1, 4, 6, 3)] * 2
+
+
 def test_paths_and_pillow_images(tmp_path):
     network = loaded_from_keras(narrow_fcn("fcn32s"))
     image = scene(50, 60)
@@ -135,7 +243,7 @@ def test_paths_and_pillow_images(tmp_path):
 def kinds(few_scenes_dir, tmp_path_factory):
     """A model, and the paths of it in every kind."""
     folder = tmp_path_factory.mktemp("kinds")
-    model = narrow_fcn("fcn8s", 6, class_names=CLASSES)
+    model = narrow_fcn("fcn8s", 6, class_names=CLASSES, palette=COLORS)
     logits = np.asarray(model(scene(96, 96)[None], training=False))
     bias = model.get_layer("score_fr").bias
     bias.assign(bias - logits.mean((0, 1, 2)))
@@ -158,8 +266,11 @@ def test_every_kind_gives_the_same(kinds, kind):
     predictor = Predictor(paths[kind])
     network = predictor.model
     assert network.class_names == CLASSES
+    assert network.palette == COLORS
     assert network.num_classes == 6
     assert network.margin_px == 224
+    assert network.max_pixels == (4_000_000 if kind == "saved_model" else None)
+    assert network.size_px is None
     scores = predictor.scores(image)
     assert scores.shape == (90, 110, 6)
     if kind != "int8":
@@ -179,6 +290,8 @@ def test_every_kind_gives_the_same(kinds, kind):
 def test_a_file_of_fixed_size_with_labels(kinds):
     model, _, path = kinds
     predictor = Predictor(path)
+    assert (predictor.model.num_classes, predictor.model.palette) == (6, COLORS)
+    assert predictor.model.size_px == (64, 96)
     image = scene(64, 96, seed=6)
     expected = loaded_from_keras(model).labels(image[None])[0]
     assert (predictor(image) == expected).mean() > 0.999
@@ -192,6 +305,54 @@ def test_a_file_of_fixed_size_with_labels(kinds):
             Predictor(path, **wrong)
     with pytest.raises(InputError, match="labels alone"):
         predictor.scores(image)
+
+
+def test_what_lies_beside_a_tflite_file_describes_it(kinds, tmp_path):
+    """Without it the labels are numbers, and up to 256 of them."""
+    *_, path = kinds
+    shutil.copy(path, tmp_path / "m.tflite")
+    network = load_any(tmp_path / "m.tflite")
+    assert (network.num_classes, network.class_names) == (256, None)
+    assert network.classes.names[255] == "255"
+    assert (network.margin_px, network.scores) == (None, None)
+    for name in ("old_export-float32.tflite", "export.json"):
+        shutil.copy(FIXTURES / "old_export/tflite/1" / name, tmp_path)
+    about = json.loads((tmp_path / "export.json").read_text())
+    (tmp_path / "export.json").write_text(json.dumps({**about, "classes": ["a", "b"]}))
+    with pytest.raises(InputError, match=r"has 3 classes and export\.json beside it names 2"):
+        load_any(tmp_path / "old_export-float32.tflite")
+
+
+def test_the_newest_version_with_a_saved_model_is_taken(tmp_path):
+    for version in ("9", "10", "11"):
+        (tmp_path / version).mkdir()
+    assert saved_model_folder(tmp_path) is None
+    for version in ("9", "10"):
+        (tmp_path / version / "saved_model.pb").touch()
+    assert saved_model_folder(tmp_path) == tmp_path / "10"
+    assert saved_model_folder(tmp_path / "9") == tmp_path / "9"
+
+
+def test_a_saved_model_says_what_it_refuses(tmp_path):
+    """It was exported for fewer pixels than a call has, and has no margin to be cut with."""
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8)])
+    def logits(images):
+        return tf.cast(images, tf.float32)
+
+    write_saved_model(logits, tmp_path / "1", max_pixels=100)
+    predictor = Predictor(tmp_path)
+    image = random_images(10, 10, 3)
+    np.testing.assert_array_equal(predictor(image), image.argmax(-1))
+    for run in (predictor, predictor.scores):
+        with pytest.raises(InputError, match=r"--tile_px: .* is\] \[110\] .* 1 and 100 "):
+            run(random_images(10, 11, 3))
+
+
+def test_a_home_folder_is_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(InputError, match=f"{tmp_path}/m.tflite is no model"):
+        load_any("~/m.tflite")
 
 
 def test_what_does_not_fit_is_refused(tmp_path):

@@ -220,6 +220,38 @@ def test_dropout_drops_elements_not_channels():
     assert shares.max() < 0.6
 
 
+def test_a_fresh_network_starts_from_he_and_from_scores_of_zero():
+    """Kernels have the deviation (2 / inputs) ** 0.5; the logits are 0 everywhere."""
+    model = build_fcn("fcn8s", 3, width=0.125, head_units=64)
+    for name, inputs in (("conv4_2", 3 * 3 * 64), ("fc6", 7 * 7 * 64)):
+        kernel = model.get_layer(name).kernel.numpy()
+        assert kernel.std() == pytest.approx((2 / inputs) ** 0.5, rel=0.03)
+        assert not model.get_layer(name).bias.numpy().any()
+    assert not model(random_images(1, 40, 40, 3), training=False).numpy().any()
+
+
+def test_without_a_dtype_the_network_has_keras_own():
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = build_fcn("fcn32s", 3, width=1 / 64, head_units=4)
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert model.get_layer("conv3_1").compute_dtype == "bfloat16"
+    assert model.build_arguments["dtype"] == "mixed_bfloat16"
+
+
+def test_dropout_comes_after_fc6_and_fc7():
+    model = build_fcn("fcn32s", 3, width=1 / 64, head_units=4, dropout=0.3)
+    for name, before in (("drop6", "fc6"), ("drop7", "fc7")):
+        layer = model.get_layer(name)
+        assert (layer.rate, layer.input) == (0.3, model.get_layer(before).output)
+    assert model.get_layer("fc7").input is model.get_layer("drop6").output
+    assert model.get_layer("score_fr").input is model.get_layer("drop7").output
+    without = build_fcn("fcn32s", 3, width=1 / 64, head_units=4, dropout=0.0)
+    assert not [layer for layer in without.layers if isinstance(layer, keras.layers.Dropout)]
+
+
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_logits_are_float32_under_every_policy(policy):
     model = narrow_fcn("fcn8s")
@@ -263,11 +295,14 @@ def test_logits_are_float32_under_every_policy(policy):
         ({"output_stride": 24}, "32, 16, 8, 4, 2, 1"),
         ({"output_stride": 8}, "32, unless variant=fcn32s, geometry=same"),
         ({"variant": "fcn32s", "trunk": "googlenet", "output_stride": 8}, "32 with trunk=goog"),
+        ({"variant": "fcn32s", "output_stride": 8, "geometry": "caffe"}, "geometry=same"),
+        ({"variant": "fcn32s", "output_stride": 8, "upsampling": "nonlinear"}, "or learned_all"),
         (
             {"geometry": "caffe", "upsampling": "nonlinear"},
             "fixed, learned or learned_all with geometry=caffe",
         ),
         ({"class_names": ["a"]}, "21 long"),
+        ({"palette": [[0, 0, 0]]}, "palette=.* 21 long"),
     ],
 )
 def test_arguments_out_of_range_are_refused(arguments, named):

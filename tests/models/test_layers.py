@@ -48,6 +48,9 @@ def test_preprocessing_turns_rgb_into_bgr_less_the_mean():
     np.testing.assert_allclose(
         CaffePreprocessing()(pixel)[0, 0, 0], [30 - 103.939, 20 - 116.779, 10 - 123.68], rtol=1e-6
     )
+    scaled = np.array([[[[10, 20, 199.3]]]], np.float32)  # for which bfloat16 is too coarse
+    blue = CaffePreprocessing(dtype="mixed_bfloat16")(scaled)[0, 0, 0, 0]
+    assert float(blue) == pytest.approx(199.3 - 103.939, rel=1e-6)
 
 
 def test_a_kernel_that_cannot_be_bilinear_is_refused():
@@ -63,8 +66,10 @@ def test_bilinear_kernel_of_an_odd_side_by_hand():
 
 def test_standardization():
     pixel = np.array([[[[10, 20, 30]]]], np.uint8)
-    answer = Standardization((1.0, 2.0, 3.0), (2.0, 3.0, 4.0))(pixel)[0, 0, 0]
-    np.testing.assert_allclose(answer, [9 / 2, 18 / 3, 27 / 4], rtol=1e-6)
+    layer = Standardization((1.0, 2.0, 3.0), (2.0, 3.0, 4.0), dtype="mixed_bfloat16")
+    np.testing.assert_allclose(layer(pixel)[0, 0, 0], [9 / 2, 18 / 3, 27 / 4], rtol=1e-6)
+    scaled = np.array([[[[10, 20, 199.3]]]], np.float32)
+    assert float(layer(scaled)[0, 0, 0, 2]) == pytest.approx((199.3 - 3) / 4, rel=1e-6)
 
 
 def test_local_response_normalization_is_that_of_tensorflow():
@@ -178,6 +183,20 @@ def test_dilated_pooling_by_hand(rate):
             window = x[:, row : row + rate + 1 : rate, column : column + rate + 1 : rate]
             expected[:, row, column] = window.max(axis=(1, 2))
     np.testing.assert_array_equal(DilatedMaxPooling(rate)(x), expected)
+
+
+def test_each_layer_is_made_again_from_what_it_says_of_itself():
+    x = np.random.default_rng(0).random((1, 9, 10, 3), np.float32)
+    for layer, inputs in (
+        (CaffePreprocessing((1.0, 2.0, 3.0)), x),
+        (Standardization((1.0, 2.0, 3.0), (2.0, 3.0, 4.0)), x),
+        (EdgeCell(2), x),
+        (Crop(3), [x, x[:, :5, :4]]),
+        (PadToGrid(8), x),
+        (DilatedMaxPooling(2), x),
+    ):
+        twin = type(layer).from_config(layer.get_config())
+        np.testing.assert_array_equal(twin(inputs), layer(inputs), err_msg=layer.name)
 
 
 def test_padding_to_a_grid_adds_zeros_at_the_bottom_and_the_right():

@@ -204,6 +204,8 @@ def test_resnets(variant, tmp_path, capsys):
     assert "left out: aux_classifier;" in said
     assert "kept" not in said
     model = load_model(tmp_path / "r.keras")
+    # What torchvision's head has, which the file does not say; and no geometry but one.
+    assert (model.build_arguments["dropout"], model.build_arguments["geometry"]) == (0.1, "same")
     compare(model, lambda images: resnet_forward(tensors, variant, images))
 
 

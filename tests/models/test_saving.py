@@ -55,9 +55,12 @@ TOLERANCES = {"tensorflow": 1e-6, "jax": 1e-4, "torch": 1e-4}
 
 
 def cases():
-    """Every layer that there is on every backend; fcn8s in the quick suite, but for JAX."""
+    """Every layer that there is on every backend; fcn8s in the quick suite, but for JAX.
+
+    It has the layers of the other variants of VGG16.
+    """
     for backend in TOLERANCES:
-        others = [name for name in NETWORKS if name != "fcn8s"]
+        others = [name for name in NETWORKS if name not in VARIANTS]
         for names in (["fcn8s"], others):
             marks = [] if backend == "tensorflow" else [needs_extra("backends", backend)]
             is_quick = names == ["fcn8s"] and backend != "jax"
@@ -102,6 +105,20 @@ def test_upsampling_that_was_learned_is_kept(tmp_path):
     kernel.assign(np.random.default_rng(0).normal(size=kernel.shape))
     save_model(model, tmp_path / "model.keras")
     np.testing.assert_array_equal(load_model(tmp_path).get_layer("upscore8").kernel, kernel)
+
+
+def test_a_model_is_saved_under_float32(tmp_path):
+    named = {"class_names": list("abcde"), "palette": [(7, 8, 9)] * 5}
+    mixed = narrow_fcn("fcn32s", **named).with_policy("mixed_bfloat16")
+    save_model(mixed, tmp_path / "model.keras")
+    model = load_model(tmp_path)
+    assert mixed.get_layer("conv3_1").compute_dtype == "bfloat16"
+    assert model.get_layer("conv3_1").compute_dtype == "float32"
+    assert model.dtype_policy_name == "float32"
+    assert model.class_names == list("abcde")
+    assert model.palette == [[7, 8, 9]] * 5
+    for saved, weight in zip(model.weights, mixed.weights, strict=True):
+        np.testing.assert_array_equal(saved, weight)
 
 
 def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):

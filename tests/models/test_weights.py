@@ -1,12 +1,14 @@
 """Networks that start from VGG16 of keras.applications or from a coarser network."""
 
+import h5py
 import keras
 import numpy as np
 import pytest
 
 from fcn_tf.errors import InputError
-from fcn_tf.models import build_fcn, load_vgg16, train_scores_only, warm_start
+from fcn_tf.models import build_fcn, load_trunk, load_vgg16, train_scores_only, warm_start
 from fcn_tf.models.layers import bilinear_kernel
+from fcn_tf.models.weights.files import read_keras_weights
 from tests.networks import (
     NARROW,
     fill,
@@ -89,6 +91,26 @@ def test_a_narrow_vgg16_is_loaded_from_each_format(name, tmp_path):
     compare_with_classifier(model, classifier)
 
 
+def test_a_file_as_keras_applications_publishes_it(tmp_path):
+    """Layers and their arrays by the lists in the attributes, not by the alphabet."""
+    arrays = {
+        "z/z_W_1:0": np.arange(6.0).reshape(2, 3),
+        "z/z_b_1:0": np.ones(3),
+        "a/k:0": np.ones(1),
+    }
+    with h5py.File(tmp_path / "vgg16.h5", "w") as file:
+        file.attrs["layer_names"] = [b"z", b"pool", b"a"]
+        for layer in ("z", "pool", "a"):
+            names = [name.split("/")[1].encode() for name in arrays if name.startswith(layer)]
+            file.create_group(layer).attrs["weight_names"] = names
+        for name, array in arrays.items():
+            file[name] = array
+    read = read_keras_weights(tmp_path / "vgg16.h5")
+    assert list(read) == ["z", "a"]
+    for found, expected in zip([*read["z"], *read["a"]], arrays.values(), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.slow
 def test_vgg16_of_full_size(tmp_path):
     classifier = keras.applications.VGG16(weights=None)
@@ -165,6 +187,35 @@ def test_what_does_not_fit_is_refused_with_the_way_out(tmp_path):
     (tmp_path / "broken.keras").write_bytes(b"no zip")
     assert "cannot be read" in refusal(light, tmp_path / "broken.keras")
     assert "no such file" in refusal(light, tmp_path / "none.weights.h5")
+
+
+@pytest.mark.parametrize(
+    ("network", "layers", "asked"),
+    [
+        # VGG's dense layers are in the top; keras.applications has it in one width.
+        ({"trunk": "vgg16"}, "all", ("VGG16", {"include_top": True})),
+        ({"trunk": "vgg16"}, "convolutions", ("VGG16", {"include_top": False})),
+        ({"trunk": "vgg19"}, "all", ("VGG19", {"include_top": True})),
+        (
+            {"trunk": "mobilenetv3_large", "width": 0.25},
+            "all",
+            ("MobileNetV3Large", {"include_top": False, "alpha": 0.25}),
+        ),
+    ],
+)
+def test_what_is_asked_of_keras_applications(network, layers, asked, monkeypatch):
+    model = build_fcn("fcn32s", 2, **{"width": 1 / 64, "head_units": 4, **network})
+    name, expected = asked
+    calls = []
+
+    def refuse(**options):
+        calls.append(options)
+        raise OSError("no network")
+
+    monkeypatch.setattr(keras.applications, name, refuse)
+    with pytest.raises(InputError, match=rf"^{name} with the weights imagenet .*no network$"):
+        load_trunk(model, "imagenet", layers)
+    assert calls == [{"weights": "imagenet", **expected}]
 
 
 def constant_scores(model, biases):
@@ -283,6 +334,8 @@ def test_only_the_score_layers_are_trained():
 
 def test_a_deeper_trunk_is_not_cut():
     deeper = build_fcn("fcn32s", 3, "vgg19", width=1 / 64, head_units=4)
+    with pytest.raises(InputError, match="grows from vgg19, not from vgg16: use load_trunk"):
+        load_vgg16(deeper, "vgg16.keras")
     with pytest.raises(InputError, match="conv3_4/bias is missing here"):
         warm_start(build_fcn("fcn8s", 3, width=1 / 64, head_units=4), deeper)
     deeper = build_fcn("fcn_resnet101", 3, width=1 / 64)

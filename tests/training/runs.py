@@ -1,10 +1,18 @@
-"""Runs varied and read."""
+"""Runs varied, stopped and read; and data sets in memory."""
 
 import dataclasses
 import json
+import signal
+from unittest import mock
 
+import keras
 import numpy as np
+import tensorflow as tf
 
+from fcn_tf.classes import VOID
+from fcn_tf.config.schema import Config, DataConfig, ModelConfig, OptimizerConfig, TrainingConfig
+from fcn_tf.data import training_batches, whole_images
+from fcn_tf.data.source import Source
 from fcn_tf.models import load_model
 from fcn_tf.training.checkpoints import checkpoints
 
@@ -33,3 +41,102 @@ def weights_of(workdir):
 
 def newest_of(workdir):
     return np.load(checkpoints(workdir / "checkpoints")[-1])
+
+
+def stop_after(step):
+    """A callback that presses Ctrl-C in the midst of a run."""
+
+    def press(batch, logs):
+        if batch + 1 == step:
+            signal.raise_signal(signal.SIGINT)
+
+    return keras.callbacks.LambdaCallback(on_train_batch_end=press)
+
+
+def assert_same_run(one, other):
+    weights = weights_of(other)
+    for path, value in weights_of(one).items():
+        np.testing.assert_array_equal(weights[path], value, err_msg=path)
+    newest = [newest_of(run) for run in (one, other)]
+    assert newest[0].files == newest[1].files
+    for name in newest[0].files:
+        if name != "place.json":
+            np.testing.assert_array_equal(newest[0][name], newest[1][name], err_msg=name)
+    assert timeless(one) == timeless(other)
+
+
+COLORS = ((10, 20, 30), (40, 50, 60), (70, 80, 90))  # of the classes of `uneven_source`
+CHANCES = (1 / 8, 2 / 8, 5 / 8)  # and what a network gives them everywhere
+
+
+def uneven_source(train=6, val=3):
+    """Noise in memory; in a split ever more of the images has no label, and of the last nothing."""
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (train + val, 32, 40, 3), dtype=np.uint8)
+    masks = random.integers(0, 3, (train + val, 32, 40, 1), dtype=np.uint8)
+    for first, size in ((0, train), (train, val)):
+        for number in range(size):
+            masks[first + number, : number * 32 // (size - 1)] = VOID
+    images, masks = tf.constant(images), tf.constant(masks)
+
+    def decode(number, window=None):
+        name = tf.strings.as_string(number)
+        return {"image": images[number], "segmentation_mask": masks[number], "file_name": name}
+
+    ranges = {"train": (0, train), "val": (train, train + val)}
+    return Source(
+        class_names=("a", "b", "c"),
+        split_sizes={"train": train, "val": val},
+        records=lambda split: tf.data.Dataset.range(*ranges[split]),
+        image_size=lambda number: tf.constant([32, 40]),
+        decode=decode,
+        colors=COLORS,
+    )
+
+
+def uneven_config(**optimizer):
+    """A narrow network; a step takes four images in two batches."""
+    return Config(
+        variant="fcn32s",
+        seed=5,
+        data=DataConfig(name="shapes", batch_size=2, flip=False),
+        model=ModelConfig(width=1 / 64, head_units=4, dropout=0.5),
+        optimizer=OptimizerConfig(**optimizer),
+        training=TrainingConfig(accumulate_steps=2),
+    )
+
+
+def give_chances(model, chances=CHANCES):
+    """Has a fresh network answer the same everywhere."""
+    model.get_layer("score_fr").bias.assign(np.log(chances))
+
+
+def labels_given(run, skip_samples):
+    """How often each label is in the batches of two steps, of all devices together."""
+    with mock.patch("fcn_tf.training.run.compile_train_call", lambda run, batches: batches):
+        run.feed(skip_samples=skip_samples)
+    devices = run.cluster.strategy.experimental_local_results
+    masks = [mask.numpy().ravel() for _ in range(2) for mask in devices(next(run.train_call)[1])]
+    return np.bincount(np.concatenate(masks), minlength=256)[:3]
+
+
+def labels_of_steps(source, skip_samples, steps):
+    """How often each label is in the batches of four that `uneven_config` draws."""
+    drawn = training_batches(
+        source, DataConfig(batch_size=4, flip=False), seed=5, skip_samples=skip_samples
+    )
+    masks = np.concatenate([masks for _, masks in drawn.take(steps).as_numpy_iterator()])
+    return np.bincount(masks.ravel(), minlength=256)[:3]
+
+
+def val_by_hand(source):
+    """The scores of `CHANCES` on val: c is predicted everywhere."""
+    masks = [each["segmentation_mask"] for each in whole_images(source, "val").as_numpy_iterator()]
+    labels = [mask[mask != VOID] for mask in masks]
+    counts = np.bincount(np.concatenate(labels))
+    losses = [-np.log(CHANCES)[each].mean() for each in labels if each.size]
+    return {
+        "loss": np.mean(losses),
+        "pixel_accuracy": counts[2] / counts.sum(),
+        "mean_iou": counts[2] / counts.sum() / 3,
+    }

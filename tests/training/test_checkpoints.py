@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -148,11 +149,14 @@ def test_weights_that_are_no_numbers_make_no_checkpoint(folder):
     assert restore_newest(folder, variables(), ABOUT).step == 3
 
 
-def test_a_full_disk_leaves_what_was_there(folder):
+def test_a_full_disk_leaves_what_was_there(folder, monkeypatch):
     """/dev/full takes no byte: the new file's name leads to it."""
     (folder / f".step-000000004.{os.getpid()}.npz").symlink_to("/dev/full")
-    values = variables(4)
-    message = "is full: a checkpoint needs 0.0 MB and .* MB are free"
+    # 600,000 float32 numbers, and those of the others, which take less than 0.05 MB.
+    values = {**variables(4), "model/more": tf.Variable(tf.zeros((600, 1000)))}
+    space = shutil.disk_usage(folder)._replace(free=1_234_560_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: space)
+    message = f"^The disk of {folder} is full: a checkpoint needs 2.4 MB and 1,234.6 MB are free"
     with pytest.raises(RunError, match=message), full_disk_as_run_error(folder, values):
         save_checkpoint(folder, Place(step=4), values, ABOUT)
     assert restore_newest(folder, variables(), ABOUT).step == 3

@@ -1,16 +1,25 @@
 """Several devices and several machines: the same run."""
 
 import json
+import signal
+import threading
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from fcn_tf.config.schema import DistributionConfig
-from fcn_tf.errors import InputError
+from fcn_tf.errors import InputError, RunError
 from fcn_tf.training.distribution import Cluster, make_cluster, read_tf_config
 from tests.processes import command, ended, start, start_workers
-from tests.training.runs import newest_of, timeless
+from tests.training.runs import (
+    labels_of_steps,
+    newest_of,
+    timeless,
+    uneven_source,
+    val_by_hand,
+)
+from tests.training.small import CASES, assert_same_steps, statistics_by_hand, steps_by_hand
 
 
 @pytest.mark.slow
@@ -61,83 +70,6 @@ def test_one_device_two_devices_and_two_machines_take_the_same_steps(tmp_path, a
 
 
 @pytest.mark.slow
-def test_batch_normalization_keeps_the_mean_of_its_devices(tmp_path, arguments):
-    """Only of the first normalization: later ones differ, as each device normalizes its share."""
-    arguments += ["--model.trunk=mobilenetv3_large", "--model.width=0.25", "--optimizer.ema=0"]
-    arguments += ["--training.max_steps=1", "--training.eval_every_steps=1"]
-    arguments += ["--loss.sample_fraction=0.5"]
-    without_onednn = {"TF_ENABLE_ONEDNN_OPTS": "0"}
-    for workdir, devices in (("one", []), ("two", ["--distribution.virtual_devices=2"])):
-        run = start(
-            *arguments, f"--workdir={workdir}", *devices, cwd=tmp_path, extra=without_onednn
-        )
-        assert ended(run) == (0, "")
-    one, two = (newest_of(tmp_path / workdir) for workdir in ("one", "two"))
-    name = "model/conv_bn/moving_mean"
-    assert np.abs(one[name]).min() > 0
-    np.testing.assert_allclose(two[name], one[name], rtol=1e-4, atol=1e-7)
-    # Each device draws its own pixels; the checkpoint has the state of the first.
-    states = [n for n in one.files if n.startswith("random/")]
-    assert len(states) == 1
-    np.testing.assert_array_equal(one[states[0]], two[states[0]])
-
-
-@pytest.mark.slow
-def test_each_device_draws_its_own_dropout(tmp_path, arguments):
-    code = (
-        "import sys, yaml, fcn_tf\n"
-        "from fcn_tf.data import open_source\n"
-        "from fcn_tf.training.distribution import make_cluster\n"
-        "from fcn_tf.training.run import Run\n"
-        "values = dict(argument[2:].split('=') for argument in sys.argv[1:])\n"
-        "values = {key: yaml.safe_load(value) for key, value in values.items()}\n"
-        "config = fcn_tf.load_config(**values)\n"
-        "cluster = make_cluster(config.distribution)\n"
-        "run = Run(config, open_source(config.data), cluster)\n"
-        "run.feed()\n"
-        "run.train_call(3)\n"
-        "for value in cluster.strategy.experimental_local_results(run.variables['random/0']):\n"
-        "    print('state', *value.numpy())\n"
-    )
-    devices = "--distribution.virtual_devices=2"
-    without_onednn = {"TF_ENABLE_ONEDNN_OPTS": "0"}
-    options = [*arguments, "--model.dropout=0.5", devices]
-    stdout, stderr = start(*options, cwd=tmp_path, extra=without_onednn, code=code).communicate()
-    (first, drawn), (second, drawn_too) = [
-        map(int, line.split()[1:]) for line in stdout.splitlines() if line.startswith("state")
-    ]
-    assert second == first + 1, stderr
-    assert drawn == drawn_too == 3
-
-
-@pytest.mark.slow
-def test_the_sums_that_a_loss_needs_are_those_of_all_devices(tmp_path):
-    """Soft dice: two devices with two accumulated batches each take the steps of one device."""
-    code = (
-        "import sys\n"
-        "import numpy as np\n"
-        "from fcn_tf.config.schema import DistributionConfig\n"
-        "from fcn_tf.training.distribution import make_cluster\n"
-        "from fcn_tf.training.losses import LOSSES\n"
-        "from tests.test_seams import SoftDice, dice_steps\n"
-        "devices = int(sys.argv[1])\n"
-        "cluster = make_cluster(DistributionConfig(virtual_devices=devices))\n"
-        "LOSSES['dice'] = SoftDice\n"
-        "losses, weights = dice_steps(4 // devices, devices, cluster)\n"
-        "np.savez(f'{devices}.npz', losses=losses, **weights)\n"
-    )
-    for devices in (1, 2):
-        without_onednn = {"TF_ENABLE_ONEDNN_OPTS": "0"}
-        run = start(str(devices), cwd=tmp_path, extra=without_onednn, code=code)
-        assert ended(run)[0] == 0
-    one, two = (np.load(tmp_path / f"{devices}.npz") for devices in (1, 2))
-    assert one.files == two.files
-    for name in one.files:
-        difference = np.abs(two[name] - one[name]).max()
-        assert difference <= 1e-5 * np.abs(one[name]).max(), name
-
-
-@pytest.mark.slow
 def test_both_machines_end_with_the_same_weights(tmp_path, arguments):
     """Each prints a digest of its weights when it is done."""
     code = (
@@ -158,6 +90,94 @@ def test_both_machines_end_with_the_same_weights(tmp_path, arguments):
         digests += [line for line in stdout.splitlines() if line.startswith("digest")]
     assert len(digests) == 2
     assert digests[0] == digests[1]
+
+
+@pytest.fixture(scope="module")
+def two_devices(tmp_path_factory):
+    """What two_devices.py finds and prints."""
+    folder = tmp_path_factory.mktemp("devices")
+    process = start(
+        "found.npz",
+        cwd=folder,
+        extra={"TF_ENABLE_ONEDNN_OPTS": "0"},
+        code="import sys; from tests.training.two_devices import main; main(sys.argv[1])",
+    )
+    stdout, stderr = process.communicate(timeout=300)
+    assert process.returncode == 0, stderr
+    return {**np.load(folder / "found.npz"), "stdout": stdout}
+
+
+def test_the_processor_is_split(two_devices):
+    assert two_devices["devices"] == 2
+    assert "Training on 2 CPUs (strategy mirrored)." in two_devices["stdout"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_devices_take_the_steps_by_hand(two_devices, case):
+    prefix = f"{case}: "
+    of_case = {k.removeprefix(prefix): v for k, v in two_devices.items() if k.startswith(prefix)}
+    assert_same_steps(of_case, steps_by_hand(**CASES[case]))
+
+
+def test_running_statistics_are_the_mean_of_the_devices(two_devices):
+    expected = statistics_by_hand(devices=2)
+    np.testing.assert_allclose(two_devices["statistics"], expected, rtol=1e-5)
+
+
+def test_each_device_draws_its_own_dropout(two_devices):
+    first, second = two_devices["states of dropout"]
+    assert (second - first).tolist() == [1, 0]
+
+
+def test_a_step_of_two_devices_takes_the_images_of_one_device(two_devices):
+    expected = labels_of_steps(uneven_source(), skip_samples=8, steps=2)
+    np.testing.assert_array_equal(two_devices["labels of steps"], expected)
+
+
+def test_val_on_two_devices(two_devices):
+    """Three images, so that one device is left without in the end."""
+    expected = val_by_hand(uneven_source())
+    assert two_devices["val loss"] == pytest.approx(expected["loss"], rel=1e-5)
+    assert two_devices["val mean IU"] == pytest.approx(expected["mean_iou"])
+
+
+def test_machines_add_up_what_their_first_devices_have(two_devices):
+    """Of two machines with a device each, and of the first of two that have two devices."""
+    assert two_devices["sum over machines"].tolist() == [6, 10]
+    assert two_devices["sum of a machine"].tolist() == [3, 5]
+    assert two_devices["copied by chiefs"].tolist() == [1.5, 2]
+    assert two_devices["copied by others"].tolist() == [0, 0]
+
+
+class Machine(Cluster):
+    """One of two machines that add up their numbers in this process."""
+
+    def __init__(self, worker, given=None, meeting=None):
+        super().__init__(tf.distribute.get_strategy())
+        self.workers, self.worker, self.is_chief = 2, worker, worker == 0
+        self.given, self.meeting = given, meeting
+
+    def sum_over_workers(self, values):
+        self.given[self.worker] = values
+        self.meeting.wait()
+        total = [int(sum(pair)) for pair in zip(*self.given, strict=True)]
+        self.meeting.wait()
+        return total
+
+
+def test_what_the_chief_says_reaches_every_machine():
+    heard, given, meeting = [None, None], [None, None], threading.Barrier(2, timeout=30)
+
+    def listen(worker):
+        value = {"step": 7 + worker, "name": "\u00e4", "best_iou": None}
+        heard[worker] = Machine(worker, given, meeting).broadcast_from_chief(value)
+
+    threads = [threading.Thread(target=listen, args=(worker,)) for worker in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert heard == [{"step": 7, "name": "\u00e4", "best_iou": None}] * 2
 
 
 def test_devices_that_do_not_divide_the_batch_are_refused(tmp_path, arguments):
@@ -190,11 +210,60 @@ def test_a_broken_tf_config_is_refused(monkeypatch, text, message):
         make_cluster(DistributionConfig())
 
 
-def test_a_chief_comes_before_the_workers(monkeypatch):
-    cluster = {"chief": ["a:1"], "worker": ["b:1", "c:1"]}
-    task = {"type": "worker", "index": 1}
-    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": task}))
-    assert read_tf_config() == (cluster, ("worker", 1))
+@pytest.fixture
+def strategies(monkeypatch):
+    """What a strategy of several machines would be made with; they need not be there."""
+    made = []
+
+    class Strategy:
+        num_replicas_in_sync = 6
+
+        def __init__(self, communication_options):
+            made.append((communication_options, signal.getsignal(signal.SIGTERM)))
+
+    monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", Strategy)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("cluster", "task", "place"),
+    [
+        ({"chief": ["a:1"], "worker": ["b:1", "c:1"]}, ("chief", 0), 0),
+        ({"chief": ["a:1"], "worker": ["b:1", "c:1"]}, ("worker", 1), 2),
+        ({"worker": ["a:1", "b:1", "c:1"]}, ("worker", 0), 0),
+        ({"worker": ["a:1", "b:1", "c:1"]}, ("worker", 1), 1),
+    ],
+)
+def test_the_machines_of_tf_config(monkeypatch, strategies, capsys, cluster, task, place):
+    """A chief comes before the workers. A signal ends a machine that waits for the others."""
+    tf_config = {"cluster": cluster, "task": {"type": task[0], "index": task[1]}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(tf_config))
+    assert read_tf_config() == (cluster, task)
+    before = signal.signal(signal.SIGTERM, lambda number, frame: None)
+    try:
+        found = make_cluster(DistributionConfig(timeout_seconds=17.0))
+        assert signal.getsignal(signal.SIGTERM) not in (signal.SIG_DFL, before)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert (found.workers, found.worker, found.is_chief) == (3, place, place == 0)
+    ((options, handler),) = strategies
+    assert options.timeout_seconds == 17.0
+    assert handler == signal.SIG_DFL
+    said = capsys.readouterr().out
+    assert f"Waiting for the 3 machines of TF_CONFIG; this is {place}." in said
+    assert "Training on 6 CPUs of 3 machines (strategy multi_worker)." in said
+
+
+def test_one_machine_of_tf_config_needs_no_other(monkeypatch, strategies, capsys):
+    one = {"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(one))
+    assert make_cluster(DistributionConfig()).workers == 1
+    assert not strategies
+    two = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(two))
+    assert make_cluster(DistributionConfig(strategy="one_device")).workers == 1
+    assert not strategies
+    assert "strategy one_device" in capsys.readouterr().out
 
 
 def test_on_one_machine_sums_and_broadcasts_change_nothing(monkeypatch, capsys):
@@ -211,9 +280,23 @@ def test_on_one_machine_sums_and_broadcasts_change_nothing(monkeypatch, capsys):
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")
     with pytest.raises(InputError, match="TF_ENABLE_ONEDNN_OPTS=0"):
         make_cluster(DistributionConfig(virtual_devices=2))
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    with pytest.raises(InputError, match="has split the processor otherwise in this process"):
+        make_cluster(DistributionConfig(virtual_devices=2))
+    assert make_cluster(DistributionConfig(virtual_devices=1)).replicas == 1
 
 
 def test_on_one_machine_an_error_is_not_blamed_on_another():
     cluster = Cluster(tf.distribute.get_strategy())
     with pytest.raises(tf.errors.UnavailableError), cluster.lost_peers_as_run_error():
         raise tf.errors.UnavailableError(None, None, "a disk")
+
+
+def test_of_several_machines_the_error_is_that_of_another():
+    cluster = Machine(1)
+    for error in (tf.errors.UnavailableError, tf.errors.DeadlineExceededError):
+        with (
+            pytest.raises(RunError, match=r"Another machine ended .* --resume auto"),
+            cluster.lost_peers_as_run_error(),
+        ):
+            raise error(None, None, "a socket")

@@ -60,12 +60,12 @@ def test_killed_and_resumed_is_as_never_killed(tmp_path, arguments, workers):
 
 
 @pytest.mark.slow
-def test_12_kills_at_random_moments_lose_nothing(tmp_path, arguments):
+def test_8_kills_at_random_moments_lose_nothing(tmp_path, arguments):
     arguments = [*arguments, "--training.max_steps=100000", "--training.checkpoint_every_steps=2"]
     arguments += ["--training.steps_per_call=1", "--resume=auto", "--workdir=run"]
     random = np.random.default_rng(0)
     step = 0
-    for _ in range(12):
+    for _ in range(8):
         process = start(*arguments, cwd=tmp_path)
         wait_for_step(tmp_path / "run", step + 2, process)  # every resume goes on
         time.sleep(random.uniform(0, 1.5))

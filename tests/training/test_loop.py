@@ -1,28 +1,100 @@
 import dataclasses
+import errno
+import json
+import math
+import signal
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 import fcn_tf
 import fcn_tf.data.folder
-from fcn_tf.config.schema import Config, DataConfig, LossConfig, ModelConfig, TrainingConfig
+from fcn_tf.classes import VOID
+from fcn_tf.config.schema import (
+    Config,
+    DataConfig,
+    LossConfig,
+    ModelConfig,
+    OptimizerConfig,
+    TrainingConfig,
+)
 from fcn_tf.data import open_source, training_batches, whole_images
 from fcn_tf.errors import InputError, RunError
 from fcn_tf.evaluation.metrics import SCORES
 from fcn_tf.models import build_fcn, load_model
 from fcn_tf.training.loop import train
 from fcn_tf.training.losses import SegmentationLoss
+from fcn_tf.training.stopping import Stopped
 from tests.data.test_layouts import write_cvat
-from tests.training.runs import change, lines_of, weights_of
+from tests.training.conftest import write_uneven_folder
+from tests.training.runs import (
+    assert_same_run,
+    change,
+    lines_of,
+    newest_of,
+    stop_after,
+    weights_of,
+)
 
 
-def test_a_run_writes_what_is_promised(config, tmp_path):
-    workdir = train(config, tmp_path / "run")
+class Watch(keras.callbacks.Callback):
+    """Notes losses, weights and logs; after step 4 it ruins the network: all is of class d."""
+
+    def __init__(self):
+        super().__init__()
+        self.losses, self.weights, self.logs = [], [], []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.losses.append(logs["loss"])
+        self.weights.append({v.path: v.numpy() for v in self.model.trainable_variables})
+        if batch + 1 == 4:
+            self.model.get_layer("score_fr").bias.assign([0, 0, 0, 1000])
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.logs.append(logs)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """12 and 5 uneven pairs with three classes, and a fourth, d, that is nowhere."""
+    folder = tmp_path_factory.mktemp("data")
+    write_uneven_folder(folder)
+    (folder / "classes.txt").write_text("a\nb\nc\nd\n")
+    return folder
+
+
+def config_of(folder):
+    """Everything that has a state: dropout, sampling, an average, a log line half done."""
+    return Config(
+        variant="fcn32s",
+        seed=3,
+        data=DataConfig(data_dir=str(folder), batch_size=2, crop_px=64, color=0.1),
+        model=ModelConfig(
+            trunk="alexnet", geometry="caffe", width=0.0625, head_units=16, dropout=0.5
+        ),
+        loss=LossConfig(sample_fraction=0.5),
+        optimizer=OptimizerConfig(learning_rate=1e-3, ema=0.9, clip_norm=1.0),
+        training=TrainingConfig(
+            max_steps=6, eval_every_steps=3, log_every_steps=4, steps_per_call=1
+        ),
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(folder, tmp_path_factory):
+    """A run whose best model is that of step 3, its folder, and what it tells its callbacks."""
+    watch = Watch()
+    return train(config_of(folder), tmp_path_factory.mktemp("run") / "run", [watch]), watch
+
+
+def test_a_run_writes_what_is_promised(whole, folder):
+    workdir, watch = whole
     lines = lines_of(workdir)
     assert [(line["step"], line["split"]) for line in lines] == [
-        (2, "train"),
         (3, "train"),
         (3, "val"),
         (4, "train"),
@@ -30,24 +102,179 @@ def test_a_run_writes_what_is_promised(config, tmp_path):
         (6, "val"),
     ]
     for line in lines:
-        assert line["epoch"] == line["step"] * 2 / 40
+        assert line["epoch"] == round(line["step"] * 2 / 12, 4)
         assert {"loss", *SCORES} <= line.keys()
         if line["split"] == "train":
             expected = 1e-3 * (1 - (line["step"] - 1) / 6) ** 0.9
             assert line["learning_rate"] == pytest.approx(expected)
         assert ("class_iou" if line["split"] == "val" else "learning_rate") in line
+    losses = watch.losses
+    expected = [np.mean(losses[:3]), losses[3], np.mean(losses[4:])]
+    assert [line["loss"] for line in lines if line["split"] == "train"] == pytest.approx(expected)
+    for log, train_line, val_line in zip(watch.logs, lines[0::3], lines[1::3], strict=True):
+        for name in ("loss", *SCORES):
+            assert log[name] == train_line[name]
+            assert log[f"val_{name}"] == val_line[name]
     model = load_model(workdir)
-    assert model.class_names == ["background", "disc", "ring", "triangle", "cross", "bar"]
-    assert len(model.palette) == 6
-    assert list((workdir / "tensorboard/val").iterdir())
-    assert fcn_tf.load_config(workdir / "config.yaml") == config
+    assert model.class_names == ["a", "b", "c", "d"]
+    assert len(model.palette) == 4
+    assert fcn_tf.load_config(workdir / "config.yaml") == config_of(folder)
 
 
-def test_the_saved_model_scores_what_the_log_says(config, tmp_path):
-    workdir = train(config, tmp_path / "run")
-    best = max(line["mean_iou"] for line in lines_of(workdir) if line["split"] == "val")
-    scores = fcn_tf.evaluate(workdir, whole_images(open_source(config.data), "val"))
-    assert scores["mean_iou"] == pytest.approx(best, abs=1e-9)
+def test_the_best_model_is_kept_and_reported(whole, folder):
+    """It is that of step 3; what the last step left finds nothing."""
+    workdir, _ = whole
+    best, last = [line for line in lines_of(workdir) if line["split"] == "val"]
+    assert best["mean_iou"] > last["mean_iou"] == 0
+    val = list(whole_images(open_source(config_of(folder).data), "val").as_numpy_iterator())
+    scores = fcn_tf.evaluate(workdir, val)
+    reported = json.loads((workdir / "report/scores.json").read_text())
+    assert (reported["split"], reported["images"]) == ("val", 5)
+    for name in SCORES:
+        assert scores[name] == pytest.approx(best[name], abs=1e-9)
+        assert reported[name] == pytest.approx(best[name], abs=1e-9)
+    # The loss of an image is the mean over its labelled pixels, that of val the mean over images.
+    model, losses = load_model(workdir), []
+    for each in val:
+        logits = model(each["image"][None], training=False).numpy()[0].astype(np.float64)
+        mask = each["segmentation_mask"][..., 0]
+        valid = mask != VOID
+        chosen = np.take_along_axis(logits[valid], mask[valid][:, None], axis=-1)[:, 0]
+        losses.append(np.mean(np.log(np.exp(logits[valid]).sum(axis=-1)) - chosen))
+    assert best["loss"] == pytest.approx(np.mean(losses), rel=1e-4)
+
+
+def test_the_saved_model_is_the_average_of_the_weights(whole, folder):
+    """With a decay of (1 + t) / (10 + t) at step t, by hand over the three steps."""
+    workdir, watch = whole
+    saved, config = weights_of(workdir), config_of(folder)
+    keras.utils.set_random_seed(config.seed)
+    network = {"trunk": "alexnet", "geometry": "caffe", "width": 0.0625, "head_units": 16}
+    fresh = build_fcn("fcn32s", 4, **network, dropout=0.5)
+    for variable in fresh.trainable_variables:
+        average = variable.numpy().astype(np.float64)
+        for step, weights in enumerate(watch.weights[:3], start=1):
+            average += (1 - (1 + step) / (10 + step)) * (weights[variable.path] - average)
+        np.testing.assert_allclose(saved[variable.path], average, atol=1e-6)
+        # At step 0 the zero score layers keep gradients from the trunk; later nothing does.
+        assert np.abs(saved[variable.path] - variable.numpy()).max() > 0, variable.path
+    for variable in fresh.non_trainable_weights:
+        np.testing.assert_array_equal(saved[variable.path], variable.numpy())
+
+
+@pytest.fixture
+def ctrl_c():
+    """As in a terminal: a shell that runs the tests in the background has them ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_interrupted_and_resumed_is_as_uninterrupted(
+    whole, folder, tmp_path, capsys, monkeypatch, ctrl_c
+):
+    """Stopped after step 5, two steps after the best model; then a line too many is in the log."""
+    reported = []
+    monkeypatch.setattr("fcn_tf.training.loop.write_report", lambda *of: reported.append(of[3]))
+    config, run = config_of(folder), tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        train(config, run, [Watch(), stop_after(5)])
+    assert [line["step"] for line in lines_of(run)] == [3, 3, 4]
+    assert (run / "report/learning_curve.png").exists()
+    assert not reported
+    for path, value in weights_of(whole[0]).items():
+        np.testing.assert_array_equal(weights_of(run)[path], value, err_msg=path)
+    with (run / "metrics.jsonl").open("a") as log:
+        log.write(json.dumps({"step": 6, "split": "train", "loss": 9.0}) + "\n")
+    # What it began with is no longer needed, and how many steps a call takes changes no weight.
+    config = dataclasses.replace(config, resume="always", init_from=str(tmp_path / "gone"))
+    config = change(config, "training", steps_per_call=9)
+    train(config, run)
+    assert_same_run(whole[0], run)
+    assert reported == [run / "report"]
+    written = fcn_tf.load_config(run / "config.yaml")
+    assert written == dataclasses.replace(config, resume="never")
+    said = capsys.readouterr().out
+    assert "Stopping: saving the state after step 5 …" in said
+    assert f"To continue: --resume --workdir {run}" in said
+    assert "Resumed after step 5 of 6." in said
+    assert f"Run folder: {run}" in said
+
+
+def ended_by(error, heard):
+    """What stands in the place of `fit`: two steps, and then an error."""
+
+    def fit(run, place, *, folder, callbacks, signals, deadline):
+        heard.append((list(callbacks), deadline, place.step))
+        place.step += 2
+        folder.log.write({"step": place.step, "split": "train", "loss": 1.0, "mean_iou": 0.5})
+        raise error
+
+    return fit
+
+
+def test_what_is_left_of_a_run_that_ends_too_early(folder, tmp_path, monkeypatch):
+    """First another machine is told to stop, before there is a model; then the disk is full."""
+    heard, callback = [], keras.callbacks.Callback()
+    config = change(config_of(folder), "training", max_minutes=2.5)
+    monkeypatch.setattr("fcn_tf.training.loop.fit", ended_by(Stopped(), heard))
+    monkeypatch.setattr("fcn_tf.training.loop.time", SimpleNamespace(monotonic=lambda: 1000.0))
+    with pytest.raises(RunError, match=r"Another machine .*; the state after step 2 is saved"):
+        train(config, tmp_path / "run", [callback])
+    assert heard == [([callback], 1150.0, 0)]
+    newest = newest_of(tmp_path / "run")
+    for path, value in weights_of(tmp_path / "run").items():
+        name = f"model/{path}" if path.startswith("upscore") else f"average/{path}"
+        np.testing.assert_array_equal(newest[name], value, err_msg=path)
+    error = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr("fcn_tf.training.loop.fit", ended_by(error, heard))
+    config = change(config, "training", max_minutes=None)
+    with pytest.raises(RunError, match=r"run is full: a checkpoint needs .* MB"):
+        train(dataclasses.replace(config, resume="auto"), tmp_path / "run")
+    assert heard[1] == ([], math.inf, 2)
+    assert (tmp_path / "run/report/learning_curve.png").exists()
+    assert not (tmp_path / "run/report/scores.json").exists()
+
+
+def test_which_folder_a_run_takes(config, tmp_path, monkeypatch):
+    """The argument, the configuration's, or one after the variant; full ones are refused."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("given", "configured", "runs/own-fcn8s", "runs/own-fcn8s-2"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "file").write_text("")
+    configured = dataclasses.replace(config, workdir="configured")
+    for refused, workdir, name in (
+        (configured, "given", "given"),
+        (configured, None, "configured"),
+        (dataclasses.replace(config, resume="always"), None, "runs/own-fcn8s-2"),
+    ):
+        with pytest.raises(InputError, match=f"^workdir={name} is not an empty folder"):
+            train(refused, workdir)
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_the_same_bits_are_asked_of_tensorflow(config, tmp_path, monkeypatch, deterministic):
+    """And got: all that draws random numbers is seeded by then. The run is refused afterwards."""
+    asked = []
+    monkeypatch.setattr(
+        tf.config.experimental,
+        "enable_op_determinism",
+        lambda: asked.append(float(tf.random.uniform(()))),
+    )
+    config = change(config, "training", deterministic=deterministic)
+    with pytest.raises(InputError, match="2 numbers"):
+        train(change(config, "loss", class_weights=[1.0, 2.0]), tmp_path / "run")
+    keras.utils.set_random_seed(config.seed)
+    assert asked == [float(tf.random.uniform(()))] * deterministic
+
+
+def test_a_full_memory_is_answered_with_what_to_lower(config, tmp_path, monkeypatch):
+    def full(data):
+        raise MemoryError
+
+    monkeypatch.setattr("fcn_tf.training.loop.open_source", full)
+    with pytest.raises(RunError, match=r"Out of memory: lower --data\.batch_size"):
+        train(config, tmp_path / "run")
 
 
 @pytest.mark.slow
@@ -77,105 +304,6 @@ def test_the_steps_are_those_of_keras_fit(config, tmp_path):
         np.testing.assert_allclose(trained[variable.path], value, atol=1e-6, err_msg=variable.path)
         moved += "score" in variable.path and np.abs(value).max() > 0
     assert moved
-
-
-def test_after_a_few_steps_every_trained_weight_has_moved(config, tmp_path):
-    """At step 0 the zero score layers keep gradients from the trunk; later nothing does."""
-    trained = weights_of(train(config, tmp_path / "run"))
-    keras.utils.set_random_seed(config.seed)
-    fresh = build_fcn("fcn8s", 6, width=0.0625, head_units=16, dropout=0.0)
-    for variable in fresh.trainable_variables:
-        assert np.abs(trained[variable.path] - variable.numpy()).max() > 0, variable.path
-    for variable in fresh.non_trainable_variables:
-        np.testing.assert_array_equal(trained[variable.path], variable.numpy())
-
-
-@pytest.mark.slow
-def test_the_average_of_the_weights_is_what_is_saved(config, tmp_path):
-    """With a decay of (1 + t) / (10 + t) at step t, by hand over three steps."""
-    snapshots = []
-
-    class Snapshots(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            snapshots.append({v.path: v.numpy() for v in self.model.trainable_variables})
-
-    config = change(config, "optimizer", ema=0.9)
-    config = change(config, "training", max_steps=3, eval_every_steps=3, steps_per_call=1)
-    workdir = train(config, tmp_path / "run", callbacks=[Snapshots()])
-    keras.utils.set_random_seed(config.seed)
-    fresh = build_fcn("fcn8s", 6, width=0.0625, head_units=16, dropout=0.0)
-    saved = weights_of(workdir)
-    for variable in fresh.trainable_variables:
-        average = variable.numpy().astype(np.float64)
-        for step, weights in enumerate(snapshots, start=1):
-            decay = min(0.9, (1 + step) / (10 + step))
-            average += (1 - decay) * (weights[variable.path] - average)
-        np.testing.assert_allclose(saved[variable.path], average, atol=1e-6)
-
-
-def test_l2_of_sgd_is_part_of_the_gradient_and_spares_biases(config, tmp_path):
-    """With a loss of weight 0, two steps of momentum SGD on 0.5 * decay * w ** 2 alone, by hand."""
-    config = change(config, "loss", class_weights=[0.0] * 6)
-    config = change(
-        config,
-        "optimizer",
-        name="sgd",
-        learning_rate=0.1,
-        momentum=0.5,
-        weight_decay=0.2,
-        schedule="constant",
-    )
-    config = change(config, "training", max_steps=2, eval_every_steps=2)
-    saved = weights_of(train(config, tmp_path / "run"))
-    keras.utils.set_random_seed(config.seed)
-    fresh = build_fcn("fcn8s", 6, width=0.0625, head_units=16, dropout=0.0)
-    for variable in fresh.trainable_variables:
-        start = variable.numpy()
-        if variable.path.endswith("kernel"):
-            first = start - 0.1 * 0.2 * start
-            second = first + 0.5 * (first - start) - 0.1 * 0.2 * first
-        else:
-            second = start
-        np.testing.assert_allclose(saved[variable.path], second, rtol=1e-5, atol=1e-7)
-
-
-@pytest.mark.slow
-def test_biases_take_the_rate_that_the_configuration_says(config, tmp_path):
-    """One step of SGD with momentum 0, once with every rate alike and once with 3 for biases."""
-    config = change(config, "training", max_steps=1, eval_every_steps=1)
-    config = change(config, "optimizer", name="sgd", momentum=0.0, schedule="constant")
-    alike = weights_of(train(config, tmp_path / "alike"))
-    config = change(config, "optimizer", bias_multiplier=3.0)
-    tripled = weights_of(train(config, tmp_path / "tripled"))
-    for path, value in alike.items():
-        # Score layers start at zero, and from there only their tensors get a gradient.
-        factor = 3 if path.startswith("score_") and path.endswith("bias") else 1
-        np.testing.assert_allclose(tripled[path], factor * value, rtol=1e-5, err_msg=path)
-    assert np.abs(alike["score_fr/bias"]).min() > 0
-
-
-@pytest.mark.slow
-def test_loss_falls(config, tmp_path):
-    config = change(config, "training", max_steps=60, eval_every_steps=60, log_every_steps=20)
-    losses = [
-        line["loss"]
-        for line in lines_of(train(config, tmp_path / "run"))
-        if line["split"] == "train"
-    ]
-    assert losses[-1] < 0.8 * losses[0]
-
-
-@pytest.mark.slow
-def test_users_callbacks_see_the_scores_and_can_stop_the_run(config, tmp_path):
-    logs = []
-    config = change(config, "training", max_steps=50, eval_every_steps=2, checkpoint_every_steps=50)
-    stop = keras.callbacks.EarlyStopping(monitor="val_mean_iou", mode="max", min_delta=1.0)
-    record = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, log: logs.append(log))
-    workdir = train(config, tmp_path / "run", callbacks=[stop, record])
-    assert len(logs) == 2
-    val = [line for line in lines_of(workdir) if line["split"] == "val"]
-    assert [log["val_mean_iou"] for log in logs] == [line["mean_iou"] for line in val]
-    assert (workdir / "checkpoints/step-000000004.npz").exists()
 
 
 def test_a_loss_that_is_no_number_ends_the_run_with_the_step(config, tmp_path):

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from fcn_tf.config.schema import OptimizerConfig
-from fcn_tf.training.optimizers import Schedule, make_optimizer, make_schedule
+from fcn_tf.training.optimizers import make_optimizer, make_schedule, needs_whole_gradient
 
 KERNEL = np.array([[2.0, -1.0]])
 BIAS = np.array([0.5, -3.0])
@@ -12,16 +12,17 @@ KERNEL_GRADIENT = np.array([[3.0, 0.0]])
 BIAS_GRADIENT = np.array([0.0, -4.0])
 
 
-def one_step(precision="float32", **settings):
+def one_step(precision="float32", replicas=1, **settings):
     """Kernel and bias of a layer after one step with the gradients above."""
     layer = keras.layers.Dense(2)
     layer.build((None, 1))
     layer.kernel.assign(KERNEL)
     layer.bias.assign(BIAS)
     config = OptimizerConfig(schedule="constant", **settings)
-    optimizer = make_optimizer(config, make_schedule(config, max_steps=10), precision)
+    schedule = make_schedule(config, max_steps=10)
+    optimizer = make_optimizer(config, schedule, precision, replicas)
     optimizer.build([layer.kernel, layer.bias])
-    scale = float(optimizer.scale_loss(1.0))
+    scale = float(optimizer.scale_loss(1.0)) / replicas
     gradients = [keras.ops.array(scale * g, "float32") for g in (KERNEL_GRADIENT, BIAS_GRADIENT)]
     optimizer.apply(gradients, [layer.kernel, layer.bias])
     return layer.kernel.numpy(), layer.bias.numpy()
@@ -135,12 +136,36 @@ def test_adamw_takes_the_clipped_gradient():
 
 
 def test_schedule_by_hand():
-    schedule = Schedule(0.1, warmup_steps=4, max_steps=10, power=0.9)
+    poly = OptimizerConfig(learning_rate=0.1, warmup_steps=4, schedule="poly")
+    schedule = make_schedule(poly, max_steps=10)
     for step in range(10):
         expected = 0.1 * min(1, (step + 1) / 4) * (1 - step / 10) ** 0.9
         assert float(schedule(step)) == pytest.approx(expected, rel=1e-6)
-    constant = Schedule(0.1, warmup_steps=0, max_steps=10, power=0.0)
+    assert float(schedule(12)) == 0
+    twin = type(schedule).from_config(schedule.get_config())
+    assert float(twin(2)) == float(schedule(2))
+    config = OptimizerConfig(learning_rate=0.1, schedule="constant")
+    constant = make_schedule(config, max_steps=10)
     assert [float(constant(step)) for step in (0, 9)] == pytest.approx([0.1, 0.1])
+
+
+def test_each_of_two_devices_clips_its_half():
+    """Keras adds up what the devices give: each clips half of the gradient to half of the norm."""
+    kernel, bias = one_step(replicas=2, name="sgd", learning_rate=0.1, clip_norm=1.0)
+    np.testing.assert_allclose(kernel, KERNEL - 0.1 * KERNEL_GRADIENT / 5 / 2, rtol=1e-5)
+    np.testing.assert_allclose(bias, BIAS - 0.1 * BIAS_GRADIENT / 5 / 2, rtol=1e-5)
+    kernel, _ = one_step(replicas=2, name="adamw", learning_rate=0.1, clip_norm=1e-5)
+    root = 0.001**0.5 * 1e-5 / 2 * 3 / 5  # as above
+    assert (KERNEL - kernel)[0, 0] == pytest.approx(0.1 * root / (root + 1e-7), rel=1e-4)
+
+
+def test_what_looks_at_the_whole_gradient_needs_it():
+    """Clipping does, and the search for infinite values of float16."""
+    plain, clipped = OptimizerConfig(), OptimizerConfig(clip_norm=1.0)
+    assert not needs_whole_gradient(plain, "float32")
+    assert not needs_whole_gradient(plain, "mixed_bfloat16")
+    assert needs_whole_gradient(plain, "mixed_float16")
+    assert needs_whole_gradient(clipped, "float32")
 
 
 @pytest.mark.parametrize("name", ["adamw", "sgd"])

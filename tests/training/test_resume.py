@@ -12,7 +12,7 @@ from fcn_tf.errors import InputError
 from fcn_tf.training.checkpoints import checkpoints
 from fcn_tf.training.loop import train
 from fcn_tf.training.workdir import locked
-from tests.training.runs import change, lines_of, timeless, weights_of
+from tests.training.runs import assert_same_run, change, lines_of, stop_after, weights_of
 
 
 @pytest.fixture
@@ -32,56 +32,8 @@ def ctrl_c():
     signal.signal(signal.SIGINT, before)
 
 
-def stop_after(step):
-    """A callback that presses Ctrl-C in the midst of a run."""
-
-    def press(batch, logs):
-        if batch + 1 == step:
-            signal.raise_signal(signal.SIGINT)
-
-    return keras.callbacks.LambdaCallback(on_train_batch_end=press)
-
-
 def resume(config, workdir):
     return train(dataclasses.replace(config, resume="always"), workdir)
-
-
-def assert_same_run(one, other):
-    weights = weights_of(other)
-    for path, value in weights_of(one).items():
-        np.testing.assert_array_equal(weights[path], value, err_msg=path)
-    newest = [np.load(checkpoints(run / "checkpoints")[-1]) for run in (one, other)]
-    assert newest[0].files == newest[1].files
-    for name in newest[0].files:
-        if name != "place.json":
-            np.testing.assert_array_equal(newest[0][name], newest[1][name], err_msg=name)
-    assert timeless(one) == timeless(other)
-
-
-@pytest.mark.slow
-def test_interrupted_and_resumed_is_as_uninterrupted(config, tmp_path, capsys):
-    train(config, tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
-        train(config, tmp_path / "run", callbacks=[stop_after(5)])
-    assert [line["step"] for line in lines_of(tmp_path / "run")] == [3, 3, 4]
-    resume(config, tmp_path / "run")
-    assert_same_run(tmp_path / "whole", tmp_path / "run")
-    said = capsys.readouterr().out
-    assert "saving the state after step 5" in said
-    assert "Resumed after step 5 of 6." in said
-
-
-@pytest.mark.slow
-def test_running_statistics_and_their_average_are_resumed(config, tmp_path):
-    config = change(config, "model", trunk="mobilenetv3_large", width=0.25)
-    train(config, tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
-        train(config, tmp_path / "run", callbacks=[stop_after(5)])
-    resume(config, tmp_path / "run")
-    assert_same_run(tmp_path / "whole", tmp_path / "run")
-    newest = np.load(checkpoints(tmp_path / "run/checkpoints")[-1])
-    name = "conv_bn/moving_mean"  # evaluated and saved is the average of these too
-    assert (newest[f"average/{name}"] != newest[f"model/{name}"]).any()
 
 
 @pytest.mark.slow

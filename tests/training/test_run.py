@@ -6,13 +6,25 @@ import keras
 import numpy as np
 import pytest
 
-from fcn_tf.data import open_source
+from fcn_tf.classes import VOID, VOID_COLOR
+from fcn_tf.data import open_source, whole_images
 from fcn_tf.errors import InputError
-from fcn_tf.models import load_model, load_vgg16
+from fcn_tf.models import build_fcn, load_model, load_vgg16
 from fcn_tf.training.loop import train
 from fcn_tf.training.run import Run
 from tests.networks import keras_vgg16
-from tests.training.runs import change, weights_of
+from tests.training.runs import (
+    CHANCES,
+    COLORS,
+    change,
+    give_chances,
+    labels_given,
+    labels_of_steps,
+    uneven_config,
+    uneven_source,
+    val_by_hand,
+    weights_of,
+)
 
 
 @pytest.fixture
@@ -60,20 +72,6 @@ def test_a_run_starts_from_a_classifiers_weights(config, tmp_path, vgg16_file, c
     assert "left out: predictions" in said
 
 
-@pytest.mark.slow
-def test_a_run_goes_on_from_a_coarser_one(config, tmp_path):
-    config = change(config, "training", max_steps=1, eval_every_steps=1)
-    coarse = train(dataclasses.replace(config, variant="fcn16s"), tmp_path / "coarse")
-    config = dataclasses.replace(config, init_from=str(coarse))
-    model = Run(config, open_source(config.data)).model
-    weights = weights_of(coarse)
-    for variable in model.variables:
-        if variable.path.split("/")[0] in ("score_pool3", "upscore_pool4", "upscore8"):
-            assert variable.path not in weights
-        else:
-            np.testing.assert_array_equal(variable.numpy(), weights[variable.path])
-
-
 def test_imagenet_goes_the_same_way(config, monkeypatch):
     """With a narrow VGG16 in place of the one that would be downloaded."""
     classifier = keras_vgg16(width=0.0625, head_units=16)
@@ -82,16 +80,6 @@ def test_imagenet_goes_the_same_way(config, monkeypatch):
     transfer = load_vgg16(model, "imagenet")
     assert transfer.moved["fc7/bias"] == "fc2/bias"
     assert len(transfer.moved) == 30
-
-
-def test_class_weights_from_the_masks(config, capsys):
-    config = change(config, "loss", class_weights="median_frequency")
-    run = Run(config, open_source(config.data))
-    assert len(run.loss.class_weights) == 6
-    # The background is what there is most of.
-    assert run.loss.class_weights[0] == min(run.loss.class_weights) < 1
-    assert "Class weights: background 0." in capsys.readouterr().out
-    assert Run(change(config, "loss", class_weights="none"), run.source).loss.class_weights is None
 
 
 def test_nothing_is_written_when_the_weights_are_refused(config, tmp_path):
@@ -115,6 +103,54 @@ def test_the_published_geometry_trains_and_is_kept(config, tmp_path):
     assert model.get_layer("upscore8_crop").offset_px == 31
 
 
+def test_a_step_takes_the_images_that_come_next():
+    """Of four images each, drawn and shuffled with the seed of the run."""
+    run = Run(uneven_config(), uneven_source())
+    assert run.samples_a_step == 4
+    np.testing.assert_array_equal(
+        labels_given(run, skip_samples=8), labels_of_steps(run.source, skip_samples=8, steps=2)
+    )
+
+
+@pytest.fixture
+def averaged_run():
+    """Its averaged weights answer `CHANCES`, and its last ones the reverse."""
+    run = Run(uneven_config(ema=0.9), uneven_source(val=5))
+    give_chances(run.model)
+    run.average.restart()
+    give_chances(run.model, CHANCES[::-1])
+    run.feed()
+    return run
+
+
+def test_val_is_scored_with_the_averaged_weights(averaged_run, monkeypatch):
+    """In three calls; one of the five images has no label, and takes no part in the loss."""
+    run, calls = averaged_run, []
+    monkeypatch.setattr("fcn_tf.training.run.EVALUATION_IMAGES_PER_CALL", 2)
+    scores = run.evaluate(lambda: calls.append(1))
+    expected = val_by_hand(run.source)
+    assert {name: scores[name] for name in expected} == pytest.approx(expected, rel=1e-5)
+    assert scores["class_iou"] == pytest.approx({"a": 0, "b": 0, "c": 3 * expected["mean_iou"]})
+    assert "confusion_matrix" not in scores
+    assert len(calls) == 3
+    bias = run.model.get_layer("score_fr").bias
+    np.testing.assert_allclose(bias, np.log(CHANCES[::-1]), rtol=1e-6)
+
+
+def test_a_picture_is_image_truth_and_prediction(averaged_run):
+    """Of the first four of five images; the averaged weights say c."""
+    pictures = averaged_run.pictures()
+    examples = list(whole_images(averaged_run.source, "val").as_numpy_iterator())
+    assert list(pictures) == [each["file_name"].decode() for each in examples[:4]]
+    colors = np.zeros((256, 3), np.uint8)
+    colors[:3], colors[VOID] = COLORS, VOID_COLOR
+    for picture, example in zip(pictures.values(), examples, strict=False):
+        image, truth, prediction = np.split(picture, 3, axis=1)
+        np.testing.assert_array_equal(image, example["image"])
+        np.testing.assert_array_equal(truth, colors[example["segmentation_mask"][..., 0]])
+        np.testing.assert_array_equal(prediction, np.full_like(image, COLORS[2]))
+
+
 def steps_of(config, count=3):
     """The losses of a few steps and the weights after them."""
     keras.utils.set_random_seed(config.seed)
@@ -130,6 +166,31 @@ def assert_same_steps(one, other, tolerance=1e-5):
     for path, value in one[2].items():
         difference = np.abs(other[2][path] - value).max()
         assert difference <= tolerance * np.abs(value).max(), path
+
+
+def test_l2_of_sgd_is_part_of_the_gradient_and_spares_biases(config):
+    """With a loss of weight 0, two steps of momentum SGD on 0.5 * decay * w ** 2 alone, by hand."""
+    config = change(config, "loss", class_weights=[0.0] * 6)
+    config = change(
+        config,
+        "optimizer",
+        name="sgd",
+        learning_rate=0.1,
+        momentum=0.5,
+        weight_decay=0.2,
+        schedule="constant",
+    )
+    _, _, weights = steps_of(config, count=2)
+    keras.utils.set_random_seed(config.seed)
+    fresh = build_fcn("fcn8s", 6, width=0.0625, head_units=16, dropout=0.0)
+    for variable in fresh.trainable_variables:
+        start = variable.numpy()
+        if variable.path.endswith("kernel"):
+            first = start - 0.1 * 0.2 * start
+            second = first + 0.5 * (first - start) - 0.1 * 0.2 * first
+        else:
+            second = start
+        np.testing.assert_allclose(weights[variable.path], second, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,137 @@
+"""Each option of `fcn-tf request` does what its help says, by a server made by hand."""
+
+import contextlib
+import io
+import os
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fcn_tf.classes import voc_palette
+from fcn_tf.commands.request import RequestOptions, request
+from fcn_tf.errors import RunError
+from fcn_tf.images.draw import overlay
+from tests.networks import random_images
+
+URL = "http://host:8501/v1/models/scenes"
+LABELS = random_images(20, 30, seed=9) % 3
+
+
+class Server:
+    """Answers each image with `labels`, and remembers what it was asked."""
+
+    def __init__(self):
+        self.labels = LABELS
+        self.limits = []
+        self.sent = []
+
+    def connection(self, url):
+        @contextlib.contextmanager
+        def connect(*limits):
+            self.limits.append((url, *limits))
+            yield self.label_png
+
+        return connect
+
+    def label_png(self, contents):
+        self.sent.append(contents)
+        png = io.BytesIO()
+        Image.fromarray(self.labels).save(png, "png")
+        return png.getvalue()
+
+
+@pytest.fixture
+def server(monkeypatch):
+    server = Server()
+    monkeypatch.setattr("fcn_tf.inference.client.connection", server.connection)
+    return server
+
+
+@pytest.fixture
+def ask(server, tmp_path):
+    """A function of options; an image is in `in`."""
+    (tmp_path / "in").mkdir()
+    Image.fromarray(random_images(20, 30, 3)).save(tmp_path / "in/a.png")
+
+    def call(**options):
+        options = {"out": tmp_path / "out", **options}
+        request(RequestOptions(url=URL, images=(str(tmp_path / "in"),), **options))
+
+    return call
+
+
+def pixels(path):
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def test_the_limits_reach_the_connection(server, ask):
+    ask()
+    ask(concurrency=3, timeout_seconds=2.5)
+    assert server.limits == [(URL, 8, 60.0), (URL, 3, 2.5)]
+
+
+def test_images_are_sent_once_unless_all_are_asked_for(server, ask, tmp_path):
+    contents = (tmp_path / "in/a.png").read_bytes()
+    ask(out=tmp_path / "in/out")
+    assert server.sent == [contents]
+    ask(out=tmp_path / "in/out")  # the results below `in` are no images
+    assert server.sent == [contents]
+    ask(out=tmp_path / "in/out", overwrite=True)
+    assert server.sent == [contents] * 2
+
+
+def test_the_formats_and_the_opacity(ask, tmp_path):
+    ask(format="overlay", opacity=0.25)
+    assert os.listdir(tmp_path / "out") == ["a.png.overlay.png"]
+    image, colors = pixels(tmp_path / "in/a.png"), voc_palette()[LABELS]
+    drawn = pixels(tmp_path / "out/a.png.overlay.png")
+    assert np.abs(drawn[:20] - (0.75 * image + 0.25 * colors)).max() <= 1
+    # Without names the legend has numbers.
+    expected = overlay(image, LABELS, ("0", "1", "2"), voc_palette(), opacity=0.25)
+    np.testing.assert_array_equal(drawn, np.asarray(expected))
+    ask(format="png")
+    np.testing.assert_array_equal(pixels(tmp_path / "out/a.png.png"), LABELS)
+
+
+def test_the_names_are_those_of_the_file_and_labels_have_to_be_among_them(
+    server, ask, tmp_path, capsys
+):
+    names = tmp_path / "labels.txt"
+    names.write_text("sky\nsea\nsand\n")
+    ask(class_names=str(names))
+    image = pixels(tmp_path / "in/a.png")
+    expected = overlay(image, LABELS, ("sky", "sea", "sand"), voc_palette())
+    np.testing.assert_array_equal(pixels(tmp_path / "out/a.png.overlay.png"), expected)
+    server.labels = LABELS + 1
+    with pytest.raises(RunError, match="1 of 1 images failed"):
+        ask(class_names=str(names), overwrite=True)
+    assert "the answer has label 3, but 3 classes are named" in capsys.readouterr().err
+    names.write_text("".join(f"{number}\n" for number in range(256)))
+    server.labels = LABELS + 253
+    ask(class_names=str(names), overwrite=True)
+
+
+def test_an_answer_of_another_size_is_refused(server, ask, tmp_path, capsys):
+    server.labels = LABELS[:, :29]
+    with pytest.raises(RunError, match="1 of 1 images failed"):
+        ask()
+    assert "a.png: the answer has another size than the image" in capsys.readouterr().err
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_so_many_requests_at_once(server, ask, tmp_path):
+    """Three images wait for one another."""
+    for name in "bcdef":
+        (tmp_path / f"in/{name}.png").write_bytes((tmp_path / "in/a.png").read_bytes())
+    together, answer = threading.Barrier(3, timeout=30), server.label_png
+
+    def label_png(contents):
+        together.wait()
+        return answer(contents)
+
+    server.label_png = label_png
+    ask(concurrency=3, format="png")
+    assert len(os.listdir(tmp_path / "out")) == 6

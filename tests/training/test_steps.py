@@ -1,0 +1,92 @@
+"""The compiled calls against steps and scores by hand; test_distribution.py has two devices."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fcn_tf.classes import VOID
+from fcn_tf.evaluation.metrics import confusion_matrix
+from tests.training.small import (
+    CASES,
+    CLASSES,
+    assert_same_steps,
+    batches,
+    evaluated,
+    small_run,
+    statistics,
+    statistics_by_hand,
+    steps_by_hand,
+    take_steps,
+    train_call,
+)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_steps_by_hand(case):
+    """The batch's images differ in their numbers of labelled pixels."""
+    assert_same_steps(take_steps(small_run(**CASES[case])), steps_by_hand(**CASES[case]))
+
+
+@pytest.mark.parametrize(("parts", "squared"), [(1, False), (2, True)])
+def test_running_statistics_take_in_each_batch_once(parts, squared):
+    """Also where the loss has a first pass; and each accumulated batch is a batch."""
+    run = small_run(normalized=True, squared=squared, accumulate_steps=parts)
+    for found, expected in zip(statistics(run), statistics_by_hand(parts), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_xla_compiles_every_pass():
+    """A step computes three products with the kernel, one in the first pass of the loss."""
+
+    def products(jit_compile):
+        call = train_call(small_run(squared=True, jit_compile=jit_compile))
+        library = call.get_concrete_function(tf.constant(1)).graph.as_graph_def().library.function
+        return [
+            function.attr["_XlaMustCompile"].b
+            for function in library
+            for node in function.node_def
+            if node.op in ("Conv2D", "Conv2DBackpropFilter")
+        ]
+
+    assert products(jit_compile=True) == [True] * 3
+    assert products(jit_compile=False) == [False] * 3
+
+
+def test_the_sample_of_pixels_is_drawn_in_training_alone():
+    """With a fraction that leaves none of them."""
+    run = small_run(sample=1e-9)
+    _, loss, labelled = evaluated(run, images=4)
+    assert (loss > 1, labelled) == (True, 3)
+    assert take_steps(run)["losses"].tolist() == [0, 0, 0]
+
+
+def evaluated_by_hand(mean, variance):
+    """The counts of the first batch, of which one image has no label."""
+    kernel = small_run().model.get_layer("scores").kernel.numpy()[0, 0]
+    images, masks = (each[0] for each in batches())
+    logits = (images / 255 - mean) / np.sqrt(variance + 1e-6) @ kernel
+    confusion, losses = confusion_matrix(masks, logits.argmax(-1), CLASSES), []
+    for image_logits, mask in zip(logits, masks, strict=True):
+        valid = mask != VOID
+        if valid.any():
+            chosen = np.take_along_axis(image_logits[valid], mask[valid][:, None], -1)[:, 0]
+            surprise = np.log(np.exp(image_logits[valid]).sum(-1)) - chosen
+            losses.append(surprise.mean())
+    return confusion, sum(losses), len(losses)
+
+
+def test_an_evaluation_by_hand():
+    """With the running statistics, of which none changes; three images have a label."""
+    run = small_run(normalized=True)
+    norm = run.model.get_layer("norm")
+    norm.moving_mean.assign([0.25, 0.5, 0.75])
+    norm.moving_variance.assign([0.04, 0.25, 1.0])
+    expected = evaluated_by_hand(np.array([0.25, 0.5, 0.75]), np.array([0.04, 0.25, 1.0]))
+    confusion, loss, labelled = evaluated(run, images=4)
+    np.testing.assert_array_equal(confusion, expected[0])
+    assert (loss, labelled) == (pytest.approx(expected[1], rel=1e-5), 3)
+    np.testing.assert_array_equal(norm.moving_mean, [0.25, 0.5, 0.75])
+    # As many images as are asked for: the third has no label.
+    two, three = (evaluated(run, images=count) for count in (2, 3))
+    np.testing.assert_array_equal(two[0], three[0])
+    assert (two[1] < loss, three[2]) == (True, 2)
