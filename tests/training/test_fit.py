@@ -234,6 +234,7 @@ def test_how_many_steps_a_call_takes(take, training, calls):
     rare = dict.fromkeys(("max_steps", "log_every_steps", "eval_every_steps"), 20)
     folder = take(**{**rare, "steps_per_call": 10, **training})
     assert folder.run.calls == calls
+    assert folder.place.samples == sum(calls) * folder.run.samples_a_step
 
 
 def test_slow_steps_are_taken_one_by_one(take, monkeypatch):
