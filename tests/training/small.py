@@ -151,7 +151,7 @@ def assert_same_steps(found, expected):
 
 
 CASES = {
-    "averaged": {"ema": 0.25},
+    "averaged": {"ema": 0.25, "clip_norm": 1000.0},  # which no step reaches
     "clipped": {"clip_norm": 0.05},
     "squared, in two batches": {"squared": True, "clip_norm": 0.5, "accumulate_steps": 2},
 }

@@ -311,9 +311,10 @@ def test_a_finished_run_does_nothing_more_and_a_longer_one_goes_on(take, capsys)
     assert "Ended" not in capsys.readouterr().out
     # Stopped in its last evaluation, it does that and no step.
     done["evaluated_step"] = 3
-    folder = take(place=Place(**done), val_ious=[0.25])
-    assert folder.run.calls == []
-    assert (6, "val") in folder.events
+    for eval_every_steps in (3, 4):  # a last step is evaluated though no evaluation is due
+        folder = take(place=Place(**done), val_ious=[0.25], eval_every_steps=eval_every_steps)
+        assert folder.run.calls == []
+        assert (6, "val") in folder.events
 
 
 class Told(keras.callbacks.Callback):
