@@ -115,7 +115,7 @@ def run_pytest(copy: Path, tests: Sequence[str], at_most_s: float) -> tuple[str,
     """Runs tests in a copy, in a child of this process, which has imported TensorFlow already.
 
     Returns:
-        "passed", "failed", "too long" or "broken" (nothing was tested), and the output.
+        "passed", "failed", "too long" or "no test", and the output.
     """
     with tempfile.TemporaryFile() as output:
         child = FORK.Process(target=_in_child, args=(copy, tests, output.fileno()))
@@ -127,8 +127,8 @@ def run_pytest(copy: Path, tests: Sequence[str], at_most_s: float) -> tuple[str,
             return "too long", ""
         output.seek(0)
         text = output.read().decode(errors="replace")
-    code = child.exitcode or 0  # below 0 if a signal ended it
-    return "failed" if code < 0 else {0: "passed", 1: "failed"}.get(code, "broken"), text
+    # 4 and 5 of pytest: no such test. Other codes, and those of a signal, are the fault's doing.
+    return {0: "passed", 4: "no test", 5: "no test"}.get(child.exitcode or 0, "failed"), text
 
 
 def _in_child(copy: Path, tests: Sequence[str], output: int) -> None:
@@ -163,7 +163,7 @@ def run(faults: Sequence[Fault], jobs: int) -> Iterator[tuple[Fault, str]]:
             try:
                 file.write_text(fault.text, encoding="utf-8")
                 answer, output = run_pytest(copy, fault.tests, AT_MOST_S)
-                if answer == "broken":
+                if answer == "no test":
                     print(output[-2000:], flush=True)
                 return answer
             finally:
