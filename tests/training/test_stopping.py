@@ -64,6 +64,13 @@ def test_without_a_signal_nothing_is_obeyed():
         signal.raise_signal(signal.SIGINT)
 
 
+def test_what_signals_did_before_is_restored():
+    before = handlers()
+    with StopSignals():
+        assert handlers() != before
+    assert handlers() == before
+
+
 def test_a_signal_that_is_ignored_stays_ignored():
     """nohup, and a shell that starts a command in the background."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
