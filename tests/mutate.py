@@ -186,6 +186,7 @@ def faults_of_tool(file: str, tests: Sequence[str]) -> Iterator[Fault]:
     from cosmic_ray.plugins import get_operator, operator_names
 
     text = (ROOT / file).read_text(encoding="utf-8")
+    before = meaning(text)
     for name in operator_names():
         operator = get_operator(name)
         if LEFT_OUT.match(name) or operator.arguments():
@@ -193,7 +194,7 @@ def faults_of_tool(file: str, tests: Sequence[str]) -> Iterator[Fault]:
         occurrence = 0
         while mutated := mutate_code(text, operator(), occurrence):
             occurrence += 1
-            if meaning(mutated) not in (None, meaning(text)):
+            if meaning(mutated) not in (None, before):
                 change = changed_line(text, mutated)
                 if not change.startswith("*,"):  # between arguments it multiplies nothing
                     yield Fault(file, mutated, change, tuple(tests))

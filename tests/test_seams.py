@@ -20,7 +20,6 @@ from fcn_tf.config.schema import (
     TrainingConfig,
 )
 from fcn_tf.data import layouts, open_source, training_batches, whole_images
-from fcn_tf.data.source import Source
 from fcn_tf.errors import InputError, RunError
 from fcn_tf.evaluation.metrics import SCORES, SegmentationMetrics
 from fcn_tf.evaluation.report import write_report
@@ -34,6 +33,7 @@ from fcn_tf.training.loop import train
 from fcn_tf.training.losses import LOSSES, TrainingLoss
 from fcn_tf.training.run import Run
 from tests.networks import fill, narrow_fcn, random_images
+from tests.sources import source_of
 
 
 class SoftDice(TrainingLoss):
@@ -80,23 +80,8 @@ def noise_source(classes=3, side_px=48):
     masks = masks.repeat(8, axis=1).repeat(8, axis=2)
     masks[::2, :8] = VOID
     images = random.integers(0, 60, (*masks.shape[:3], 3)) + 80 * (masks % 3)
-    images, masks = tf.constant(images, tf.uint8), tf.constant(masks)
-
-    def decode(number, window=None):
-        name = tf.strings.as_string(number)
-        return {
-            "image": images[number],
-            "segmentation_mask": masks[number],
-            "file_name": name,
-        }
-
-    return Source(
-        class_names=tuple("abcdefgh"[:classes]),
-        split_sizes={"train": 4, "val": 4},
-        records=lambda split: tf.data.Dataset.range(4),
-        image_size=lambda number: tf.constant([side_px, side_px]),
-        decode=decode,
-    )
+    pairs = list(zip(images.astype(np.uint8), masks[..., 0], strict=True))
+    return source_of(tuple("abcdefgh"[:classes]), train=pairs, val=pairs)
 
 
 def dice_steps(batch_size, accumulate_steps=1, **network):
@@ -242,18 +227,7 @@ def test_a_metric_is_one_entry(monkeypatch, tmp_path, capsys):
         palette=[[0, 0, 0], [255, 0, 0]],
         margin_px=None,
     )
-    example = {
-        "image": tf.zeros((40, 40, 3), tf.uint8),
-        "segmentation_mask": tf.constant(truth[..., None]),
-        "file_name": tf.constant("a.png"),
-    }
-    source = Source(
-        class_names=("left", "right"),
-        split_sizes={"val": 1},
-        records=lambda split: tf.data.Dataset.range(1),
-        image_size=lambda number: tf.constant([40, 40]),
-        decode=lambda number, window=None: example,
-    )
+    source = source_of(("left", "right"), val=[(np.zeros((40, 40, 3), np.uint8), truth)])
     write_report({"model": Predictor(model)}, source, "val", tmp_path)
     assert json.loads((tmp_path / "scores.json").read_text())["mean_dice"] == pytest.approx(dice)
     line = next(x for x in capsys.readouterr().out.splitlines() if x.startswith("mean dice"))

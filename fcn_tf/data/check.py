@@ -91,7 +91,7 @@ def as_json(checked: Checked) -> dict[str, Any]:
 def _counts_of_train(checked: Checked) -> NDArray[np.int64]:
     """The labelled pixels of each class in each image of train, (images, C)."""
     counts = np.array(checked.counts["train"], np.int64)
-    return counts.reshape(-1, len(checked.class_names))  # where no image could be read too
+    return counts.reshape(-1, len(checked.class_names))  # (0, C) where no image could be read
 
 
 def faults_of(

@@ -11,7 +11,7 @@ from fcn_tf.config.schema import Config, DataConfig
 from fcn_tf.data import open_source, whole_images
 from fcn_tf.data.check import as_json, check_data_set
 from fcn_tf.errors import RunError
-from tests.data.sources import numbered_pair, source_of
+from tests.sources import numbered_pair, source_of
 
 CLASSES = ("Background", "road", "car", "unicorn")
 SIZE = (24, 16)  # width and height

@@ -15,7 +15,7 @@ from fcn_tf.data.pipeline import (
     spread_samples,
     training_order,
 )
-from tests.data.sources import numbered_pair, source_of
+from tests.sources import numbered_pair, source_of
 
 SCENES = 40  # of each split of `few_scenes_dir`
 

@@ -16,7 +16,6 @@ import yaml
 
 from fcn_tf.config.schema import DataConfig
 from fcn_tf.data.shapes import draw_scene
-from fcn_tf.data.source import Source
 from fcn_tf.errors import InputError, RunError
 from fcn_tf.exporting.export import export
 from fcn_tf.exporting.formats import FORMATS, Bar, Kind
@@ -25,6 +24,7 @@ from fcn_tf.exporting.options import ExportOptions, SavedModelOptions, TFLiteOpt
 from fcn_tf.models import build_fcn, save_model
 from fcn_tf.version import __version__
 from tests.networks import narrow_fcn, random_images
+from tests.sources import source_of
 
 HANDMADE = """
 def write(job, kind, folder):
@@ -70,30 +70,13 @@ VAL = [(0, 0), (1, 1), (1, 2)]
 def plain_source(val=24):
     """Images of one colour: green is their number, blue 100 in val and 200 in train."""
 
-    def record(split, number):
+    def pair(split, number):
         red, truth = VAL[number // 2 % 3] if number % 2 == 0 else (2, 0)
-        return (red, number, 100 if split == "val" else 200), truth
-
-    def records(split):
-        pixels, truths = zip(*(record(split, n) for n in range(sizes[split])), strict=True)
-        return tf.data.Dataset.from_tensor_slices((tf.constant(pixels, tf.uint8), list(truths)))
-
-    def decode(record, window=None):
-        color, truth = record
-        return {
-            "image": tf.broadcast_to(color, (8, 8, 3)),
-            "segmentation_mask": tf.fill((8, 8, 1), tf.cast(truth, tf.uint8)),
-            "file_name": tf.constant("a.png"),
-        }
+        color = (red, number, 100 if split == "val" else 200)
+        return np.full((8, 8, 3), color, np.uint8), np.full((8, 8), truth, np.uint8)
 
     sizes = {"train": 10, "val": val}
-    return Source(
-        class_names=CLASSES,
-        split_sizes=sizes,
-        records=records,
-        image_size=lambda record: tf.constant([8, 8]),
-        decode=decode,
-    )
+    return source_of(CLASSES, **{s: [pair(s, n) for n in range(sizes[s])] for s in sizes})
 
 
 @pytest.fixture(scope="module")

@@ -7,14 +7,13 @@ from unittest import mock
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from fcn_tf.classes import VOID
 from fcn_tf.config.schema import Config, DataConfig, ModelConfig, OptimizerConfig, TrainingConfig
 from fcn_tf.data import training_batches, whole_images
-from fcn_tf.data.source import Source
 from fcn_tf.models import load_model
 from fcn_tf.training.checkpoints import checkpoints
+from tests.sources import source_of
 
 
 def change(config, section, **values):
@@ -73,25 +72,12 @@ def uneven_source(train=6, val=3):
     """Noise in memory; in a split ever more of the images has no label, and of the last nothing."""
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (train + val, 32, 40, 3), dtype=np.uint8)
-    masks = random.integers(0, 3, (train + val, 32, 40, 1), dtype=np.uint8)
+    masks = random.integers(0, 3, (train + val, 32, 40), dtype=np.uint8)
     for first, size in ((0, train), (train, val)):
         for number in range(size):
             masks[first + number, : number * 32 // (size - 1)] = VOID
-    images, masks = tf.constant(images), tf.constant(masks)
-
-    def decode(number, window=None):
-        name = tf.strings.as_string(number)
-        return {"image": images[number], "segmentation_mask": masks[number], "file_name": name}
-
-    ranges = {"train": (0, train), "val": (train, train + val)}
-    return Source(
-        class_names=("a", "b", "c"),
-        split_sizes={"train": train, "val": val},
-        records=lambda split: tf.data.Dataset.range(*ranges[split]),
-        image_size=lambda number: tf.constant([32, 40]),
-        decode=decode,
-        colors=COLORS,
-    )
+    pairs = list(zip(images, masks, strict=True))
+    return source_of(colors=COLORS, train=pairs[:train], val=pairs[train:])
 
 
 def uneven_config(**optimizer):

@@ -14,7 +14,6 @@ from fcn_tf.config.schema import (
     OptimizerConfig,
     TrainingConfig,
 )
-from fcn_tf.data.source import Source
 from fcn_tf.models import build_fcn, save_model
 from fcn_tf.models.trunks import BUILDERS
 from fcn_tf.training.distribution import Cluster
@@ -22,6 +21,7 @@ from fcn_tf.training.losses import LOSSES, SegmentationLoss
 from fcn_tf.training.run import Run
 from fcn_tf.training.start import check_start
 from tests.networks import fill, keras_vgg16
+from tests.sources import source_of
 
 COLORS = ((0, 0, 0), (200, 10, 20), (1, 2, 3))
 # Two images: 8 pixels of a and 2 of b; 1 of a, 1 of b and 8 of c.
@@ -30,22 +30,11 @@ VAL = [[[2] * 5, [1] * 5]]
 NARROWEST = {"width": 1 / 64, "head_units": 4}
 
 
-def source_of(colors=COLORS, train=TRAIN, val=VAL):
+def grey_source(colors=COLORS, train=TRAIN, val=VAL):
     """A data set of masks (h, w) of the classes a, b and c; the images are as grey as the masks."""
     masks = {"train": np.array(train, np.uint8), "val": np.array(val, np.uint8)}
-
-    def decode(mask, window=None):
-        image = 50 * tf.repeat(mask[..., None], 3, axis=-1)
-        return {"image": image, "segmentation_mask": mask[..., None], "file_name": tf.constant("")}
-
-    return Source(
-        class_names=("a", "b", "c"),
-        split_sizes={split: len(of_split) for split, of_split in masks.items()},
-        records=lambda split: tf.data.Dataset.from_tensor_slices(masks[split]),
-        image_size=tf.shape,
-        decode=decode,
-        colors=colors,
-    )
+    pairs = {split: [(np.dstack([50 * m] * 3), m) for m in masks[split]] for split in masks}
+    return source_of(colors=colors, **pairs)
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +63,7 @@ def make_config(model=(), loss=(), optimizer=(), training=(), **others):
 
 
 def make_run(source=None, cluster=None, fresh=True, **sections):
-    return Run(make_config(**sections), source or source_of(), cluster, fresh)
+    return Run(make_config(**sections), source or grey_source(), cluster, fresh)
 
 
 def values_of(variables):
@@ -134,7 +123,7 @@ def test_names_and_colours_of_the_data_are_saved_with_the_model():
     run = make_run()
     assert run.model.class_names == ["a", "b", "c"]
     assert run.model.palette == run.palette == [[0, 0, 0], [200, 10, 20], [1, 2, 3]]
-    without = make_run(source_of(colors=None))
+    without = make_run(grey_source(colors=None))
     assert without.model.palette == [[0, 0, 0], [128, 0, 0], [0, 128, 0]]  # PASCAL VOC's
 
 

@@ -15,7 +15,7 @@ def numbered_pair(height, width, first=0):
     return np.stack([mask, 255 - mask, np.full_like(mask, 7)], axis=-1), mask
 
 
-def source_of(class_names=("a", "b", "c"), **splits):
+def source_of(class_names=("a", "b", "c"), colors=None, **splits):
     """A data set of pairs: images uint8 (H, W, 3) and masks uint8 (H, W), of each split.
 
     The names of the files count the pairs of all splits: "0.png", "1.png", …
@@ -39,4 +39,5 @@ def source_of(class_names=("a", "b", "c"), **splits):
         records=lambda split: tf.data.Dataset.range(firsts[split], firsts[split] + sizes[split]),
         image_size=lambda number: tf.constant([image.shape[:2] for image, _ in pairs])[number],
         decode=decode,
+        colors=colors,
     )
