@@ -41,7 +41,7 @@ LEFT_OUT = re.compile(
     r"|BitAnd_BitOr|BitOr_BitAnd)|ReplaceComparisonOperator_(Eq|NotEq|Lt|LtE|Gt|GtE)_Is"
     r"|RemoveDecorator|NoOp)"
 )
-# Arguments that change no result: when text is printed, and that nothing is assigned by mistake.
+# Arguments that change no result: `flush` of print and `frozen` of a dataclass.
 LEFT_ALONE = ("flush", "frozen")
 
 
@@ -138,7 +138,7 @@ def _in_child(copy: Path, tests: Sequence[str], output: int) -> None:
         os.dup2(output, stream)
     os.chdir(copy)
     os.environ["PYTHONPATH"] = sys.path[0] = str(copy)
-    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # of a file that changes twice in a second
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # so that none is stale
     sys.dont_write_bytecode = True
     code = pytest.main(["-n", "0", "-x", "-q", "--no-header", "-p", "no:cacheprovider", *tests])
     sys.stdout.flush()
