@@ -67,7 +67,18 @@ def find_coding(
             or more than 255, class files that contradict each other, or as in `Coding.of`.
     """
     path, read = find_class_file(data_dir)
-    names = _chosen_names(data_dir, path, read, class_names, mask_values)
+    names = tuple(class_names) if class_names else None
+    if path is not None and read is not None:
+        names = _names_of_file(path, read, names)
+    elif names is None and mask_values is not None:
+        names = mask_values.class_names
+    if not names:
+        raise InputError(
+            f"{data_dir} has no class file: write classes.txt with a class a line, in the order of "
+            "the masks' values, or name the classes with --data.class_names. Class files are "
+            f"{', '.join(CLASS_FILES)}."
+        )
+    _check_names(path or data_dir, names)
     colors = read.colors if read else None
     if mask_values is None and path is not None and read is not None:
         mask_values = _values_of_file(path, read)
@@ -177,31 +188,13 @@ def _values_of_file(path: Path, read: ClassFile) -> MaskValues | None:
     return mask_values
 
 
-def _chosen_names(
-    data_dir: Path,
-    path: Path | None,
-    read: ClassFile | None,
-    given: Sequence[str] | None,
-    mask_values: MaskValues | None,
-) -> Names:
-    names = tuple(given) if given else None
-    if read is not None:
-        if names not in (None, read.names):
-            raise InputError(
-                f"{path} names {_shown(read.names)}, but data.class_names is "
-                f"{_shown(names or ())}: leave data.class_names out (null), or correct one of them."
-            )
-        names = read.names
-    if names is None and mask_values is not None:
-        names = mask_values.class_names
-    if not names:
+def _names_of_file(path: Path, read: ClassFile, given: Names | None) -> Names:
+    if given not in (None, read.names):
         raise InputError(
-            f"{data_dir} has no class file: write classes.txt with a class a line, in the order of "
-            "the masks' values, or name the classes with --data.class_names. Class files are "
-            f"{', '.join(CLASS_FILES)}."
+            f"{path} names {_shown(read.names)}, but data.class_names is {_shown(given or ())}: "
+            "leave data.class_names out (null), or correct one of them."
         )
-    _check_names(path or data_dir, names)
-    return names
+    return read.names
 
 
 def _check_names(where: Path, names: Names) -> None:

@@ -65,14 +65,15 @@ def read_table(lines: Sequence[tuple[int, str]]) -> list[ClassLine] | None:
         return None
     head, *rows = ([cell.strip() for cell in _cells(text, separator)] for _, text in lines)
     columns = {re.sub(r"[\s_]+", " ", cell.lower()): place for place, cell in enumerate(head)}
-    if any(cell.isdigit() for cell in head) or not columns.keys() & {*NAME_COLUMNS}:
+    if any(cell.isdecimal() for cell in head) or not columns.keys() & {*NAME_COLUMNS}:
         return None
     for (number, text), row in zip(lines[1:], rows, strict=True):
         if len(row) < len(head):
             raise InputError(f"line {number}, {text!r}, has {len(row)} columns of {len(head)}")
     # "label" and "class" head names in some tables, and numbers in others.
     named = [columns[name] for name in NAME_COLUMNS if name in columns]
-    numbers = [place for place in named[1:] if all(row[place].isdigit() for row in rows)]
+    named.sort(key=lambda place: all(row[place].isdecimal() for row in rows))
+    numbers = [place for place in named[1:] if all(row[place].isdecimal() for row in rows)]
     values = [columns[name] for name in VALUE_COLUMNS if name in columns] + numbers
     channels = [next((columns[c] for c in names if c in columns), -1) for names in RED_GREEN_BLUE]
     colors = [columns[name] for name in COLOR_COLUMNS if name in columns]
@@ -139,13 +140,13 @@ def _colored(text: str, number: int) -> ClassLine:
 
 
 def _color(channels: Sequence[str], text: str) -> Color:
-    if not all(channel.isdigit() for channel in channels):
+    if not all(channel.isdecimal() for channel in channels):
         raise InputError(f"{text!r}: a colour is three numbers from 0 to 255")
     return checked_color(map(int, channels), text)
 
 
 def _value(cell: str, text: str) -> int:
-    if not cell.isdigit() or int(cell) > LARGEST_VALUE:
+    if not cell.isdecimal() or int(cell) > LARGEST_VALUE:
         raise InputError(f"{text!r}: the value of a class is a number from 0 to {LARGEST_VALUE}")
     return int(cell)
 

@@ -117,7 +117,7 @@ def _remedy(coding: Coding, unknown: Sequence[MaskValue]) -> str:
     short = len(unknown) <= MOST_PROPOSED and coding.num_classes <= MOST_CLASSES
     known = _known(coding, isinstance(unknown[0], int))
     if not short or not known or len(known) > MOST_CLASSES:
-        return " data.mask_values can say what each value means; fcn-tf check-data counts them."
+        return " data.mask_values can say what each value means; check-data counts them."
     proposed = MaskValues((*known, *((value, IGNORE) for value in unknown)))
     return f" If they are not labelled: {proposed.option()}"
 

@@ -68,5 +68,7 @@ def labels_of_values(values: Tensor, coding: Coding) -> tuple[Tensor, Tensor]:
 
 def is_grey_png(contents: Tensor) -> Tensor:
     """Whether a file is an 8-bit greyscale PNG, whose values TensorFlow gives as they are."""
-    grey = tf.strings.substr(contents, *PNG_KIND) == GREY_8_BIT
-    return tf.logical_and(starts_with(contents, PNG), grey)
+    # Zeros behind it, since TensorFlow takes no part of a text that is shorter.
+    head = tf.strings.join([tf.strings.substr(contents, 0, sum(PNG_KIND)), b"\0" * sum(PNG_KIND)])
+    grey = tf.strings.substr(head, *PNG_KIND) == GREY_8_BIT
+    return tf.logical_and(starts_with(head, PNG), grey)
