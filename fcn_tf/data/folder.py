@@ -15,16 +15,16 @@ from fcn_tf.data.layouts import open_folder
 from fcn_tf.data.pairs import Pair, read_pair
 from fcn_tf.data.source import Dataset, Example, Record, Source
 from fcn_tf.data.start_check import check_at_start
-from fcn_tf.images.graph import (
-    Window,
-    as_bytes,
-    cut,
-    decode_image,
-    from_python,
-    image_size,
-)
+from fcn_tf.images.graph import Tensor, Window, as_bytes, cut, from_python, image_size
 from fcn_tf.images.mask_graph import decode_mask
 from fcn_tf.images.masks import Coding
+from fcn_tf.images.orientation_graph import (
+    decode_turned,
+    fitting_header,
+    image_header,
+    shown_px,
+)
+from fcn_tf.images.read import Reading
 
 
 def folder_source(config: DataConfig) -> Source:
@@ -38,7 +38,8 @@ def folder_source(config: DataConfig) -> Source:
     """
     folder = open_folder(config)
     coding = Coding(len(folder.class_names), folder.colors, config.ignore_label)
-    check_at_start([pair for pairs in folder.splits.values() for pair in pairs], coding)
+    reading = Reading(config.exif, config.value_range)
+    check_at_start([pair for pairs in folder.splits.values() for pair in pairs], coding, reading)
 
     def records(split: str) -> Dataset:
         return tf.data.Dataset.from_tensor_slices(
@@ -48,28 +49,41 @@ def folder_source(config: DataConfig) -> Source:
             }
         )
 
+    def size_of(record: Record) -> Tensor:
+        def mask_px() -> Tensor:
+            return image_size(tf.io.read_file(record["mask"]), record["mask"])
+
+        header = image_header(tf.io.read_file(record["image"]), record["image"])
+        return shown_px(fitting_header(reading.exif, header, mask_px))
+
     def decode(record: Record, window: Window | None = None) -> Example:
         contents = tf.io.read_file(record["image"])
         mask = decode_mask(tf.io.read_file(record["mask"]), coding, record["mask"])
-        same_size = tf.reduce_all(tf.shape(mask)[:2] == image_size(contents, record["image"]))
+        mask_px = tf.shape(mask)[:2]
+        header = fitting_header(
+            reading.exif, image_header(contents, record["image"]), lambda: mask_px
+        )
+        same_size = tf.reduce_all(mask_px == shown_px(header))
         # Where the sizes differ, reading the pair in Python gives the error that names both.
         files = record["image"], record["mask"]
         mask = tf.cond(same_size, lambda: mask, lambda: from_python(mask_of, files, channels=1))
         return {
-            "image": decode_image(contents, window, record["image"]),
+            "image": decode_turned(
+                contents, header, window, name=record["image"], value_range=reading.value_range
+            ),
             "segmentation_mask": cut(mask, window),
             "file_name": tf.strings.regex_replace(record["image"], ".*/", ""),
         }
 
     def mask_of(*files: Any) -> NDArray[np.uint8]:
         image, mask = (Path(os.fsdecode(as_bytes(file))) for file in files)
-        return read_pair(Pair(image, mask), coding)[1]
+        return read_pair(Pair(image, mask), coding, reading)[1]
 
     return Source(
         class_names=folder.class_names,
         split_sizes={split: len(pairs) for split, pairs in folder.splits.items()},
         records=records,
-        image_size=lambda record: image_size(tf.io.read_file(record["image"]), record["image"]),
+        image_size=size_of,
         decode=decode,
         colors=folder.colors,
     )
