@@ -18,12 +18,7 @@ from fcn_tf.data.start_check import check_at_start
 from fcn_tf.images.graph import Tensor, Window, as_bytes, cut, from_python, image_size
 from fcn_tf.images.mask_graph import decode_mask
 from fcn_tf.images.masks import Coding
-from fcn_tf.images.orientation_graph import (
-    decode_turned,
-    fitting_header,
-    image_header,
-    shown_px,
-)
+from fcn_tf.images.orientation_graph import decode_turned, image_turn
 from fcn_tf.images.read import Reading
 
 
@@ -53,23 +48,21 @@ def folder_source(config: DataConfig) -> Source:
         def mask_px() -> Tensor:
             return image_size(tf.io.read_file(record["mask"]), record["mask"])
 
-        header = image_header(tf.io.read_file(record["image"]), record["image"])
-        return shown_px(fitting_header(reading.exif, header, mask_px))
+        contents = tf.io.read_file(record["image"])
+        return image_turn(contents, record["image"], reading.exif, mask_px).shown_px
 
     def decode(record: Record, window: Window | None = None) -> Example:
         contents = tf.io.read_file(record["image"])
         mask = decode_mask(tf.io.read_file(record["mask"]), coding, record["mask"])
         mask_px = tf.shape(mask)[:2]
-        header = fitting_header(
-            reading.exif, image_header(contents, record["image"]), lambda: mask_px
-        )
-        same_size = tf.reduce_all(mask_px == shown_px(header))
+        turn = image_turn(contents, record["image"], reading.exif, lambda: mask_px)
+        same_size = tf.reduce_all(mask_px == turn.shown_px)
         # Where the sizes differ, reading the pair in Python gives the error that names both.
         files = record["image"], record["mask"]
         mask = tf.cond(same_size, lambda: mask, lambda: from_python(mask_of, files, channels=1))
         return {
             "image": decode_turned(
-                contents, header, window, name=record["image"], value_range=reading.value_range
+                contents, turn, window, name=record["image"], value_range=reading.value_range
             ),
             "segmentation_mask": cut(mask, window),
             "file_name": tf.strings.regex_replace(record["image"], ".*/", ""),

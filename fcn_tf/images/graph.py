@@ -164,7 +164,7 @@ def cut(pixels: Tensor, window: Window | None) -> Tensor:
     if window is None:
         return pixels
     start, size = window
-    return pixels[start[0] : start[0] + size[0], start[1] : start[1] + size[1]]
+    return tf.slice(pixels, tf.concat([start, [0]], 0), tf.concat([size, [-1]], 0))
 
 
 def starts_with(contents: Tensor, magic: bytes) -> Tensor:

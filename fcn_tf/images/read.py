@@ -27,7 +27,14 @@ from PIL import Image
 from fcn_tf.errors import InputError
 from fcn_tf.images import MAX_PIXELS
 from fcn_tf.images.depth import Clipped, ValueRange, deep_values, scaled_to_8_bits
-from fcn_tf.images.orientation import SizePx, orientation_of, shown_size, turn, turn_back
+from fcn_tf.images.orientation import (
+    TRANSPOSED,
+    SizePx,
+    orientation_of,
+    shown_size,
+    turn,
+    turn_back,
+)
 
 WINDOWS_PIXELS = 4_000_000  # a larger TIFF is read slice by slice
 # What Pillow raises for a file that it cannot read.
@@ -254,10 +261,13 @@ def open_image(
         width_px, height_px = image.size
         if max_pixels is None or width_px * height_px <= max_pixels:
             mode, orientation = file_mode(image), orientation_of(image)
+            is_turned = image.format == "TIFF"  # by Pillow, and by it alone
+            if is_turned and orientation in TRANSPOSED and contents is None:
+                # Pillow would map the file into memory with its sides exchanged.
+                return open_image(path, max_pixels, Path(path).read_bytes())
             white_is_zero = getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == 0
             with _limit_of_pillow(max_pixels, max_pixels):
                 image.load()
-            is_turned = image.format == "TIFF"  # by Pillow, and by it alone
             stored = turn_back(image, orientation) if is_turned else image
             stored.info |= {FILE_MODE: mode, ORIENTATION: orientation}
             stored.info |= {WHITE_IS_ZERO: True} if white_is_zero else {}
