@@ -109,7 +109,12 @@ def deep_values(
         import tensorflow as tf
 
         return tf.io.decode_png(contents, channels=3, dtype=tf.uint16).numpy()
-    return _rgb_of_tiff(contents)
+    return None if is_premultiplied(mode) else _rgb_of_tiff(contents)
+
+
+def is_premultiplied(mode: str) -> bool:
+    """Whether a file holds colours that are multiplied by its alpha, by its `file_mode`."""
+    return "a" in mode
 
 
 def _rgb_of_tiff(contents: bytes) -> NDArray[Any] | None:

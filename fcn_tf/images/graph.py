@@ -62,8 +62,8 @@ def header_by_pillow(contents: Tensor, name: Tensor) -> Tensor:
     """
 
     def read(*given: Any) -> NDArray[np.int32]:
-        stored_px, orientation = read_header(*name_and_bytes(*given))
-        return np.array([*stored_px, orientation], np.int32)
+        header = read_header(*name_and_bytes(*given))
+        return np.array([*header.stored_px, header.orientation], np.int32)
 
     header = tf.numpy_function(read, (name, contents), tf.int32, stateful=False)
     return tf.ensure_shape(header, (3,))

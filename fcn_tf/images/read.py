@@ -26,7 +26,13 @@ from PIL import Image
 
 from fcn_tf.errors import InputError
 from fcn_tf.images import MAX_PIXELS
-from fcn_tf.images.depth import Clipped, ValueRange, deep_values, scaled_to_8_bits
+from fcn_tf.images.depth import (
+    Clipped,
+    ValueRange,
+    deep_values,
+    is_premultiplied,
+    scaled_to_8_bits,
+)
 from fcn_tf.images.orientation import (
     TRANSPOSED,
     SizePx,
@@ -70,10 +76,12 @@ class Header(NamedTuple):
     Args:
         stored_px: height and width of the stored pixels.
         orientation: the EXIF orientation, 1 to 8.
+        mode: how the file holds its pixels, as `file_mode`.
     """
 
     stored_px: SizePx
     orientation: int
+    mode: str
 
 
 class Pixels(Protocol):
@@ -125,8 +133,10 @@ def open_pixels(
             ),
         )
         is_large = windows and WINDOWS_PIXELS < windows.shape[0] * windows.shape[1] <= max_pixels
-        if windows and is_large and read_header(path, max_pixels=max_pixels).orientation == 1:
-            return windows
+        if windows and is_large:
+            header = read_header(path, max_pixels=max_pixels)
+            if header.orientation == 1 and not is_premultiplied(header.mode):
+                return windows
     return read_rgb(path, max_pixels, value_range=value_range, clipped=clipped)
 
 
@@ -294,10 +304,11 @@ def read_header(
         _limit_of_pillow(max_pixels, None),
         Image.open(_file(path, contents)) as image,
     ):
-        orientation, size_px = orientation_of(image), (image.height, image.width)
+        mode, orientation = file_mode(image), orientation_of(image)
+        size_px = image.height, image.width
         # Pillow gives a TIFF the size that it has when it is turned.
         stored_px = shown_size(size_px, orientation) if image.format == "TIFF" else size_px
-        return Header(stored_px, orientation)
+        return Header(stored_px, orientation, mode)
 
 
 def resize(

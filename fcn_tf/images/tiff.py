@@ -30,7 +30,8 @@ def tiff_windows(
 
     Returns:
         The file as an array, if its pixels are grey or RGB, with further channels or without. None
-        for a palette, CMYK, premultiplied colours or a broken file: Pillow reads or refuses these.
+        for a palette, CMYK or a broken file: Pillow reads or refuses these. Colours that are
+        multiplied by alpha stay so.
     """
     try:
         with warnings.catch_warnings():
@@ -51,11 +52,7 @@ def _rgb_bands(file: Any, is_deep: bool) -> list[int] | None:
     kinds = tuple(kind.name for kind in file.colorinterp)
     stretched = not is_deep and file.tags(1, ns="IMAGE_STRUCTURE").get("NBITS")
     inverted = file.photometric is not None and file.photometric.name == "white"
-    premultiplied = any(
-        file.tags(band, ns="IMAGE_STRUCTURE").get("ALPHA") == "PREMULTIPLIED"
-        for band in file.indexes
-    )
-    if stretched or inverted or premultiplied or len(set(file.dtypes)) > 1:
+    if stretched or inverted or len(set(file.dtypes)) > 1:
         return None
     if kinds[:3] == ("red", "green", "blue"):
         return [1, 2, 3]
