@@ -107,16 +107,14 @@ def orientation_line(pairs: Sequence[Pair], exif: str) -> str | None:
         else:
             turned += 1
             unclear += shown_px == header.stored_px
-    if exif == "ignore":
-        read = f"{stored} of them are read as they are stored (data.exif=ignore)."
-        return f"{len(pairs)} images; EXIF turns some for viewers: {read}" if stored else None
     parts = []
     if turned:
         parts.append(f"{turned} of {len(pairs)} images are turned by their EXIF orientation.")
     if stored:
+        why = " (data.exif=ignore)" if exif == "ignore" else ", because their masks fit only so"
         parts.append(
             f"{stored} of {len(pairs)} images have an EXIF orientation and are read as they are "
-            "stored, because their masks fit only so."
+            f"stored{why}."
         )
     if stored and unclear:
         parts.append(

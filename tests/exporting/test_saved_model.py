@@ -1,10 +1,14 @@
 """The signatures of a SavedModel whose answers can be worked out by hand."""
 
+import io
+
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import ExifTags, Image
 
 from fcn_tf.exporting.saved_model import Served, run, write_saved_model
+from tests.images.files import GREY, RGB, png, saved
 from tests.networks import random_images
 
 FREE = (None, None, None, 3)
@@ -57,3 +61,39 @@ def test_signatures_that_disagree_are_refused(tmp_path, served):
     tf.saved_model.save(module, str(tmp_path), signatures=signatures)
     with pytest.raises(SystemExit, match=r"the signatures agree on 0\.\d{6} of the pixels"):
         run(str(tmp_path))(image())
+
+
+def answer_to(contents):
+    """The pixels that a served model decodes of a file."""
+    return tf.function(Served(logits, 1000)._decode)(tf.constant(contents)).numpy()
+
+
+def file_of(picture, kind="JPEG", **options):
+    content = io.BytesIO()
+    picture.save(content, kind, **options)
+    return content.getvalue()
+
+
+def test_a_server_decodes_the_pixels_that_are_stored():
+    """A JPEG as Pillow does, to the last grey level; an EXIF orientation is left aside."""
+    smooth = Image.fromarray(random_images(4, 5, 3)).resize((30, 20), Image.Resampling.BICUBIC)
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6
+    for options in ({}, {"exif": turned}, {"subsampling": "4:4:4", "progressive": True}):
+        contents = file_of(smooth, quality=60, **options)
+        np.testing.assert_array_equal(answer_to(contents), Image.open(io.BytesIO(contents)))
+    np.testing.assert_array_equal(answer_to(file_of(smooth, "PNG", exif=turned)), smooth)
+
+
+@pytest.mark.parametrize(
+    ("contents", "message"),
+    [
+        (png(GREY, 16), "image_bytes holds a PNG of 16 bits a channel: send it with 8 bits"),
+        (png(RGB, 16), "image_bytes holds a PNG of 16 bits a channel: send it with 8 bits"),
+        (saved("JPEG", "CMYK"), "image_bytes holds a JPEG in CMYK: send it as RGB"),
+        (saved("BMP"), "image_bytes holds neither a JPEG nor a PNG"),
+    ],
+)
+def test_a_server_refuses_what_it_would_change(contents, message):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        answer_to(contents)
