@@ -85,11 +85,12 @@ class DataConfig:
         mask_values: the class that each value or colour in your masks means, as
             "{0: background, 255: vessel, 7: ignore}", or "cityscapes", "cityscapes_train_ids" or
             "ade20k"; default a value is the number of its class.
-        value_range: for images of more than 8 bits a channel, the values that become 0 and 255;
-            default such images are refused.
-        exif: whether images are turned as their EXIF orientation says. "apply" turns them as
-            viewers do, "ignore" takes the pixels as they are stored, "auto" turns them unless the
-            mask has the size of the stored pixels alone.
+        value_range: for images of more than 8 bits a channel, the values that become 0 and 255,
+            [0, 4095] for example. Values between them are spread evenly and rounded, those outside
+            are clipped. The model keeps the range for prediction. Default such images are refused.
+        exif: of folder only, whether images are turned as their EXIF orientation says. "apply"
+            turns them as viewers do, "ignore" takes the pixels as they are stored, "auto" turns
+            them unless the mask has the size of the stored pixels alone.
         broken: what training does with a file that cannot be read, "stop" or "skip".
         validation_fraction: share of your images that becomes val where the folder has no splits.
             A hash of the name decides, so that an image stays in its split when others are added.
@@ -130,6 +131,7 @@ class DataConfig:
             self.ignore_label,
             "between 0 and 255",
         )
+        check_value_range("data.value_range", self.value_range)
         fraction = self.validation_fraction
         check(0 < fraction < 1, "data.validation_fraction", fraction, "above 0 and below 1")
         _check_positive("data.batch_size", self.batch_size)
@@ -384,6 +386,8 @@ class Config:
         for key in UNKNOWN_TO[name]:
             value = getattr(data, key)
             check(value is None, f"data.{key}", value, f"left out with data.name={name}")
+        fits = name == "folder" or data.exif == "auto"
+        check(fits, "data.exif", data.exif, f"left out with data.name={name}")
         tfds_config = (data.tfds_config or "voc2012") if name == "voc" else None
         eval_steps = training.eval_every_steps or math.ceil(training.max_steps / 10)
         checkpoint_steps = training.checkpoint_every_steps or eval_steps
@@ -448,6 +452,19 @@ def _mask_values(given: object) -> MaskValues:
         return MaskValues.of(given)
     except InputError as error:
         raise InputError(f"data.mask_values: {error}.") from error
+
+
+def check_value_range(key: str, value_range: tuple[float, float] | None) -> None:
+    """Refuses a range of pixel values that is none.
+
+    Args:
+        key: what messages call it.
+        value_range: the values that become 0 and 255, or None.
+    """
+    if value_range is not None:
+        low, high = value_range
+        is_range = math.isfinite(low) and math.isfinite(high) and low < high
+        check(is_range, key, list(value_range), "[low, high], numbers with low < high")
 
 
 def _check_positive(key: str, value: float) -> None:

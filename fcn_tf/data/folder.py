@@ -15,15 +15,10 @@ from fcn_tf.data.layouts import open_folder
 from fcn_tf.data.pairs import Pair, read_pair
 from fcn_tf.data.source import Dataset, Example, Record, Source
 from fcn_tf.data.start_check import check_at_start
-from fcn_tf.images.graph import (
-    Window,
-    as_bytes,
-    cut,
-    decode_image,
-    from_python,
-    image_size,
-)
+from fcn_tf.images.graph import Tensor, Window, as_bytes, cut, from_python, image_size
 from fcn_tf.images.mask_graph import decode_mask
+from fcn_tf.images.orientation_graph import decode_turned, image_turn
+from fcn_tf.images.read import Reading
 
 
 def folder_source(config: DataConfig) -> Source:
@@ -37,7 +32,8 @@ def folder_source(config: DataConfig) -> Source:
     """
     folder = open_folder(config)
     coding = folder.coding
-    check_at_start([pair for pairs in folder.splits.values() for pair in pairs], coding)
+    reading = Reading(config.exif, config.value_range)
+    check_at_start([pair for pairs in folder.splits.values() for pair in pairs], coding, reading)
 
     def records(split: str) -> Dataset:
         return tf.data.Dataset.from_tensor_slices(
@@ -47,28 +43,39 @@ def folder_source(config: DataConfig) -> Source:
             }
         )
 
+    def size_of(record: Record) -> Tensor:
+        def mask_px() -> Tensor:
+            return image_size(tf.io.read_file(record["mask"]), record["mask"])
+
+        contents = tf.io.read_file(record["image"])
+        return image_turn(contents, record["image"], reading.exif, mask_px).shown_px
+
     def decode(record: Record, window: Window | None = None) -> Example:
         contents = tf.io.read_file(record["image"])
         mask = decode_mask(tf.io.read_file(record["mask"]), coding, record["mask"])
-        same_size = tf.reduce_all(tf.shape(mask)[:2] == image_size(contents, record["image"]))
+        mask_px = tf.shape(mask)[:2]
+        turn = image_turn(contents, record["image"], reading.exif, lambda: mask_px)
+        same_size = tf.reduce_all(mask_px == turn.shown_px)
         # Where the sizes differ, reading the pair in Python gives the error that names both.
         files = record["image"], record["mask"]
         mask = tf.cond(same_size, lambda: mask, lambda: from_python(mask_of, files, channels=1))
         return {
-            "image": decode_image(contents, window, record["image"]),
+            "image": decode_turned(
+                contents, turn, window, name=record["image"], value_range=reading.value_range
+            ),
             "segmentation_mask": cut(mask, window),
             "file_name": tf.strings.regex_replace(record["image"], ".*/", ""),
         }
 
     def mask_of(*files: Any) -> NDArray[np.uint8]:
         image, mask = (Path(os.fsdecode(as_bytes(file))) for file in files)
-        return read_pair(Pair(image, mask), coding)[1]
+        return read_pair(Pair(image, mask), coding, reading)[1]
 
     return Source(
         class_names=folder.class_names,
         split_sizes={split: len(pairs) for split, pairs in folder.splits.items()},
         records=records,
-        image_size=lambda record: image_size(tf.io.read_file(record["image"]), record["image"]),
+        image_size=size_of,
         decode=decode,
         colors=folder.colors,
     )

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 import fcn_tf.data.start_check
 from fcn_tf.classes import VOID
@@ -240,3 +240,39 @@ def test_some_pairs_of_a_large_folder_are_read_at_the_start(tmp_path, monkeypatc
     save(np.full((6, 9), 7, np.uint8), tmp_path / "masks/train/c.png")
     with pytest.raises(InputError, match=r"c\.png: value 7"):
         open_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("exif", "mask_px"), [("auto", (9, 6)), ("auto", (6, 9)), ("ignore", (6, 9))]
+)
+def test_photos_are_turned_where_their_masks_are(tmp_path, capsys, exif, mask_px):
+    """In training, whole and in windows, and in evaluation; what is done is said once."""
+    pairs = make_folder(tmp_path)
+    stored, _ = pairs["train", "a"]
+    shown = np.rot90(stored, -1) if mask_px == (9, 6) else stored
+    own = Image.Exif()
+    own[ExifTags.Base.Orientation] = 6
+    Image.fromarray(stored).save(tmp_path / "images/train/a.png", exif=own)
+    save(np.zeros(mask_px, np.uint8), tmp_path / "masks/train/a.png")
+    source = open_folder(tmp_path, exif=exif)
+    said = "are turned by" if mask_px == (9, 6) else "have an EXIF orientation and are read as"
+    assert capsys.readouterr().out.count(f"1 of 4 images {said}") == 1
+    record = next(iter(source.records("train")))
+    assert source.image_size(record).numpy().tolist() == list(mask_px)
+    np.testing.assert_array_equal(source.decode(record)["image"], shown)
+    window = source.decode(record, ((1, 2), (5, 3)))
+    np.testing.assert_array_equal(window["image"], shown[1:6, 2:5])
+    assert window["segmentation_mask"].shape == (5, 3, 1)
+
+
+def test_deep_images_need_a_range(tmp_path, capsys):
+    make_folder(tmp_path)
+    deep = np.array([[0, 1000, 2000, 4095, 5000, 0]] * 6, np.uint16)
+    save(deep, tmp_path / "images/train/a.png")
+    save(np.zeros((6, 6), np.uint8), tmp_path / "masks/train/a.png")
+    with pytest.raises(InputError, match=r"train/a\.png: it has more than 8 bits a channel"):
+        open_folder(tmp_path)
+    source = open_folder(tmp_path, value_range=(1000, 4095))
+    assert "1 image has values outside" in capsys.readouterr().out
+    image = next(iter(whole_images(source, "train")))["image"]
+    assert image[0, :, 2].numpy().tolist() == [0, 0, 82, 255, 255, 0]
