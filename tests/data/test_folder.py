@@ -243,19 +243,27 @@ def test_some_pairs_of_a_large_folder_are_read_at_the_start(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("exif", "mask_px"), [("auto", (9, 6)), ("auto", (6, 9)), ("ignore", (6, 9))]
+    ("exif", "orientation", "mask_px", "is_turned"),
+    [
+        ("auto", 6, (9, 6), True),
+        ("auto", 6, (6, 9), False),
+        ("auto", 3, (6, 9), True),
+        ("ignore", 3, (6, 9), False),
+    ],
 )
-def test_photos_are_turned_where_their_masks_are(tmp_path, capsys, exif, mask_px):
+def test_photos_are_turned_where_their_masks_are(
+    tmp_path, capsys, exif, orientation, mask_px, is_turned
+):
     """In training, whole and in windows, and in evaluation; what is done is said once."""
     pairs = make_folder(tmp_path)
     stored, _ = pairs["train", "a"]
-    shown = np.rot90(stored, -1) if mask_px == (9, 6) else stored
+    shown = np.rot90(stored, {3: 2, 6: -1}[orientation]) if is_turned else stored
     own = Image.Exif()
-    own[ExifTags.Base.Orientation] = 6
+    own[ExifTags.Base.Orientation] = orientation
     Image.fromarray(stored).save(tmp_path / "images/train/a.png", exif=own)
     save(np.zeros(mask_px, np.uint8), tmp_path / "masks/train/a.png")
     source = open_folder(tmp_path, exif=exif)
-    said = "are turned by" if mask_px == (9, 6) else "have an EXIF orientation and are read as"
+    said = "are turned by" if is_turned else "have an EXIF orientation and are read as"
     assert capsys.readouterr().out.count(f"1 of 4 images {said}") == 1
     record = next(iter(source.records("train")))
     assert source.image_size(record).numpy().tolist() == list(mask_px)
