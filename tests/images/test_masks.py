@@ -286,6 +286,14 @@ def test_every_value_of_no_class_is_named_with_its_pixels(tmp_path):
     )
 
 
+def test_values_that_suggest_a_mapping_are_answered_with_it(tmp_path):
+    said = refusal(written(np.array([[1, 2, 3]], np.uint8)), PLAIN, tmp_path)
+    assert "allowed are 0..2" in said
+    assert (
+        "Perhaps they mean --data.mask_values '{1: background, 2: disc, 3: square}'; fcn-tf check"
+    ) in said
+
+
 def test_values_smeared_by_a_jpeg_are_told_from_regions_of_no_class(tmp_path):
     disc = np.hypot(*np.mgrid[-24:24, -24:24]) < 15
     smeared = Image.open(io.BytesIO(written(np.where(disc, 20, 0).astype(np.uint8), "JPEG")))
