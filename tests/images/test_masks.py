@@ -136,7 +136,7 @@ def test_an_index_is_a_label_in_every_kind_of_file(kind, tmp_path):
 IN_COLOR = {
     "RGB": written(in_color(LABELS)),
     "hard alpha": written(with_alpha(in_color(LABELS), 255 * (LABELS > 0))),
-    "GIF": palette_png(LABELS, COLORS, kind="GIF"),
+    "GIF, its palette in another order": palette_png(2 - LABELS, COLORS[::-1], kind="GIF"),
     "TIFF": written(in_color(LABELS), "TIFF"),
     "BMP": written(in_color(LABELS), "BMP"),
     "lossless WebP": written(in_color(LABELS), "WEBP", lossless=True),
