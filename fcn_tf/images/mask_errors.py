@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
@@ -12,6 +13,7 @@ from fcn_tf.config.mask_values import IGNORE, MaskValue, MaskValues
 from fcn_tf.errors import InputError
 from fcn_tf.images.coding import Coding
 from fcn_tf.images.mask_pixels import MaskPixels
+from fcn_tf.images.mask_proposals import proposed_mask_values
 from fcn_tf.images.read import ImagePath
 
 MOST_SHOWN = 10  # values in a message
@@ -46,7 +48,8 @@ def refuse_unknown(
         parts.append(f"{len(unknown) - MOST_SHOWN} more")
     of_values = isinstance(keys[0], int)
     allowed = _allowed_values(coding) if of_values else _allowed_colors(coding)
-    remedy = SMEARED if _is_smeared(pixels, unknown) else _remedy(coding, keys)
+    seen = {pixels.key(number): int(pixels.counts[number]) for number in pixels.used}
+    remedy = SMEARED if _is_smeared(pixels, unknown) else _remedy(coding, keys, seen)
     raise InputError(f"{path}: {', '.join(parts)}; {allowed}.{remedy}")
 
 
@@ -112,9 +115,14 @@ def _allowed_colors(coding: Coding) -> str:
     )
 
 
-def _remedy(coding: Coding, unknown: Sequence[MaskValue]) -> str:
+def _remedy(coding: Coding, unknown: Sequence[MaskValue], seen: Mapping[MaskValue, int]) -> str:
     """The option that says what the values mean, where it is short enough to paste."""
     short = len(unknown) <= MOST_PROPOSED and coding.num_classes <= MOST_CLASSES
+    if coding.mask_values is None and (likely := proposed_mask_values(seen, coding.class_names)):
+        return (
+            f" Perhaps they mean --data.mask_values {shlex.quote(likely)}; fcn-tf check-data "
+            "reads all masks and says more."
+        )
     known = _known(coding, isinstance(unknown[0], int))
     if not short or not known or len(known) > MOST_CLASSES:
         return " data.mask_values can say what each value means; check-data counts them."

@@ -6,6 +6,7 @@ rule refuses. Contents and names are scalar strings.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from fcn_tf.classes import VOID
 from fcn_tf.images.coding import UNKNOWN, Coding
 from fcn_tf.images.graph import PNG, Tensor, from_python, name_and_bytes, starts_with
+from fcn_tf.images.label_cache import LabelCache
 from fcn_tf.images.masks import read_mask
 
 PNG_KIND = (24, 2)  # the place of bit depth and colour type in a PNG, as (start, length)
@@ -30,10 +32,12 @@ def decode_mask(contents: Tensor, coding: Coding, name: Tensor = "the mask") -> 
         name: of the file, for messages.
     """
 
+    cache = _cache_of(coding)
+
     def by_pillow() -> Tensor:
         def read(*given: Any) -> NDArray[np.uint8]:
             path, encoded = name_and_bytes(*given)
-            return read_mask(path, coding, encoded)
+            return cache.labels(encoded, lambda: read_mask(path, coding, encoded))
 
         return from_python(read, (name, contents), channels=1)
 
@@ -45,6 +49,12 @@ def decode_mask(contents: Tensor, coding: Coding, name: Tensor = "the mask") -> 
 
     # TensorFlow would turn palettes into colours and scale values of fewer bits.
     return tf.cond(is_grey_png(contents), of_grey_png, by_pillow)
+
+
+@lru_cache(maxsize=2)
+def _cache_of(coding: Coding) -> LabelCache:
+    """The cache of all graphs that read masks of a coding, such as those of train and val."""
+    return LabelCache()
 
 
 def labels_of_values(values: Tensor, coding: Coding) -> tuple[Tensor, Tensor]:

@@ -136,7 +136,7 @@ def test_an_index_is_a_label_in_every_kind_of_file(kind, tmp_path):
 IN_COLOR = {
     "RGB": written(in_color(LABELS)),
     "hard alpha": written(with_alpha(in_color(LABELS), 255 * (LABELS > 0))),
-    "GIF": palette_png(LABELS, COLORS, kind="GIF"),
+    "GIF, its palette in another order": palette_png(2 - LABELS, COLORS[::-1], kind="GIF"),
     "TIFF": written(in_color(LABELS), "TIFF"),
     "BMP": written(in_color(LABELS), "BMP"),
     "lossless WebP": written(in_color(LABELS), "WEBP", lossless=True),
@@ -284,6 +284,14 @@ def test_every_value_of_no_class_is_named_with_its_pixels(tmp_path):
         "value 7 in 1 pixels; the mask values that mean something are 0, 255. If they are not "
         "labelled: --data.mask_values '{0: background, 255: disc, 7: ignore}'"
     )
+
+
+def test_values_that_suggest_a_mapping_are_answered_with_it(tmp_path):
+    said = refusal(written(np.array([[1, 2, 3]], np.uint8)), PLAIN, tmp_path)
+    assert "allowed are 0..2" in said
+    assert (
+        "Perhaps they mean --data.mask_values '{1: background, 2: disc, 3: square}'; fcn-tf check"
+    ) in said
 
 
 def test_values_smeared_by_a_jpeg_are_told_from_regions_of_no_class(tmp_path):

@@ -22,7 +22,7 @@ GUESS_OF_COLORS = "  # a guess: the colours of most pixels first"
 def proposed_mask_values(
     values_seen: Mapping[MaskValue, int], class_names: Sequence[str]
 ) -> str | None:
-    """The mapping that the values in masks suggest.
+    """The mapping that the values in masks suggest, where they are not what they should be.
 
     Args:
         values_seen: the pixels of each value or colour in all masks, as `values_in` counts them.

@@ -1,7 +1,7 @@
 import pytest
 
 from fcn_tf.config.mask_values import CITYSCAPES, MaskValues
-from fcn_tf.data.mask_proposals import proposed_mask_values
+from fcn_tf.images.mask_proposals import proposed_mask_values
 
 TWO, THREE = ("background", "vessel"), ("a", "b", "c")
 CITY = tuple(CITYSCAPES.values())
