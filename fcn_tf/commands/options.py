@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import docstring_parser
 from jsonargparse import ArgumentParser, Namespace
 
-from fcn_tf.config.files import load_config, parse_recipe, run_config
+from fcn_tf.config.files import data_of_run, load_config, parse_recipe, run_config
 from fcn_tf.config.schema import Config, DataConfig
 from fcn_tf.config.types import Names, Scales
 from fcn_tf.errors import check
@@ -109,10 +109,8 @@ class NamesModelAndData(NamesData):
 
     def data_or_runs(self) -> DataConfig | None:
         """The data that are named, or else those of the model's run; None where it has none."""
-        if (named := self.named_data()) is not None:
-            return named
-        own = run_config(self.model)
-        return load_config(own).data if own.is_file() else None
+        named = self.named_data()
+        return data_of_run(self.model) if named is None else named
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,11 @@ COLORED_LINE = re.compile(r"(.+?)[\s:,]+(\d+)[\s,]+(\d+)[\s,]+(\d+)(?::.*)?")
 
 Names = tuple[str, ...]
 Colors = tuple[tuple[int, int, int], ...]
+
+
+def has_class_file(data_dir: str | os.PathLike[str]) -> bool:
+    """Whether a folder names its classes itself."""
+    return any((Path(data_dir).expanduser() / name).is_file() for name in CLASS_FILES)
 
 
 def find_classes(data_dir: Path, given: Sequence[str] | None) -> tuple[Names, Colors | None]:

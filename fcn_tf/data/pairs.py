@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fcn_tf.errors import InputError
-from fcn_tf.images.find import IMAGE_SUFFIXES
+from fcn_tf.images.formats import IMAGE_SUFFIXES, SHOWN_SUFFIXES
 from fcn_tf.images.masks import Coding, labels_of
 from fcn_tf.images.read import open_image, to_rgb
 
@@ -66,7 +66,7 @@ def list_pairs(
                 "add it, or move the file out of the way."
             )
     if not images:
-        raise InputError(f"{image_dir} holds no image ({' '.join(IMAGE_SUFFIXES)}).")
+        raise InputError(f"{image_dir} holds no image ({SHOWN_SUFFIXES}).")
     return [Pair(images[stem], masks[stem]) for stem in sorted(images.keys() & masks.keys())]
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from fcn_tf.classes import VOID, VOID_COLOR
 from fcn_tf.errors import InputError
-from fcn_tf.images.read import ImagePath, file_mode, is_deep, open_image
+from fcn_tf.images.read import PAGES, ImagePath, file_mode, is_deep, open_image
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,14 @@ def labels_of(mask_file: Image.Image, path: ImagePath, coding: Coding) -> NDArra
         uint8 (H, W), labels and VOID.
 
     Raises:
-        InputError: the mask has a value or a colour of no class, or is no 8-bit image.
+        InputError: the mask has a value or a colour of no class, several pages, or is no 8-bit
+            image.
     """
+    if (pages := mask_file.info.get(PAGES, 1)) > 1:
+        raise InputError(
+            f"{path} has {pages} pages or frames, and a mask is one image: save the page that "
+            "holds the labels as a file of its own."
+        )
     if mask_file.mode in ("RGB", "RGBA") and not is_deep(mask_file):
         return _from_colors(np.asarray(mask_file.convert("RGB")), path, coding)
     mask = indices_of(mask_file, path)

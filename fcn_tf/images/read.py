@@ -22,11 +22,14 @@ from PIL import Image
 
 from fcn_tf.errors import InputError
 from fcn_tf.images import MAX_PIXELS
+from fcn_tf.images.formats import lost_bits, open_in_process, pages_of
 
 WINDOWS_PIXELS = 4_000_000  # a larger TIFF is read slice by slice
 # What Pillow raises for a file that it cannot read.
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-FILE_MODE = "file_mode"  # the key of `Image.info` that `open_image` adds
+# The keys of `Image.info` that `open_image` adds; PAGES only where there are several.
+FILE_MODE = "file_mode"
+PAGES = "pages"
 
 ImagePath = str | os.PathLike[str]
 
@@ -46,7 +49,9 @@ class Pixels(Protocol):
     def __getitem__(self, slices: Any, /) -> Any: ...
 
 
-def open_pixels(path: ImagePath, max_pixels: int = MAX_PIXELS) -> Pixels:
+def open_pixels(
+    path: ImagePath, max_pixels: int = MAX_PIXELS, contents: bytes | None = None
+) -> Pixels:
     """Opens an image for prediction.
 
     A large TIFF is read slice by slice if the extra `geo` is installed.
@@ -55,6 +60,7 @@ def open_pixels(path: ImagePath, max_pixels: int = MAX_PIXELS) -> Pixels:
         path: of the file.
         max_pixels: the largest image that is read, in px. The limit protects against small
             files that unpack to more than the memory holds.
+        contents: as in `open_image`.
 
     Returns:
         `Pixels` (H, W, 3).
@@ -63,7 +69,8 @@ def open_pixels(path: ImagePath, max_pixels: int = MAX_PIXELS) -> Pixels:
         InputError: the file cannot be read, is too large, or has more than 8 bits a channel.
     """
     path = Path(path)
-    if path.suffix.lower() in (".tif", ".tiff") and importlib.util.find_spec("rasterio"):
+    is_tiff = contents is None and path.suffix.lower() in (".tif", ".tiff")
+    if is_tiff and importlib.util.find_spec("rasterio"):
         from fcn_tf.images.tiff import tiff_windows
 
         windows = tiff_windows(path)
@@ -72,7 +79,7 @@ def open_pixels(path: ImagePath, max_pixels: int = MAX_PIXELS) -> Pixels:
     limit_of_pillow = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = None  # max_pixels takes its place
     try:
-        return read_rgb(path, max_pixels)
+        return read_rgb(path, max_pixels, contents)
     finally:
         Image.MAX_IMAGE_PIXELS = limit_of_pillow
 
@@ -120,7 +127,7 @@ def to_rgb(image: Image.Image, path: ImagePath) -> Image.Image:
 def is_deep(image: Image.Image) -> bool:
     """Whether an image has more than 8 bits a channel, in its file or as Pillow holds it."""
     # A letter for the order of bytes tells these from "BGR;16", which is 16 bits a pixel.
-    in_file = re.search(r";16[BLN]$", file_mode(image)) is not None
+    in_file = re.search(r";(9|1[0-6])[BLN]$", file_mode(image)) is not None
     return in_file or image.mode.startswith(("I", "F"))
 
 
@@ -152,12 +159,17 @@ def open_image(
     Raises:
         InputError: the file cannot be read, or the image is larger.
     """
-    with _readable(path), Image.open(_file(path, contents)) as image:
+    file = _file(path, contents)
+    with _readable(path), open_in_process(file) as image:
         width_px, height_px = image.size
         if max_pixels is None or width_px * height_px <= max_pixels:
-            mode = file_mode(image)
-            image.load()
-            image.info[FILE_MODE] = mode
+            bits = lost_bits(file, image)
+            mode = file_mode(image) if bits == 8 else f"{image.mode};{bits}N"
+            is_paged = getattr(image, "is_animated", False)
+            pages = pages_of(_file(path, contents)) if is_paged else 1
+            with _limit_within(max_pixels):
+                image.load()
+            image.info |= {FILE_MODE: mode} | ({PAGES: pages} if pages > 1 else {})
             return image
     raise InputError(
         f"{path}: {height_px}x{width_px} px (height x width) are more than {max_pixels}; "
@@ -174,7 +186,7 @@ def read_size_px(path: ImagePath, contents: bytes | None = None) -> tuple[int, i
     Raises:
         InputError: the header cannot be read.
     """
-    with _readable(path), Image.open(_file(path, contents)) as image:
+    with _readable(path), open_in_process(_file(path, contents)) as image:
         return image.height, image.width
 
 
@@ -187,6 +199,18 @@ def resize(
     if array.shape[:2] == tuple(size_px):
         return np.asarray(array)
     return np.asarray(Image.fromarray(array).resize((size_px[1], size_px[0]), how))
+
+
+@contextlib.contextmanager
+def _limit_within(max_pixels: int | None) -> Iterator[None]:
+    """Limits the images that an ICO or ICNS file holds, which may be larger than its header says."""
+    limit_of_caller = Image.MAX_IMAGE_PIXELS
+    if max_pixels is not None:
+        Image.MAX_IMAGE_PIXELS = max_pixels
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit_of_caller
 
 
 def _file(path: ImagePath, contents: bytes | None) -> ImagePath | io.BytesIO:

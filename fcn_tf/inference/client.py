@@ -21,6 +21,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from fcn_tf.errors import InputError, RunError
+from fcn_tf.images.formats import open_in_process
 from fcn_tf.images.read import UNREADABLE, read_rgb
 
 ATTEMPTS = 5  # gRPC allows no more
@@ -217,8 +218,10 @@ def encoded(path: Path) -> bytes:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
     try:
-        with Image.open(io.BytesIO(contents)) as image:
+        with open_in_process(io.BytesIO(contents)) as image:
             is_sent_as_it_is = image.format in ("JPEG", "PNG")
+    except InputError as error:  # HEIC, without the extra that reads it
+        raise InputError(f"{path}: {error}.") from error
     except UNREADABLE:
         is_sent_as_it_is = True  # the server says what is wrong with it
     if is_sent_as_it_is:
