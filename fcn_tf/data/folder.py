@@ -16,6 +16,7 @@ from fcn_tf.data.layouts import open_folder
 from fcn_tf.data.pairs import Pair, read_pair
 from fcn_tf.data.source import Dataset, Example, Record, Source
 from fcn_tf.errors import InputError
+from fcn_tf.images.formats import pages_of
 from fcn_tf.images.graph import (
     Window,
     as_bytes,
@@ -103,6 +104,13 @@ def _check_some(pairs: list[Pair], coding: Coding) -> None:
 
     with ThreadPoolExecutor() as pool:
         found = [text for text in pool.map(problem, some) if text]
+        pages = list(pool.map(lambda pair: pages_of(pair.image), some))
+    if paged := [pair.image for pair, count in zip(some, pages, strict=True) if count > 1]:
+        print(
+            f"{len(paged)} images have several pages or frames, of which the first is read: "
+            f"{paged[0]}, for instance.",
+            flush=True,
+        )
     if found:
         more = f" ({len(found) - 1} more pairs have faults.)" if len(found) > 1 else ""
         raise InputError(found[0] + more)

@@ -8,8 +8,8 @@ name of the file.
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
+import re
 from pathlib import Path
 from typing import IO
 
@@ -29,6 +29,13 @@ ONE_PICTURE = ("MPO", "PSD")
 # The field of a TIFF page that says what it is, and its bits: a smaller copy, a mask.
 NEW_SUBFILE_TYPE = 254
 NOT_A_PAGE = 1 | 4
+
+# ICO, CUR and ICNS hold pictures whose size Pillow learns only while it decodes them.
+ICONS = (b"\x00\x00\x01\x00", b"\x00\x00\x02\x00", b"icns")
+ICON_PIXELS = 1024 * 1024
+PICTURE = re.compile(  # the width and the height of a PNG, or of a JPEG 2000
+    rb"\x89PNG\r\n\x1a\n.{4}IHDR(.{4})(.{4})|\xff\x4f\xff\x51.{4}(.{4})(.{4})", re.DOTALL
+)
 
 ImageSource = str | os.PathLike[str] | IO[bytes]
 
@@ -63,10 +70,13 @@ def open_in_process(source: ImageSource) -> Image.Image:
         OSError, SyntaxError, ValueError: what Pillow raises for a file that it cannot read.
         InputError: a HEIC file, without the extra `heic`.
     """
+    head = _head(source)
+    if head.startswith(ICONS):
+        _check_icon(_head(source, None))
     try:
         return Image.open(source, formats=READ_FORMATS)
     except UnidentifiedImageError as error:
-        if not _is_heic(_head(source)):
+        if not _is_heic(head):
             raise UnidentifiedImageError("it has none of the formats that are read") from error
     _register_heic()
     return Image.open(source, formats=("HEIF",))
@@ -117,6 +127,19 @@ def lost_bits(source: ImageSource, image: Image.Image) -> int:
     return 8
 
 
+def _check_icon(contents: bytes) -> None:
+    """Refuses a small file that unpacks to more than the memory holds.
+
+    Raises:
+        ValueError: a picture in it is larger than those of icons.
+    """
+    for sides in PICTURE.findall(contents):
+        width_px, height_px = (int.from_bytes(side, "big") for side in sides if side)
+        if width_px * height_px > ICON_PIXELS:
+            size = f"{height_px}x{width_px} px"
+            raise ValueError(f"a picture in it has {size}, too large for an icon")
+
+
 def _is_page(image: Image.Image, number: int) -> bool:
     """Whether a page of an open TIFF is a picture of its own."""
     image.seek(number)
@@ -151,7 +174,6 @@ def _is_heic(head: bytes) -> bool:
     return head[4:8] == b"ftyp" and head[8:12] in (*HEIC_BRANDS, *CONTAINER_BRANDS)
 
 
-@functools.cache
 def _register_heic() -> None:
     """Has Pillow read HEIC.
 

@@ -167,8 +167,7 @@ def open_image(
             mode = file_mode(image) if bits == 8 else f"{image.mode};{bits}N"
             is_paged = getattr(image, "is_animated", False)
             pages = pages_of(_file(path, contents)) if is_paged else 1
-            with _limit_within(max_pixels):
-                image.load()
+            image.load()
             image.info |= {FILE_MODE: mode} | ({PAGES: pages} if pages > 1 else {})
             return image
     raise InputError(
@@ -199,18 +198,6 @@ def resize(
     if array.shape[:2] == tuple(size_px):
         return np.asarray(array)
     return np.asarray(Image.fromarray(array).resize((size_px[1], size_px[0]), how))
-
-
-@contextlib.contextmanager
-def _limit_within(max_pixels: int | None) -> Iterator[None]:
-    """Limits the images that an ICO or ICNS file holds, which may be larger than its header says."""
-    limit_of_caller = Image.MAX_IMAGE_PIXELS
-    if max_pixels is not None:
-        Image.MAX_IMAGE_PIXELS = max_pixels
-    try:
-        yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit_of_caller
 
 
 def _file(path: ImagePath, contents: bytes | None) -> ImagePath | io.BytesIO:
