@@ -73,12 +73,17 @@ def with_absolute_paths(config: Config) -> Config:
         return str(Path(path).expanduser().absolute())
 
     data, weights = config.data, config.model.weights
-    places = {key: absolute(getattr(data, key)) for key in ("data_dir", "tfds_dir", "manual_dir")}
     if weights not in ("none", "imagenet"):
         weights = absolute(weights) or weights
+    data = dataclasses.replace(
+        data,
+        data_dir=absolute(data.data_dir),
+        tfds_dir=absolute(data.tfds_dir),
+        manual_dir=absolute(data.manual_dir),
+    )
     return dataclasses.replace(
         config,
-        data=dataclasses.replace(data, **places),
+        data=data,
         model=dataclasses.replace(config.model, weights=weights),
         init_from=absolute(config.init_from),
     )

@@ -108,7 +108,8 @@ def lost_bits(source: ImageSource, image: Image.Image) -> int:
         source: as in `open_in_process`.
         image: the same file, opened and not decoded.
     """
-    tile = image.tile[0] if getattr(image, "tile", None) else None
+    tiles = getattr(image, "tile", None)
+    tile = tiles[0] if tiles else None
     arguments = tile[3] if tile and isinstance(tile[3], tuple) else ()
     match image.format:
         case "AVIF":

@@ -168,7 +168,9 @@ def open_image(
             is_paged = getattr(image, "is_animated", False)
             pages = pages_of(_file(path, contents)) if is_paged else 1
             image.load()
-            image.info |= {FILE_MODE: mode} | ({PAGES: pages} if pages > 1 else {})
+            image.info[FILE_MODE] = mode
+            if pages > 1:
+                image.info[PAGES] = pages
             return image
     raise InputError(
         f"{path}: {height_px}x{width_px} px (height x width) are more than {max_pixels}; "

@@ -4,37 +4,39 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 SHOWN_KINDS = 8  # the others are added up
 
 
+@dataclass
 class Skipped:
-    """Files that are passed over, by kind: ".mp4", "hidden". `str` gives the line that says so."""
+    """What is passed over; `str` gives the line that says so.
 
-    def __init__(self) -> None:
-        self._files: dict[str, set[Path]] = {}
-        self._folders: dict[Path, str] = {}
+    Args:
+        files: those of each kind: ".mp4", "hidden".
+        folders: those that are not walked, each with the reason.
+    """
+
+    files: dict[str, set[Path]] = field(default_factory=dict)
+    folders: dict[Path, str] = field(default_factory=dict)
 
     def add(self, kind: str, path: Path) -> None:
         """Notes a file; the same file counts once."""
-        self._files.setdefault(kind, set()).add(path)
-
-    def add_folder(self, path: Path, reason: str) -> None:
-        """Notes a folder that is not walked."""
-        self._folders[path] = reason
+        self.files.setdefault(kind, set()).add(path)
 
     def __ior__(self, other: Skipped) -> Skipped:
-        for kind, paths in other._files.items():
-            self._files.setdefault(kind, set()).update(paths)
-        self._folders |= other._folders
+        for kind, paths in other.files.items():
+            self.files.setdefault(kind, set()).update(paths)
+        self.folders |= other.folders
         return self
 
     def __bool__(self) -> bool:
-        return bool(self._files or self._folders)
+        return bool(self.files or self.folders)
 
     def __str__(self) -> str:
-        by_kind = {kind: len(paths) for kind, paths in self._files.items()}
+        by_kind = {kind: len(paths) for kind, paths in self.files.items()}
         kinds = sorted(by_kind, key=lambda kind: (-by_kind[kind], kind))
         shown = [f"{by_kind[kind]} {kind}" for kind in kinds[:SHOWN_KINDS]]
         if rest := kinds[SHOWN_KINDS:]:
@@ -43,7 +45,7 @@ class Skipped:
         if shown:
             count = sum(by_kind.values())
             parts.append(f"{count} {'file' if count == 1 else 'files'} ({', '.join(shown)})")
-        parts += [f"the folder {path} ({why})" for path, why in sorted(self._folders.items())]
+        parts += [f"the folder {path} ({why})" for path, why in sorted(self.folders.items())]
         return ", ".join(parts)
 
 
@@ -56,7 +58,7 @@ def files_below(folder: Path, skipped: Skipped) -> Iterator[Path]:
     """
 
     def unreadable(error: OSError) -> None:
-        skipped.add_folder(Path(error.filename), error.strerror or str(error))
+        skipped.folders[Path(error.filename)] = error.strerror or str(error)
 
     read: set[str] = set()  # folders without links in their paths
     waiting = [str(folder)]  # links come behind the folders that are there without them
@@ -71,7 +73,7 @@ def files_below(folder: Path, skipped: Skipped) -> Iterator[Path]:
             links = sorted(c for c in children if os.path.islink(os.path.join(parent, c)))
             for link in (os.path.join(parent, name) for name in links):
                 if _is_within(here, os.path.realpath(link)):
-                    skipped.add_folder(Path(link), "a link to a folder that it is in")
+                    skipped.folders[Path(link)] = "a link to a folder that it is in"
                 else:
                     waiting.append(link)
             children[:] = [

@@ -100,7 +100,7 @@ def test_a_list_may_hold_any_name_and_blank_lines(tmp_path, given, monkeypatch):
     assert sorted(names("-")) == sorted(odd)
 
 
-@pytest.mark.parametrize("text", [b"", b"\n", b" \r\n\n"])
+@pytest.mark.parametrize("text", [b"", b"\n", b" \r\n\n"], ids=["nothing", "line", "blanks"])
 def test_an_empty_list_is_no_error(given, capsys, text):
     given(text)
     assert find_images(["-"]) == []

@@ -59,25 +59,26 @@ def test_arrays_of_other_libraries(predictor):
         predictor(torch.from_numpy(IMAGE).to("meta"))
 
 
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        (None, "NoneType is no image: an image is a path, the bytes of an image file"),
-        (7, "int is no image"),
-        ([[IMAGE]], "list is no image"),
-        ({"image": IMAGE}, "dict is no image"),
-        (iter([IMAGE]), "list_iterator is no image"),
-        (IMAGE / 255, r"float64 \(32, 48, 3\) is no image: .* uint8 \(height, width, 3\), RGB"),
-        (IMAGE[None], r"uint8 \(1, 32, 48, 3\) is no image: .*several images are a list"),
-        (IMAGE[..., 0], r"uint8 \(32, 48\) is no image"),
-        (IMAGE.astype(np.int8), r"int8 \(32, 48, 3\) is no image"),
-        (IMAGE[:0], "at least one pixel"),
-        (io.StringIO("text"), 'open as text: open it as bytes, mode "rb"'),
-        (b"no image", r"The image: cannot be read as an image \(it has none of the formats"),
-        (Image.fromarray(IMAGE[..., 0].astype(np.uint16)), r"more than 8 bits a channel \(I;16\)"),
-    ],
-)
-def test_what_is_no_image_is_named(predictor, given, message):
+NO_IMAGES = {
+    "none": (None, "NoneType is no image: an image is a path, the bytes of an image file"),
+    "number": (7, "int is no image"),
+    "list in a list": ([[IMAGE]], "list is no image"),
+    "dict": ({"image": IMAGE}, "dict is no image"),
+    "iterator": (iter([IMAGE]), "list_iterator is no image"),
+    "fractions": (IMAGE / 255, r"float64 \(32, 48, 3\) is no image: .* uint8 \(height, width, 3\)"),
+    "batch": (IMAGE[None], r"uint8 \(1, 32, 48, 3\) is no image: .*several images are a list"),
+    "grey": (IMAGE[..., 0], r"uint8 \(32, 48\) is no image"),
+    "signed": (IMAGE.astype(np.int8), r"int8 \(32, 48, 3\) is no image"),
+    "empty": (IMAGE[:0], "at least one pixel"),
+    "text": (io.StringIO("text"), 'open as text: open it as bytes, mode "rb"'),
+    "bytes": (b"no", r"The image: cannot be read as an image \(it has none of the formats"),
+    "deep": (Image.fromarray(IMAGE[..., 0].astype(np.uint16)), r"8 bits a channel \(I;16\)"),
+}
+
+
+@pytest.mark.parametrize("name", NO_IMAGES)
+def test_what_is_no_image_is_named(predictor, name):
+    given, message = NO_IMAGES[name]
     with pytest.raises(InputError, match=message):
         predictor(given)
 
