@@ -29,27 +29,27 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
+    parser.add_argument("--weightings", nargs="+", default=WEIGHTINGS, choices=WEIGHTINGS)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--width", type=float, default=0.125)
     parser.add_argument("--head_units", type=int, default=64)
-    arguments = parse(parser, seeds=1, steps=1, width=0.03125, head_units=4)
-    print("| class_weights | IU of the disc | recall | precision | IU of each seed |")
-    print("|---|---|---|---|---|")
+    least = {"weightings": WEIGHTINGS[1:2], "seeds": 1, "steps": 1}
+    arguments = parse(parser, **least, width=0.03125, head_units=4)
+    lines = ["| class_weights | IU of the disc | recall | precision | IU of each seed |"]
+    lines += ["|---|---|---|---|---|"]
     with tempfile.TemporaryDirectory() as folder:
         data_dir = Path(folder, "discs")
         share = write_images(data_dir)
-        for way in WEIGHTINGS:
-            found = np.array([disc(data_dir, way, seed, arguments) for seed in seeds(arguments)])
+        for way in arguments.weightings:
+            seeds = range(arguments.seeds)
+            found = np.array([disc(data_dir, way, seed, arguments) for seed in seeds])
             cells = [f"{100 * value:.1f} %" for value in np.nanmean(found, axis=0)]
             each = " / ".join(f"{100 * iou:.1f}" for iou in found[:, 0])
-            print(f"| {way} | {' | '.join(cells)} | {each} |", flush=True)
+            lines.append(f"| {way} | {' | '.join(cells)} | {each} |")
+    print("\n".join(lines))
     print(f"The disc is {100 * share:.2f} % of the pixels of train.")
     return exit_code(False, arguments)
-
-
-def seeds(arguments):
-    return range(arguments.seeds)
 
 
 def write_images(data_dir):
