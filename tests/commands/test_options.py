@@ -159,6 +159,19 @@ def test_keys_of_the_data_go_over_the_recipe_or_over_the_run(recipes):
     assert alone.data_or_runs() == DataConfig(name="folder", data_dir="there")
 
 
+def test_a_folder_takes_the_place_of_the_data_set_of_a_run(tmp_path):
+    (tmp_path / "config.yaml").write_text(
+        "data: {name: voc, tfds_config: fcn2015, tfds_dir: there, manual_dir: here, color: 0.5}"
+    )
+    options = given(EvaluateOptions, f"--model={tmp_path}", "--data.data_dir=street")
+    assert options.data_or_runs() == DataConfig(name="folder", data_dir="street", color=0.5)
+    # A recipe that is named stays what it says.
+    recipe = f"--config={tmp_path}/config.yaml"
+    wrong = given(EvaluateOptions, "--model=nowhere", recipe, "--data.data_dir=street")
+    with pytest.raises(InputError, match="with data.name=voc"):
+        wrong.data_or_runs()
+
+
 def test_data_are_checked_and_their_defaults_filled_in():
     options = EvaluateOptions(model="m", data=DataConfig(data_dir="there"))
     assert options.named_data().name == "folder"
