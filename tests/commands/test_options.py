@@ -168,7 +168,7 @@ def test_a_folder_takes_the_place_of_the_data_set_of_a_run(tmp_path):
     # A recipe that is named stays what it says.
     recipe = f"--config={tmp_path}/config.yaml"
     wrong = given(EvaluateOptions, "--model=nowhere", recipe, "--data.data_dir=street")
-    with pytest.raises(InputError, match="with data.name=voc"):
+    with pytest.raises(InputError, match=r"with data\.name=voc"):
         wrong.data_or_runs()
 
 
