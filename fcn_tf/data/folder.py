@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,46 +10,37 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from fcn_tf.config.schema import DataConfig
+from fcn_tf.data.first_pages import say_first_pages
 from fcn_tf.data.layouts import open_folder
 from fcn_tf.data.pairs import Pair, read_pair
 from fcn_tf.data.source import Dataset, Example, Record, Source
-from fcn_tf.errors import InputError
-from fcn_tf.images.formats import pages_of
+from fcn_tf.data.start_check import check_at_start
 from fcn_tf.images.graph import (
     Window,
     as_bytes,
     cut,
     decode_image,
-    decode_mask,
     from_python,
     image_size,
 )
+from fcn_tf.images.mask_graph import decode_mask
 from fcn_tf.images.masks import Coding
 
-# Pairs that are read before training begins; `fcn-tf check-data` reads all.
-CHECKED_AT_START = 500
 
-
-def folder_source(
-    data_dir: str | os.PathLike[str],
-    class_names: Sequence[str] | None = None,
-    ignore_label: int | None = None,
-    validation_fraction: float = 0.2,
-) -> Source:
+def folder_source(config: DataConfig) -> Source:
     """Lists the pairs of a folder, and reads some of them, to find faults early.
 
     Args:
-        data_dir: the folder.
-        class_names: names of the classes if the folder has no file of them.
-        ignore_label: the value, besides 255, that means "not labelled".
-        validation_fraction: share of val if the folder has no splits, above 0 and below 1.
+        config: the data set, resolved.
 
     Raises:
         InputError: as in `open_folder` and `read_pair`.
     """
-    folder = open_folder(data_dir, class_names, validation_fraction)
-    coding = Coding(len(folder.class_names), folder.colors, ignore_label)
-    _check_some([pair for pairs in folder.splits.values() for pair in pairs], coding)
+    folder = open_folder(config)
+    coding = Coding(len(folder.class_names), folder.colors, config.ignore_label)
+    check_at_start([pair for pairs in folder.splits.values() for pair in pairs], coding)
+    say_first_pages([pair.image for pairs in folder.splits.values() for pair in pairs])
 
     def records(split: str) -> Dataset:
         return tf.data.Dataset.from_tensor_slices(
@@ -86,31 +75,3 @@ def folder_source(
         decode=decode,
         colors=folder.colors,
     )
-
-
-def _check_some(pairs: list[Pair], coding: Coding) -> None:
-    """Reads pairs spread over the folder, so that a fault is found before training."""
-    step = -(-len(pairs) // CHECKED_AT_START)
-    some = pairs[::step]
-    which = f"{len(some)} of {len(pairs)}" if step > 1 else f"{len(pairs)}"
-    print(f"Reading {which} images and masks once, to check them …", flush=True)
-
-    def problem(pair: Pair) -> str | None:
-        try:
-            read_pair(pair, coding)
-        except InputError as error:
-            return str(error)
-        return None
-
-    with ThreadPoolExecutor() as pool:
-        found = [text for text in pool.map(problem, some) if text]
-        pages = list(pool.map(lambda pair: pages_of(pair.image), some))
-    if paged := [pair.image for pair, count in zip(some, pages, strict=True) if count > 1]:
-        print(
-            f"{len(paged)} images have several pages or frames, of which the first is read: "
-            f"{paged[0]}, for instance.",
-            flush=True,
-        )
-    if found:
-        more = f" ({len(found) - 1} more pairs have faults.)" if len(found) > 1 else ""
-        raise InputError(found[0] + more)

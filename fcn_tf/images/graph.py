@@ -1,4 +1,4 @@
-"""Images and masks in TensorFlow graphs: the pixels that `read` and `masks` say, decoded faster.
+"""Images in TensorFlow graphs: the pixels that `read` says, decoded faster.
 
 TensorFlow decodes the files whose pixels are the same either way. All others go to Pillow,
 which also refuses what the rules refuse. A JPEG may differ from Pillow's by a few grey
@@ -18,8 +18,6 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from fcn_tf.classes import VOID
-from fcn_tf.images.masks import Coding, read_mask
 from fcn_tf.images.read import read_rgb, read_size_px
 
 Tensor = Any  # a tf.Tensor, or what tf.convert_to_tensor takes; TensorFlow has no types
@@ -27,13 +25,10 @@ Window = tuple[Tensor, Tensor]
 
 JPEG = b"\xff\xd8\xff"
 PNG = b"\x89PN"
-# Places in a PNG, as (start, length): width and height (big-endian), bit depth, and bit depth
-# with colour type.
+# Places in a PNG, as (start, length): width and height (big-endian), and bit depth.
 PNG_SIZE = (16, 8)
 PNG_DEPTH = (24, 1)
-PNG_KIND = (24, 2)
 DEPTH_16_BIT = b"\x10"
-GREY_8_BIT = b"\x08\x00"
 
 
 def image_size(contents: Tensor, name: Tensor = "the image") -> Tensor:
@@ -46,7 +41,7 @@ def image_size(contents: Tensor, name: Tensor = "the image") -> Tensor:
 
     def by_pillow() -> Tensor:
         size = tf.numpy_function(
-            lambda *given: np.array(read_size_px(*_name_and_bytes(*given)), np.int32),
+            lambda *given: np.array(read_size_px(*name_and_bytes(*given)), np.int32),
             (name, contents),
             tf.int32,
         )
@@ -92,7 +87,7 @@ def decode_image(
 
     def by_pillow() -> Tensor:
         def read(*given: Any) -> NDArray[np.uint8]:
-            path, encoded = _name_and_bytes(*given)
+            path, encoded = name_and_bytes(*given)
             return read_rgb(path, contents=encoded)
 
         return cut(from_python(read, (name, contents), channels=3), window)
@@ -102,40 +97,6 @@ def decode_image(
         default=by_pillow,
     )
     return tf.ensure_shape(pixels, (None, None, 3))
-
-
-def decode_mask(contents: Tensor, coding: Coding, name: Tensor = "the mask") -> Tensor:
-    """The labels of a mask, uint8 (H, W, 1) with VOID, as `read_mask` gives them.
-
-    Args:
-        contents: the bytes of the file.
-        coding: what its values mean.
-        name: of the file, for messages.
-    """
-
-    def by_pillow() -> Tensor:
-        def read(*given: Any) -> NDArray[np.uint8]:
-            path, encoded = _name_and_bytes(*given)
-            return read_mask(path, coding, encoded)
-
-        return from_python(read, (name, contents), channels=1)
-
-    def of_grey_png() -> Tensor:
-        mask = tf.io.decode_png(contents, channels=1)
-        if coding.ignore_label is not None:
-            mask = tf.where(mask == coding.ignore_label, tf.constant(VOID, tf.uint8), mask)
-        outside = tf.reduce_any((mask >= coding.num_classes) & (mask != VOID))
-        # Pillow's way names the file and the value.
-        return tf.cond(outside, by_pillow, lambda: mask)
-
-    # TensorFlow would turn palettes into colours and scale values of fewer bits.
-    return tf.cond(is_grey_png(contents), of_grey_png, by_pillow)
-
-
-def is_grey_png(contents: Tensor) -> Tensor:
-    """Whether a file is an 8-bit greyscale PNG, whose values TensorFlow gives as they are."""
-    grey = tf.strings.substr(contents, *PNG_KIND) == GREY_8_BIT
-    return tf.logical_and(starts_with(contents, PNG), grey)
 
 
 def from_python(
@@ -171,5 +132,6 @@ def starts_with(contents: Tensor, magic: bytes) -> Tensor:
     return tf.strings.substr(contents, 0, len(magic)) == magic
 
 
-def _name_and_bytes(name: Any, contents: Any) -> tuple[str, bytes]:
+def name_and_bytes(name: Any, contents: Any) -> tuple[str, bytes]:
+    """A file's name and its contents, as TensorFlow hands them to a Python function."""
     return os.fsdecode(as_bytes(name)), as_bytes(contents)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import fcn_tf.data.folder
+import fcn_tf.data.start_check
 from fcn_tf.classes import VOID
 from fcn_tf.config.schema import Config, DataConfig
 from fcn_tf.data import open_source, training_batches, whole_images
@@ -217,7 +217,7 @@ def test_some_pairs_of_a_large_folder_are_read_at_the_start(tmp_path, monkeypatc
     make_folder(tmp_path)
     open_folder(tmp_path)
     assert capsys.readouterr().out == "Reading 4 images and masks once, to check them …\n"
-    monkeypatch.setattr(fcn_tf.data.folder, "CHECKED_AT_START", 3)
+    monkeypatch.setattr(fcn_tf.data.start_check, "CHECKED_AT_START", 3)
     spoil_value(tmp_path)
     open_folder(tmp_path)
     assert capsys.readouterr().out == "Reading 2 of 4 images and masks once, to check them …\n"
@@ -225,7 +225,7 @@ def test_some_pairs_of_a_large_folder_are_read_at_the_start(tmp_path, monkeypatc
     (tmp_path / "images/train/c.png").unlink()
     image.save(tmp_path / "images/train/c.tif", save_all=True, append_images=[image])
     open_folder(tmp_path)
-    said = "1 images have several pages or frames, of which the first is read: "
+    said = "Of 4 images 1 have several pages or frames, and the first of each is read: "
     assert capsys.readouterr().out.endswith(f"{said}{tmp_path}/images/train/c.tif, for instance.\n")
     save(np.full((6, 9), 7, np.uint8), tmp_path / "masks/train/c.png")
     with pytest.raises(InputError, match=r"c\.png: value 7"):

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcn_tf.data.pairs import Pair, list_pairs, size_problem
+from fcn_tf.data.listing import list_pairs
+from fcn_tf.data.pairs import Pair, size_problem
 from fcn_tf.errors import InputError
 
 

@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from fcn_tf.images.graph import decode_image, image_size, is_grey_png
+from fcn_tf.images.graph import decode_image, image_size
+from fcn_tf.images.mask_graph import is_grey_png
 
 PIXELS = np.asarray(
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize(

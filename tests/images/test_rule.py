@@ -15,7 +15,8 @@ from fcn_tf.data.check import faults_of
 from fcn_tf.data.faults import data_errors_as
 from fcn_tf.data.pairs import Pair, read_pair
 from fcn_tf.errors import InputError
-from fcn_tf.images.graph import decode_image, decode_mask, image_size
+from fcn_tf.images.graph import decode_image, image_size
+from fcn_tf.images.mask_graph import decode_mask
 from fcn_tf.images.masks import Coding, read_mask
 from fcn_tf.images.read import open_image, open_pixels, read_rgb, resize, to_rgb
 from fcn_tf.inference.heatmap import heatmap

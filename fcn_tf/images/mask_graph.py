@@ -1,0 +1,54 @@
+"""Masks in TensorFlow graphs: the labels that `masks` says, decoded faster.
+
+TensorFlow decodes greyscale PNGs of 8 bits. All others go to Pillow, which also refuses what the
+rule refuses. Contents and names are scalar strings.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from fcn_tf.classes import VOID
+from fcn_tf.images.graph import PNG, Tensor, from_python, name_and_bytes, starts_with
+from fcn_tf.images.masks import Coding, read_mask
+
+PNG_KIND = (24, 2)  # the place of bit depth and colour type in a PNG, as (start, length)
+GREY_8_BIT = b"\x08\x00"
+
+
+def decode_mask(contents: Tensor, coding: Coding, name: Tensor = "the mask") -> Tensor:
+    """The labels of a mask, uint8 (H, W, 1) with VOID, as `read_mask` gives them.
+
+    Args:
+        contents: the bytes of the file.
+        coding: what its values mean.
+        name: of the file, for messages.
+    """
+
+    def by_pillow() -> Tensor:
+        def read(*given: Any) -> NDArray[np.uint8]:
+            path, encoded = name_and_bytes(*given)
+            return read_mask(path, coding, encoded)
+
+        return from_python(read, (name, contents), channels=1)
+
+    def of_grey_png() -> Tensor:
+        mask = tf.io.decode_png(contents, channels=1)
+        if coding.ignore_label is not None:
+            mask = tf.where(mask == coding.ignore_label, tf.constant(VOID, tf.uint8), mask)
+        outside = tf.reduce_any((mask >= coding.num_classes) & (mask != VOID))
+        # Pillow's way names the file and the value.
+        return tf.cond(outside, by_pillow, lambda: mask)
+
+    # TensorFlow would turn palettes into colours and scale values of fewer bits.
+    return tf.cond(is_grey_png(contents), of_grey_png, by_pillow)
+
+
+def is_grey_png(contents: Tensor) -> Tensor:
+    """Whether a file is an 8-bit greyscale PNG, whose values TensorFlow gives as they are."""
+    grey = tf.strings.substr(contents, *PNG_KIND) == GREY_8_BIT
+    return tf.logical_and(starts_with(contents, PNG), grey)
