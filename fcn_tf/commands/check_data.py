@@ -66,10 +66,12 @@ def _table(report: dict[str, Any]) -> str:
         # Many messages begin with the file already.
         lines.append(f"  {text}" if path is None or text.startswith(path) else f"  {path}: {text}")
     width = max(map(len, ["class in train", *report["classes"]]))
-    lines.append(f"{'class in train':<{width}}  images    share  median-frequency weight")
+    lines.append(
+        f"{'class in train':<{width}}  images    share  median_frequency  sqrt_median_frequency"
+    )
     lines += [
         f"{name:<{width}}  {c['images']:>6} {100 * c['share']:>6.2f} % "
-        f"{c['median_frequency_weight']:>8.3f}"
+        f"{c['median_frequency_weight']:>16.3f} {c['sqrt_median_frequency_weight']:>22.3f}"
         for name, c in report["classes"].items()
     ]
     return "\n".join(lines)

@@ -56,6 +56,8 @@ def predict(options: PredictOptions) -> None:
 
     check_names("format", options.format, list(OUTPUTS))
     images = find_images(options.images, options.out, options.shard)
+    if not images:
+        return
     make_folder(options.out)
     predictor = Predictor(
         options.model,

@@ -62,6 +62,8 @@ def request(options: RequestOptions) -> None:
     check_names("format", options.format, formats)
     connect = connection(options.url)
     images = find_images(options.images, options.out)
+    if not images:
+        return
     names = read_lines(options.class_names) if options.class_names else None
     count = 256 if names is None else len(names)
     check(1 <= count <= 256, "class_names", options.class_names, "a file of 1 to 256 names")

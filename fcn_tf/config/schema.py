@@ -44,6 +44,8 @@ else:
     TrunkLayers: TypeAlias = str
 # keras.applications' names of what a classifier wants its pixels turned into.
 Preprocessing = Literal["caffe", "tf", "torch", "none"]
+# The names that data.frequencies uses too, and "none".
+ClassWeighting = Literal["none", "median_frequency", "sqrt_median_frequency"]
 # The names that `data` uses too; a test holds them equal.
 VocConfig = Literal["voc2012", "voc2012_aug", "fcn2015"]
 # The keys of `data` that a data set does not know.
@@ -198,15 +200,16 @@ class LossConfig:
         name: the loss, by its name in training/losses.py.
         reduction: "mean" over the pixels, or "sum" over the pixels divided by the number of images
             (Caffe's normalize: false).
-        class_weights: a factor for each class, "median_frequency" (factors that make up for rare
-            classes, from the masks of train), or "none".
+        class_weights: a factor for each class; "median_frequency", factors from the masks of train
+            that make up for rare classes; "sqrt_median_frequency", the square roots of these; or
+            "none".
         sample_fraction: the probability with which each labelled pixel counts, drawn again at
             every step (the paper's patchwise training).
     """
 
     name: str = "cross_entropy"
     reduction: Literal["mean", "sum"] = "mean"
-    class_weights: list[float] | Literal["none", "median_frequency"] | None = None
+    class_weights: list[float] | ClassWeighting | None = None
     sample_fraction: float = 1.0
 
     def __post_init__(self) -> None:

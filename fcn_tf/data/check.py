@@ -16,14 +16,14 @@ from PIL import Image
 
 from fcn_tf.classes import VOID, palette_or_voc
 from fcn_tf.config.schema import DataConfig
-from fcn_tf.data.frequencies import median_frequency_weights
+from fcn_tf.data.frequencies import WEIGHTINGS
 from fcn_tf.data.layouts import open_folder
 from fcn_tf.data.pairs import Pair, Problem, read_pair, size_problem
 from fcn_tf.data.pipeline import LabelledImage, open_source, spread_samples, whole_images
 from fcn_tf.data.source import Source
 from fcn_tf.errors import InputError
 from fcn_tf.images.masks import Coding, labels_of
-from fcn_tf.images.read import Reading, file_orientation, open_image, to_rgb
+from fcn_tf.images.read import PAGES, Reading, file_orientation, open_image, to_rgb
 from fcn_tf.progress import with_progress
 
 SAMPLES = 6
@@ -70,7 +70,7 @@ def as_json(checked: Checked) -> dict[str, Any]:
     """The findings as values that JSON has: the problems, and figures of each class in train."""
     counts = _counts_of_train(checked)
     pixels = counts.sum(axis=0)
-    weights = median_frequency_weights(counts)
+    weights = {name: weigh(counts) for name, weigh in WEIGHTINGS.items()}
     return {
         "images": {split: len(images) for split, images in checked.counts.items()},
         "problems": [
@@ -81,7 +81,7 @@ def as_json(checked: Checked) -> dict[str, Any]:
                 "images": int((counts[:, index] > 0).sum()),
                 "pixels": int(pixels[index]),
                 "share": float(pixels[index] / max(pixels.sum(), 1)),
-                "median_frequency_weight": round(weights[index], 4),
+                **{f"{way}_weight": round(of_class[index], 4) for way, of_class in weights.items()},
             }
             for index, name in enumerate(checked.class_names)
         },
@@ -142,6 +142,8 @@ def _opened(path: Path, faults: list[Problem]) -> Image.Image | None:
 
 def _image_faults(image: Image.Image, path: Path, reading: Reading) -> Iterator[str]:
     """Why a decoded image is refused, or read in another way than some may expect."""
+    if (pages := image.info.get(PAGES, 1)) > 1:
+        yield f"{pages} pages or frames: the first is read; save it as a file of its own"
     if (orientation := file_orientation(image)) != 1:
         yield (
             f"EXIF orientation {orientation}: viewers turn it, and so does training, unless the "

@@ -11,6 +11,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from fcn_tf.config.schema import DataConfig
+from fcn_tf.data.first_pages import say_first_pages
 from fcn_tf.data.layouts import open_folder
 from fcn_tf.data.pairs import Pair, read_pair
 from fcn_tf.data.source import Dataset, Example, Record, Source
@@ -34,6 +35,7 @@ def folder_source(config: DataConfig) -> Source:
     coding = folder.coding
     reading = Reading(config.exif, config.value_range)
     check_at_start([pair for pairs in folder.splits.values() for pair in pairs], coding, reading)
+    say_first_pages([pair.image for pairs in folder.splits.values() for pair in pairs])
 
     def records(split: str) -> Dataset:
         return tf.data.Dataset.from_tensor_slices(

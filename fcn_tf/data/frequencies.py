@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -12,6 +12,8 @@ from fcn_tf.classes import VOID
 from fcn_tf.data.source import Record, Source
 from fcn_tf.images.graph import Tensor
 from fcn_tf.progress import with_progress
+
+EXTREME_RATIO = 100  # of the largest weight to the smallest
 
 
 def count_classes(source: Source, split: str) -> Iterator[NDArray[np.int64]]:
@@ -60,3 +62,44 @@ def median_frequency_weights(counts: ArrayLike) -> list[float]:
         frequencies = pixels[occurs] / around[occurs]
         weights[occurs] = np.median(frequencies) / frequencies
     return weights.tolist()
+
+
+def sqrt_median_frequency_weights(counts: ArrayLike) -> list[float]:
+    """The square roots of `median_frequency_weights`: rare classes count more, but not as much.
+
+    Args:
+        counts: integer (images, C), labelled pixels.
+
+    Returns:
+        C weights.
+
+    Example:
+        >>> sqrt_median_frequency_weights([[80, 20, 0], [10, 10, 80]])
+        [1.0, 1.7320508075688772, 0.75]
+    """
+    return np.sqrt(median_frequency_weights(counts)).tolist()
+
+
+# By the name that loss.class_weights takes.
+WEIGHTINGS: dict[str, Callable[[ArrayLike], list[float]]] = {
+    "median_frequency": median_frequency_weights,
+    "sqrt_median_frequency": sqrt_median_frequency_weights,
+}
+
+
+def extreme_weights(weights: Sequence[float], names: Sequence[str]) -> str | None:
+    """The warning where one class counts more than 100 times as much as another, or None.
+
+    Args:
+        weights: C weights above 0.
+        names: C names.
+    """
+    least, most = int(np.argmin(weights)), int(np.argmax(weights))
+    ratio = weights[most] / weights[least]
+    if ratio <= EXTREME_RATIO:
+        return None
+    return (
+        f"A pixel of {names[most]} counts {ratio:.0f} times as much as one of {names[least]}. "
+        f"Above {EXTREME_RATIO}, networks often see the rare class where it is not: compare "
+        "--loss.class_weights sqrt_median_frequency and none."
+    )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fcn_tf.data.pairs import Pair, Problem
 from fcn_tf.errors import InputError
-from fcn_tf.images.find import IMAGE_SUFFIXES
+from fcn_tf.images.formats import IMAGE_SUFFIXES, SHOWN_SUFFIXES
 
 
 def list_pairs(
@@ -49,7 +49,7 @@ def list_pairs(
                 "add it, or move the file out of the way."
             )
     if not images:
-        raise InputError(f"{image_dir} holds no image ({' '.join(IMAGE_SUFFIXES)}).")
+        raise InputError(f"{image_dir} holds no image ({SHOWN_SUFFIXES}).")
     return [Pair(images[stem], masks[stem]) for stem in sorted(images.keys() & masks.keys())]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fcn_tf.classes import class_names_or_numbers
+from fcn_tf.classes import VOID, class_names_or_numbers
 from fcn_tf.config.schema import DataConfig
+from fcn_tf.data.class_files import has_class_file
 from fcn_tf.data.source import Source
 from fcn_tf.errors import InputError
 from fcn_tf.evaluation.metrics import confusion_matrix, scores_from_confusion
@@ -141,6 +142,26 @@ def read_as_model(data: DataConfig, model: FCN | LoadedModel) -> DataConfig:
     return data
 
 
+def with_classes_of(model: FCN | LoadedModel, data: DataConfig, name: str) -> DataConfig:
+    """The same data set, with the model's classes where its folder names none; that is printed.
+
+    Args:
+        model: the model.
+        data: the data set, resolved.
+        name: what messages call the model.
+    """
+    is_named = data.name != "folder" or data.class_names or has_class_file(data.data_dir or "")
+    if is_named or model.num_classes > VOID:  # a file of labels alone does not know how many
+        return data
+    names = class_names_or_numbers(model.class_names, model.num_classes)
+    print(
+        f"{data.data_dir} has no file of classes: its masks are read with those of {name}, "
+        f"{', '.join(names)}.",
+        flush=True,
+    )
+    return replace(data, class_names=list(names))
+
+
 def check_classes(model: FCN | LoadedModel, source: Source, name: str) -> None:
     """Refuses a data set whose classes are not those of a model.
 
@@ -159,5 +180,21 @@ def check_classes(model: FCN | LoadedModel, source: Source, name: str) -> None:
     if not same or len(known) != len(source.class_names):
         raise InputError(
             f"{name} knows the classes {', '.join(known)}, but the data set has "
-            f"{', '.join(source.class_names)}."
+            f"{', '.join(source.class_names)}.{_how_they_differ(known, source.class_names)}"
         )
+
+
+def _how_they_differ(known: Sequence[str], given: Sequence[str]) -> str:
+    """What to do where as many classes are called otherwise; nothing where their number differs."""
+    if len(known) != len(given):
+        return ""
+    if sorted(known) == sorted(given):
+        return (
+            " They are the same in another order, so the values of the masks mean other classes: "
+            "bring the masks to the model's order."
+        )
+    renamed = [f"{b} for {a}" for a, b in zip(known, given, strict=True) if a != b]
+    return (
+        f" The data set says {', '.join(renamed)}: if these are the same classes, call them as "
+        "the model does."
+    )

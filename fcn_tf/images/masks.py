@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fcn_tf.config.mask_values import MaskValue
+from fcn_tf.errors import InputError
 from fcn_tf.images.coding import UNKNOWN, Coding, is_grey
 from fcn_tf.images.mask_errors import refuse_palette, refuse_unknown
 from fcn_tf.images.mask_pixels import MASK_SUFFIXES, MaskPixels, indices_of, mask_pixels
-from fcn_tf.images.read import ImagePath, open_image
+from fcn_tf.images.read import PAGES, ImagePath, open_image
 
 __all__ = ["MASK_SUFFIXES", "Coding", "indices_of", "labels_of", "read_mask", "values_in"]
 
@@ -54,9 +55,14 @@ def labels_of(mask_file: Image.Image, path: ImagePath, coding: Coding) -> NDArra
         uint8 (H, W), labels and VOID.
 
     Raises:
-        InputError: the mask has a value or a colour of no class, what it means is not certain, or
-            as in `mask_pixels`.
+        InputError: the mask has a value or a colour of no class, what it means is not certain, it
+            has several pages, or as in `mask_pixels`.
     """
+    if (pages := mask_file.info.get(PAGES, 1)) > 1:
+        raise InputError(
+            f"{path} has {pages} pages or frames, and a mask is one image: save the page that "
+            "holds the labels as a file of its own."
+        )
     pixels = mask_pixels(mask_file, path)
     read = _reading(pixels, path, coding)
     unknown = [number for number, label in read.items() if label == UNKNOWN]

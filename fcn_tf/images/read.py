@@ -33,6 +33,7 @@ from fcn_tf.images.depth import (
     is_premultiplied,
     scaled_to_8_bits,
 )
+from fcn_tf.images.formats import lost_bits, open_in_process, pages_of
 from fcn_tf.images.orientation import (
     TRANSPOSED,
     SizePx,
@@ -45,10 +46,11 @@ from fcn_tf.images.orientation import (
 WINDOWS_PIXELS = 4_000_000  # a larger TIFF is read slice by slice
 # What Pillow raises for a file that it cannot read.
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-# The keys of `Image.info` that `open_image` adds.
+# The keys of `Image.info` that `open_image` adds; PAGES only where there are several.
 FILE_MODE = "file_mode"
 ORIENTATION = "exif_orientation"
 WHITE_IS_ZERO = "white_is_zero"
+PAGES = "pages"
 PHOTOMETRIC = 262  # the TIFF field that says what the values mean; 0 for white as 0
 # There is one limit of Pillow for all threads.
 PILLOWS_LIMIT = threading.RLock()
@@ -104,6 +106,7 @@ def open_pixels(
     max_pixels: int = MAX_PIXELS,
     value_range: ValueRange | None = None,
     clipped: list[Clipped] | None = None,
+    contents: bytes | None = None,
 ) -> Pixels:
     """Opens an image for prediction.
 
@@ -113,7 +116,7 @@ def open_pixels(
         path: of the file.
         max_pixels: the largest image that is read, in px. The limit protects against small
             files that unpack to more than the memory holds.
-        value_range, clipped: as in `read_rgb`.
+        value_range, clipped, contents: as in `read_rgb`.
 
     Returns:
         `Pixels` (H, W, 3), as viewers show them.
@@ -122,7 +125,8 @@ def open_pixels(
         InputError: as in `read_rgb`.
     """
     path = Path(path)
-    if path.suffix.lower() in (".tif", ".tiff") and importlib.util.find_spec("rasterio"):
+    is_tiff = contents is None and path.suffix.lower() in (".tif", ".tiff")
+    if is_tiff and importlib.util.find_spec("rasterio"):
         from fcn_tf.images.tiff import tiff_windows
 
         windows = tiff_windows(
@@ -137,7 +141,7 @@ def open_pixels(
             header = read_header(path, max_pixels=max_pixels)
             if header.orientation == 1 and not is_premultiplied(header.mode):
                 return windows
-    return read_rgb(path, max_pixels, value_range=value_range, clipped=clipped)
+    return read_rgb(path, max_pixels, contents, value_range=value_range, clipped=clipped)
 
 
 def read_rgb(
@@ -224,7 +228,7 @@ def to_rgb(
 def is_deep(image: Image.Image) -> bool:
     """Whether an image has more than 8 bits a channel, in its file or as Pillow holds it."""
     # A letter for the order of bytes tells these from "BGR;16", which is 16 bits a pixel.
-    in_file = re.search(r";16[BLN]$", file_mode(image)) is not None
+    in_file = re.search(r";(9|1[0-6])[BLN]$", file_mode(image)) is not None
     return in_file or image.mode.startswith(("I", "F"))
 
 
@@ -263,24 +267,28 @@ def open_image(
     Raises:
         InputError: the file cannot be read, or the image is larger.
     """
+    file = _file(path, contents)
     with (
         _readable(path),
         _limit_of_pillow(max_pixels, None),
-        Image.open(_file(path, contents)) as image,
+        open_in_process(file) as image,
     ):
         width_px, height_px = image.size
         if max_pixels is None or width_px * height_px <= max_pixels:
-            mode, orientation = file_mode(image), orientation_of(image)
+            mode, orientation = _mode_before_decoding(file, image), orientation_of(image)
             is_turned = image.format == "TIFF"  # by Pillow, and by it alone
             if is_turned and orientation in TRANSPOSED and contents is None:
                 # Pillow would map the file into memory with its sides exchanged.
                 return open_image(path, max_pixels, Path(path).read_bytes())
             white_is_zero = getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == 0
+            is_paged = getattr(image, "is_animated", False)
+            pages = pages_of(_file(path, contents)) if is_paged else 1
             with _limit_of_pillow(max_pixels, max_pixels):
                 image.load()
             stored = turn_back(image, orientation) if is_turned else image
             stored.info |= {FILE_MODE: mode, ORIENTATION: orientation}
             stored.info |= {WHITE_IS_ZERO: True} if white_is_zero else {}
+            stored.info |= {PAGES: pages} if pages > 1 else {}
             return stored
     raise InputError(
         f"{path}: {height_px}x{width_px} px (height x width) are more than {max_pixels}; "
@@ -299,16 +307,23 @@ def read_header(
     Raises:
         InputError: the header cannot be read.
     """
+    file = _file(path, contents)
     with (
         _readable(path),
         _limit_of_pillow(max_pixels, None),
-        Image.open(_file(path, contents)) as image,
+        open_in_process(file) as image,
     ):
-        mode, orientation = file_mode(image), orientation_of(image)
+        mode, orientation = _mode_before_decoding(file, image), orientation_of(image)
         size_px = image.height, image.width
         # Pillow gives a TIFF the size that it has when it is turned.
         stored_px = shown_size(size_px, orientation) if image.format == "TIFF" else size_px
         return Header(stored_px, orientation, mode)
+
+
+def _mode_before_decoding(file: ImagePath | io.BytesIO, image: Image.Image) -> str:
+    """How a file holds its pixels, with the bits that Pillow would cut off."""
+    bits = lost_bits(file, image)
+    return file_mode(image) if bits == 8 else f"{image.mode};{bits}N"
 
 
 def resize(

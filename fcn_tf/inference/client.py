@@ -22,6 +22,7 @@ from urllib3.util import Retry
 
 from fcn_tf.errors import InputError, RunError
 from fcn_tf.images.depth import Clipped, ValueRange
+from fcn_tf.images.formats import open_in_process
 from fcn_tf.images.orientation import orientation_of
 from fcn_tf.images.read import UNREADABLE, is_deep, read_rgb
 
@@ -228,10 +229,12 @@ def encoded(
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
     try:
-        with Image.open(io.BytesIO(contents)) as image:
+        with open_in_process(io.BytesIO(contents)) as image:
             is_plain = not is_deep(image) and image.mode != "CMYK"
             is_known = contents.startswith(SERVED)
             is_sent_as_it_is = is_plain and is_known and orientation_of(image) == 1
+    except InputError as error:  # HEIC, without the extra that reads it
+        raise InputError(f"{path}: {error}.") from error
     except UNREADABLE:
         is_sent_as_it_is = True  # the server says what is wrong with it
     if is_sent_as_it_is:

@@ -70,8 +70,13 @@ def load_any(model_or_path: Any) -> LoadedModel:
     Raises:
         InputError: no such model, or it is none of this package.
     """
-    if not isinstance(model_or_path, (str, Path)):
+    if isinstance(model_or_path, FCN):
         return loaded_from_keras(model_or_path)
+    if not isinstance(model_or_path, (str, os.PathLike)):
+        raise InputError(
+            "A model is an FCN, or the path of a run folder, a .keras file, a SavedModel or a "
+            f".tflite file; this is {type(model_or_path).__name__}."
+        )
     path = Path(model_or_path).expanduser()
     if path.suffix == ".tflite":
         return _loaded_from_tflite(path)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fcn_tf.classes import palette_or_voc
 from fcn_tf.config.schema import Config
 from fcn_tf.data import training_batches, whole_images
-from fcn_tf.data.frequencies import count_classes, median_frequency_weights
+from fcn_tf.data.frequencies import WEIGHTINGS, count_classes, extreme_weights
 from fcn_tf.data.pipeline import evaluation_share
 from fcn_tf.data.source import Source
 from fcn_tf.errors import InputError
@@ -255,11 +255,13 @@ def _class_weights(given: Sequence[float] | str | None, source: Source) -> list[
     names = source.class_names
     if given is None or given == "none":
         return None
-    if isinstance(given, str):  # median_frequency
+    if isinstance(given, str):
         print("Counting the pixels of each class in train:", flush=True)
-        weights = median_frequency_weights(list(count_classes(source, "train")))
+        weights = WEIGHTINGS[given](list(count_classes(source, "train")))
         shown = ", ".join(f"{n} {w:.3g}" for n, w in zip(names, weights, strict=True))
         print(f"Class weights: {shown}.", flush=True)
+        if text := extreme_weights(weights, names):
+            print(text, flush=True)
         return weights
     if len(given) != len(names):
         raise InputError(

@@ -1,8 +1,10 @@
 """Many images to files, by the command."""
 
+import io
 import itertools
 import json
 import os
+import sys
 
 import numpy as np
 import psutil
@@ -164,6 +166,32 @@ def test_the_tiles_of_a_large_image_are_counted_and_results_are_no_images(
     predict(options)
     assert "1 images are finished" in capsys.readouterr().out
     assert len(shapes) == 16
+
+
+def test_only_the_first_page_is_labelled_and_that_is_said(tmp_path, handmade, capsys):
+    (tmp_path / "in").mkdir()
+    first, second = (Image.fromarray(random_images(32, 48, 3, seed=seed)) for seed in (0, 1))
+    for number in range(6):
+        first.save(tmp_path / f"in/{number}.tif", save_all=True, append_images=[second])
+    first.save(tmp_path / "in/one.tif")
+    handmade()
+    label("m", tmp_path, format="png")
+    assert (
+        "Only the first was taken of the pages or frames of 0.tif (2), 1.tif (2), 2.tif (2), "
+        "3.tif (2), 4.tif (2), 1 more; to label the others"
+    ) in capsys.readouterr().out
+    expected = handmade_scores(np.asarray(first)[None])[0].argmax(-1)
+    np.testing.assert_array_equal(pixels(tmp_path / "out/5.tif.png"), expected)
+
+
+@pytest.mark.parametrize("name", ["predict", "request"])
+def test_an_empty_list_is_done_before_anything_is_loaded(name, tmp_path, monkeypatch, run_here):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\n")))
+    where = {"predict": "--model=nowhere", "request": "--url=http://localhost:1/v1/models/none"}
+    done = run_here(name, where[name], f"--out={tmp_path}/out", "-")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "names no image: there is nothing to do." in done.stdout
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_model_of_labels_alone_gives_no_scores(tmp_path, handmade):

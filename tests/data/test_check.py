@@ -170,11 +170,11 @@ def test_what_is_printed_and_drawn_by_hand(tmp_path, capsys):
         f"{tmp_path}/out/sample_sheet.png",
         "1 findings.",
         "  class tram never occurs in train",
-        "class in train  images    share  median-frequency weight",
-        "ground               2  66.67 %    0.750",
-        "road                 1   8.33 %    3.000",
-        "car                  1  25.00 %    1.000",
-        "tram                 0   0.00 %    1.000",
+        "class in train  images    share  median_frequency  sqrt_median_frequency",
+        "ground               2  66.67 %            0.750                  0.866",
+        "road                 1   8.33 %            3.000                  1.732",
+        "car                  1  25.00 %            1.000                  1.000",
+        "tram                 0   0.00 %            1.000                  1.000",
     ]
     # The masks of a, b and c on the sheet, in the colours of the classes.
     with Image.open(tmp_path / "out/sample_sheet.png") as sheet:

@@ -237,6 +237,12 @@ def test_some_pairs_of_a_large_folder_are_read_at_the_start(tmp_path, monkeypatc
     spoil_value(tmp_path)
     open_folder(tmp_path)
     assert capsys.readouterr().out == "Reading 2 of 4 images and masks once, to check them …\n"
+    image = Image.fromarray(np.zeros((6, 9, 3), np.uint8))
+    (tmp_path / "images/train/c.png").unlink()
+    image.save(tmp_path / "images/train/c.tif", save_all=True, append_images=[image])
+    open_folder(tmp_path)
+    said = "Of 4 images 1 have several pages or frames, and the first of each is read: "
+    assert capsys.readouterr().out.endswith(f"{said}{tmp_path}/images/train/c.tif, for instance.\n")
     save(np.full((6, 9), 7, np.uint8), tmp_path / "masks/train/c.png")
     with pytest.raises(InputError, match=r"c\.png: value 7"):
         open_folder(tmp_path)

@@ -2,7 +2,12 @@ import numpy as np
 
 from fcn_tf.config.schema import DataConfig
 from fcn_tf.data import open_source
-from fcn_tf.data.frequencies import count_classes, median_frequency_weights
+from fcn_tf.data.frequencies import (
+    count_classes,
+    extreme_weights,
+    median_frequency_weights,
+    sqrt_median_frequency_weights,
+)
 from tests.data.test_layouts import arrays, write_labelme
 
 
@@ -16,6 +21,19 @@ def test_weights_by_hand():
 def test_classes_that_never_occur_weigh_1():
     assert median_frequency_weights([[0, 0], [0, 0]]) == [1, 1]
     assert median_frequency_weights(np.zeros((0, 2), int)) == [1, 1]
+
+
+def test_square_roots_by_hand():
+    counts = [[80, 20, 0, 0], [10, 10, 80, 0]]
+    weights = sqrt_median_frequency_weights(counts)
+    np.testing.assert_allclose(weights, [1.0, 3**0.5, 0.75, 1.0])
+
+
+def test_the_largest_weight_over_the_smallest_is_warned_of_above_100():
+    assert extreme_weights([0.5, 50, 1], ("road", "crack", "car")) is None
+    said = extreme_weights([50.6, 0.5, 1], ("crack", "road", "car"))
+    assert said.startswith("A pixel of crack counts 101 times as much as one of road. Above 100,")
+    assert "--loss.class_weights sqrt_median_frequency" in said
 
 
 def test_pixels_are_those_of_the_masks(tmp_path, capsys):

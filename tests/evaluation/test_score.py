@@ -71,12 +71,15 @@ def test_the_classes_of_model_and_data_are_the_same():
     source = SimpleNamespace(class_names=("sky", "road"))
     check_classes(model(("sky", "road")), source, "m")
     check_classes(model(None), source, "m")  # only their number is known
-    for classes, known in (
-        (("road", "sky"), "road, sky"),
-        (("sky", "road", "car"), "sky, road, car"),
-        (None, "0, 1, 2"),
-    ):
+    for classes, known, how in (
+        (("road", "sky"), "road, sky", " They are the same in another order, so the values "
+         "of the masks mean other classes: bring the masks to the model's order."),
+        (("sky", "track"), "sky, track", " The data set says road for track: if these are the "
+         "same classes, call them as the model does."),
+        (("sky", "road", "car"), "sky, road, car", ""),
+        (None, "0, 1, 2", ""),
+    ):  # fmt: skip
         other = model(classes, num_classes=known.count(",") + 1)
-        message = f"runs/a knows the classes {known}, but the data set has sky, road."
+        message = f"runs/a knows the classes {known}, but the data set has sky, road.{how}"
         with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
             check_classes(other, source, "runs/a")
