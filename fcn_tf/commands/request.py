@@ -46,7 +46,7 @@ def request(options: RequestOptions) -> None:
     """
     if options.url.startswith("grpc"):
         import_quietly("tensorflow")
-    from fcn_tf.classes import Classes
+    from fcn_tf.classes import VOID, Classes, check_num_classes
     from fcn_tf.images.find import ImageFile, find_images
     from fcn_tf.images.read import read_rgb
     from fcn_tf.inference.client import connection, encoded, labels_of_answer
@@ -57,8 +57,8 @@ def request(options: RequestOptions) -> None:
     connect = connection(options.url)
     images = find_images(options.images, options.out)
     names = read_lines(options.class_names) if options.class_names else None
-    count = 256 if names is None else len(names)
-    check(1 <= count <= 256, "class_names", options.class_names, "a file of 1 to 256 names")
+    count = VOID if names is None else len(names)
+    check_num_classes(count, f"number of classes in {options.class_names}")
     with connect(options.concurrency, options.timeout_seconds) as label_png_of:
         make_folder(options.out)
 

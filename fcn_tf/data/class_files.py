@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from fcn_tf.classes import VOID
+from fcn_tf.classes import check_num_classes
 from fcn_tf.errors import InputError
 from fcn_tf.files import read_lines
 
@@ -47,11 +47,11 @@ def find_classes(data_dir: Path, given: Sequence[str] | None) -> tuple[Names, Co
             f"{data_dir} has no classes.txt: write one with a class a line, in the order of "
             "the masks' values, or name them with --data.class_names."
         )
-    if not 2 <= len(names) <= VOID or len(set(names)) < len(names):
+    if len(set(names)) < len(names):
         raise InputError(
-            f"{data_dir} has the classes {', '.join(names)}: there must be between 2 and {VOID}, "
-            "each with a name of its own."
+            f"{data_dir} has the classes {', '.join(names)}: each must have a name of its own."
         )
+    check_num_classes(len(names), f"number of classes of {data_dir}")
     return names, colors
 
 

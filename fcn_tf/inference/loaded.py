@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from fcn_tf.classes import Classes, palette_or_voc
+from fcn_tf.classes import VOID, Classes, check_num_classes, palette_or_voc
 from fcn_tf.config.export_record import EXPORT_FILE, ExportRecord, newest_version, read_record
 from fcn_tf.errors import InputError
 from fcn_tf.models import FCN, load_model
@@ -128,6 +128,7 @@ def _described(
     size_px: tuple[int, int] | None = None,
 ) -> LoadedModel:
     """A `LoadedModel` with what the export.json beside a file says of it, if there is one."""
+    check_num_classes(num_classes, f"number of classes of {path}")
     record = record_of(path)
     names = record.classes
     if names is not None and len(names) != num_classes:
@@ -211,7 +212,7 @@ def _loaded_from_tflite(path: Path) -> LoadedModel:
 
     if answered["dtype"] == np.uint8:
         names = record_of(path).classes
-        num_classes = len(names) if names else 256
+        num_classes = len(names) if names else VOID
         return _described(path, None, run, num_classes, size_px=size_px)
 
     def labels(images: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import keras
 
+from fcn_tf.classes import check_num_classes
 from fcn_tf.config.networks import (
     GEOMETRIES,
     IMAGENET_RGB,
@@ -59,7 +60,7 @@ def build_fcn(
         variant: "fcn32s", "fcn16s", "fcn8s" or "fcn8s_atonce"; or torchvision's
             "fcn_resnet50" or "fcn_resnet101", which have their own trunk, preprocessing and
             head, at 1/8.
-        num_classes: number of channels of the logits, at least 2.
+        num_classes: number of channels of the logits, 2 to 255.
         trunk: a key of `fcn_tf.config.networks.TRUNKS`.
         width: factor on the number of filters of the trunk's convolutions, at least 1/64.
         head_units: filters of fc6 and fc7, at least 1. Only VGG and AlexNet have them.
@@ -144,7 +145,7 @@ class FCN(keras.Model):
         name: str | None = None,
         trainable: bool = True,
     ) -> None:
-        check(num_classes >= 2, "num_classes", num_classes, "at least 2")
+        check_num_classes(num_classes)
         is_rgb = len(input_shape) == 3 and input_shape[2] == 3
         check(is_rgb, "input_shape", input_shape, "(height, width, 3), sides None where they vary")
         check_network(network)

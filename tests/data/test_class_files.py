@@ -31,8 +31,8 @@ def test_lines(tmp_path, name, text, names, colors):
         ("road 0 0 256\ncar 1 1 1\n", r"'road 0 0 256': a colour is three numbers from 0 to 255"),
         ("road 0 0 1\ncar\n", "every class a colour of its own"),
         ("road 0 0 1\ncar 0 0 1\n", "every class a colour of its own"),
-        ("road\n", f"has the classes road: there must be between 2 and {VOID}"),
-        ("road\ncar\nroad\n", "has the classes road, car, road: there must be"),
+        ("road\n", f"=1: it must be between 2 and {VOID}"),
+        ("road\ncar\nroad\n", "has the classes road, car, road: each must"),
     ],
 )
 def test_wrong_lines_are_named(tmp_path, text, message):

@@ -308,12 +308,12 @@ def test_a_file_of_fixed_size_with_labels(kinds):
 
 
 def test_what_lies_beside_a_tflite_file_describes_it(kinds, tmp_path):
-    """Without it the labels are numbers, and up to 256 of them."""
+    """Without it the labels are numbers, and up to 255 of them."""
     *_, path = kinds
     shutil.copy(path, tmp_path / "m.tflite")
     network = load_any(tmp_path / "m.tflite")
-    assert (network.num_classes, network.class_names) == (256, None)
-    assert network.classes.names[255] == "255"
+    assert (network.num_classes, network.class_names) == (255, None)
+    assert network.classes.names[254] == "254"
     assert (network.margin_px, network.scores) == (None, None)
     for name in ("old_export-float32.tflite", "export.json"):
         shutil.copy(FIXTURES / "old_export/tflite/1" / name, tmp_path)
