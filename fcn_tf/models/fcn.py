@@ -173,17 +173,25 @@ class FCN(keras.Model):
         }
 
     def get_config(self) -> dict[str, Any]:
-        return {**self.build_arguments, "name": self.name, "trainable": self.trainable}
+        frozen = [layer.name for layer in self.layers if not layer.trainable]
+        own = {"name": self.name, "trainable": self.trainable, "frozen_layers": frozen}
+        return {**self.build_arguments, **own}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> FCN:
-        network_keys = {"variant", *NETWORK_KEYS}
-        network = {key: value for key, value in config.items() if key in network_keys}
-        others = {key: value for key, value in config.items() if key not in network_keys}
-        return cls(NetworkArguments(**network), **others)
+        config = dict(config)
+        frozen = config.pop("frozen_layers", None)  # older files lack it
+        network = {key: config.pop(key) for key in ("variant", *NETWORK_KEYS) if key in config}
+        model = cls(NetworkArguments(**network), **config)
+        if frozen is not None:
+            for layer in model.layers:
+                layer.trainable = layer.name not in frozen
+        return model
 
     def with_policy(self, dtype: Any) -> FCN:
         """The same network with a copy of the weights, under another dtype policy.
+
+        Layers that are not trained stay so.
 
         Args:
             dtype: a dtype policy or its name.
