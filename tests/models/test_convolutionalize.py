@@ -167,7 +167,10 @@ def test_what_cannot_be_moved_over_an_image_is_refused():
         ([layers.Permute((3, 1, 2)), layers.ReLU()], "6 x 14 and 6 x 6"),
         ([layers.Flatten(), layers.Reshape((6, 6, 6))], "total size of the tensor must be unch"),
         ([layers.Flatten(), layers.Reshape((-1, 6, 6))], "14 x 6 and 14 x 6"),
-        ([layers.Flatten(), layers.Dense(8, name="in"), layers.Reshape((2, 2, 2))], "fully-defined"),
+        (
+            [layers.Flatten(), layers.Dense(8, name="in"), layers.Reshape((2, 2, 2))],
+            "fully-defined",
+        ),
     ],
 )
 @pytest.mark.parametrize("reducer", [layers.Flatten, layers.GlobalAveragePooling2D])
