@@ -143,8 +143,7 @@ def _growing(features: keras.Model, name: str, reducer: str) -> keras.Model:
             tuple(larger.compute_output_shape((1, *size, channels))[1:3])
             for size in ((2 * height, width), (height, 2 * width))
         )
-        grows = higher[0] > rows and wider[1] > columns
-        if not (grows and higher[1] == columns and wider[0] == rows):
+        if higher[0] <= rows or wider[1] <= columns:
             raise ValueError(
                 f"{rows} x {columns} cells become {higher[0]} x {higher[1]} and "
                 f"{wider[0]} x {wider[1]}"

@@ -54,7 +54,7 @@ class Place:
     losses: list[float] = field(default_factory=list)
     confusion: list[list[int]] | None = None
     seconds: float = 0.0
-    schedule: dict[str, float] | None = None
+    schedule: dict[str, Any] | None = None
 
 
 def save_checkpoint(

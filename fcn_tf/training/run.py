@@ -110,7 +110,7 @@ class Run:
         """The rate of the last update. A step whose gradients overflow float16 updates nothing."""
         return float(self.schedule(max(0, int(self.optimizer.iterations.numpy()) - 1)))
 
-    def rate_change(self, before: Mapping[str, float], step: int) -> str | None:
+    def rate_change(self, before: Mapping[str, Any], step: int) -> str | None:
         """What to say of a learning rate that another schedule would have taken elsewhere.
 
         Args:

@@ -58,7 +58,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
-def rate_change(before: Mapping[str, float], now: Schedule, updates: int, step: int) -> str | None:
+def rate_change(before: Mapping[str, Any], now: Schedule, updates: int, step: int) -> str | None:
     """What to say of a learning rate that goes on otherwise than it would have.
 
     Args:

@@ -162,15 +162,16 @@ def test_a_damaged_file_is_named_with_what_to_do(tmp_path, spoil, reason):
 
 def test_which_layers_are_trained_is_kept(tmp_path):
     """By a file, another precision and a file of another precision; numbers and their order too."""
-    model = narrow_fcn("fcn8s", upsampling="learned_all", width=1 / 64, head_units=4)
+    model = narrow_fcn("fcn8s", width=1 / 64, head_units=4)
     train_scores_only(model)
-    model.get_layer("conv5_3").trainable = True
+    for name in ("conv5_3", "upscore8"):  # a new network does not train upscore8
+        model.get_layer(name).trainable = True
     trained = [weight.path for weight in model.trainable_weights]
     assert trained == [
         f"{name}/{part}"
         for name in ("conv5_3", "score_fr", "score_pool4", "score_pool3")
         for part in ("kernel", "bias")
-    ]
+    ] + ["upscore8/kernel"]
     save_model(model.with_policy("mixed_bfloat16"), tmp_path / "model.keras")
     model.save(tmp_path / "whole.keras")
     for twin in (

@@ -104,7 +104,7 @@ def test_a_resumed_run_has_one_curve_in_tensorboard(tmp_path):
     write(Place(step=4, evaluated_step=4), {6: 3.0, 8: 2.0})
     assert first.read_bytes() == before
     with first.open("ab") as file:
-        file.write(b"torn")
+        file.write(before[:-5])  # of a killed process; TensorBoard reads up to here, too
     # Stopped before the evaluation of step 6, which is done again.
     write(Place(step=6, evaluated_step=4), {10: 1.5})
     assert curve("train") == {2: 8.0, 4: 4.0, 6: 3.0, 10: 1.5}
@@ -115,3 +115,5 @@ def test_a_resumed_run_has_one_curve_in_tensorboard(tmp_path):
     assert not list((tmp_path / "tensorboard").rglob(".*"))
     write(Place(), {1: 9.0})  # killed before its first checkpoint
     assert curve("train") == curve("val") == {1: 9.0}
+    for path in (tmp_path / "tensorboard").glob("*/*"):
+        assert tf.compat.v1.Event.FromString(next(records_of(path))).file_version
