@@ -44,7 +44,7 @@ def evaluate(options: EvaluateOptions) -> None:
     from fcn_tf.data import open_source
     from fcn_tf.data.faults import data_errors_as
     from fcn_tf.evaluation.report import default_out, write_report
-    from fcn_tf.evaluation.score import check_classes
+    from fcn_tf.evaluation.score import check_classes, read_as_model
     from fcn_tf.inference.predictor import Predictor
 
     paths = [options.model, *([options.compare] if options.compare else [])]
@@ -56,7 +56,7 @@ def evaluate(options: EvaluateOptions) -> None:
         raise InputError(
             f"--model {options.model} does not say what data it is for: give --config or --data.*."
         )
-    source = open_source(data)
+    source = open_source(read_as_model(data, predictors[options.model].model))
     if not source.split_sizes.get(options.split):
         there = ", ".join(source.split_sizes)
         raise InputError(f"The data set has no split {options.split}: there are {there}.")

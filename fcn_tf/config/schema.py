@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from fcn_tf.config.mask_values import IGNORE, MaskValues
 from fcn_tf.config.networks import (
     GEOMETRIES,
     NETWORK_KEYS,
@@ -23,7 +24,7 @@ from fcn_tf.config.networks import (
     check_network,
 )
 from fcn_tf.config.types import Size
-from fcn_tf.errors import check
+from fcn_tf.errors import InputError, check
 
 # The names that may be given. They come from the tables, which mypy cannot read; jsonargparse
 # would read what stands in `if TYPE_CHECKING`.
@@ -46,10 +47,15 @@ Preprocessing = Literal["caffe", "tf", "torch", "none"]
 # The names that `data` uses too; a test holds them equal.
 VocConfig = Literal["voc2012", "voc2012_aug", "fcn2015"]
 # The keys of `data` that a data set does not know.
+OF_FOLDERS = ("data_dir", "layout")
+OF_MASKS = ("class_names", "ignore_label", "mask_values")
+OF_TFDS = ("tfds_name", "tfds_image", "tfds_mask")
+OF_VOC = ("tfds_config", "manual_dir")
 UNKNOWN_TO = {
-    "shapes": ("data_dir", "class_names", "ignore_label", "tfds_config", "manual_dir"),
-    "voc": ("data_dir", "class_names", "ignore_label"),
-    "folder": ("tfds_dir", "tfds_config", "manual_dir"),
+    "shapes": (*OF_FOLDERS, *OF_MASKS, *OF_TFDS, *OF_VOC),
+    "voc": (*OF_FOLDERS, *OF_MASKS, *OF_TFDS),
+    "folder": ("tfds_dir", *OF_TFDS, *OF_VOC),
+    "tfds": (*OF_FOLDERS, *OF_VOC),
 }
 
 
@@ -58,11 +64,17 @@ class DataConfig:
     """The labelled images, and how they are fed to the network.
 
     Args:
-        name: "shapes" (generated scenes), "voc" (PASCAL VOC) or "folder" (your own pairs); default
-            folder where data_dir is given, else shapes.
+        name: "shapes" (generated scenes), "voc" (PASCAL VOC), "folder" (your own pairs) or "tfds"
+            (a data set of TFDS); default folder where data_dir is given, tfds where tfds_name is
+            given, else shapes.
         data_dir: the folder of your images and masks.
+        layout: where images and masks lie in data_dir, by the name of a layout or as a pattern,
+            "SPLIT/images/* + SPLIT/masks/*_mask"; default found by itself, and printed.
         tfds_dir: where shapes and voc are prepared; default the folder of TFDS,
             ~/tensorflow_datasets.
+        tfds_name: of tfds only, the data set, NAME or NAME/CONFIG, or the folder of a prepared one.
+        tfds_image: of tfds only, the feature that holds the images; default found by its type.
+        tfds_mask: of tfds only, the feature that holds the masks; default found by its type.
         tfds_config: of voc only, "voc2012", "voc2012_aug" (SBD added to train) or "fcn2015" (the
             paper's split); default voc2012.
         manual_dir: of voc only, the folder that holds the archives or their unpacked folders;
@@ -70,6 +82,16 @@ class DataConfig:
         class_names: names of the classes, in the order of their values, for a data_dir without
             classes.txt.
         ignore_label: a value in your masks that means "not labelled"; 255 always means that.
+        mask_values: the class that each value or colour in your masks means, as
+            "{0: background, 255: vessel, 7: ignore}", or "cityscapes", "cityscapes_train_ids" or
+            "ade20k"; default a value is the number of its class.
+        value_range: for images of more than 8 bits a channel, the values that become 0 and 255,
+            [0, 4095] for example. Values between them are spread evenly and rounded, those outside
+            are clipped. The model keeps the range for prediction. Default such images are refused.
+        exif: of folder only, whether images are turned as their EXIF orientation says. "apply"
+            turns them as viewers do, "ignore" takes the pixels as they are stored, "auto" turns
+            them unless the mask has the size of the stored pixels alone.
+        broken: what training does with a file that cannot be read, "stop" or "skip".
         validation_fraction: share of your images that becomes val where the folder has no splits.
             A hash of the name decides, so that an image stays in its split when others are added.
         batch_size: images of a batch, all devices together; a step takes accumulate_steps batches.
@@ -80,13 +102,21 @@ class DataConfig:
         color: brightness, contrast and saturation each vary by this fraction.
     """
 
-    name: Literal["shapes", "voc", "folder"] | None = None
+    name: Literal["shapes", "voc", "folder", "tfds"] | None = None
     data_dir: str | None = None
+    layout: str | None = None
     tfds_dir: str | None = None
+    tfds_name: str | None = None
+    tfds_image: str | None = None
+    tfds_mask: str | None = None
     tfds_config: VocConfig | None = None
     manual_dir: str | None = None
     class_names: list[str] | None = None
     ignore_label: int | None = None
+    mask_values: MaskValues | None = None
+    value_range: tuple[float, float] | None = None
+    exif: Literal["auto", "apply", "ignore"] = "auto"
+    broken: Literal["stop", "skip"] = "stop"
     validation_fraction: float = 0.2
     batch_size: int = 4
     crop_px: Size | None = None
@@ -101,9 +131,13 @@ class DataConfig:
             self.ignore_label,
             "between 0 and 255",
         )
+        check_value_range("data.value_range", self.value_range)
         fraction = self.validation_fraction
         check(0 < fraction < 1, "data.validation_fraction", fraction, "above 0 and below 1")
         _check_positive("data.batch_size", self.batch_size)
+        if self.mask_values is not None:
+            object.__setattr__(self, "mask_values", _mask_values(self.mask_values))
+            self._check_ignore_label(_mask_values(self.mask_values))
         if self.crop_px is not None:
             object.__setattr__(self, "crop_px", Size.of(self.crop_px))
         for side in self.crop_px or ():
@@ -111,6 +145,11 @@ class DataConfig:
         low, high = self.scale_range
         check(0 < low <= high, "data.scale_range", [low, high], "[low, high] with 0 < low <= high")
         check(0 <= self.color < 1, "data.color", self.color, "at least 0 and below 1")
+
+    def _check_ignore_label(self, mask_values: MaskValues) -> None:
+        name = dict(mask_values).get(self.ignore_label if self.ignore_label is not None else -1)
+        allowed = f"another value or null, as data.mask_values gives this one to {name}"
+        check(name in (None, IGNORE), "data.ignore_label", self.ignore_label, allowed)
 
 
 @dataclass(frozen=True)
@@ -336,13 +375,19 @@ class Config:
         # Defaults that depend on other values are resolved here and not in the sections,
         # whose own defaults jsonargparse shows and compares.
         data, training = self.data, self.training
-        name = data.name or ("folder" if data.data_dir else "shapes")
+        name = data.name
+        if name is None:
+            name = "folder" if data.data_dir else "tfds" if data.tfds_name else "shapes"
         if name == "folder":
             allowed = "the folder of your images and masks"
             check(data.data_dir is not None, "data.data_dir", data.data_dir, allowed)
+        if name == "tfds":
+            check(data.tfds_name is not None, "data.tfds_name", None, "the name of a data set")
         for key in UNKNOWN_TO[name]:
             value = getattr(data, key)
             check(value is None, f"data.{key}", value, f"left out with data.name={name}")
+        fits = name == "folder" or data.exif == "auto"
+        check(fits, "data.exif", data.exif, f"left out with data.name={name}")
         tfds_config = (data.tfds_config or "voc2012") if name == "voc" else None
         eval_steps = training.eval_every_steps or math.ceil(training.max_steps / 10)
         checkpoint_steps = training.checkpoint_every_steps or eval_steps
@@ -400,6 +445,26 @@ class Config:
             allowed = f"{published} with all of ImageNet's layers, or give "
             allowed += "model.weights_layers=convolutions"
             check(value == published or not (of_vgg and whole), f"model.{key}", value, allowed)
+
+
+def _mask_values(given: object) -> MaskValues:
+    try:
+        return MaskValues.of(given)
+    except InputError as error:
+        raise InputError(f"data.mask_values: {error}.") from error
+
+
+def check_value_range(key: str, value_range: tuple[float, float] | None) -> None:
+    """Refuses a range of pixel values that is none.
+
+    Args:
+        key: what messages call it.
+        value_range: the values that become 0 and 255, or None.
+    """
+    if value_range is not None:
+        low, high = value_range
+        is_range = math.isfinite(low) and math.isfinite(high) and low < high
+        check(is_range, key, list(value_range), "[low, high], numbers with low < high")
 
 
 def _check_positive(key: str, value: float) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import Image
 
 from fcn_tf.classes import VOID, palette_or_voc
 from fcn_tf.config.schema import DataConfig
@@ -23,7 +23,7 @@ from fcn_tf.data.pipeline import LabelledImage, open_source, spread_samples, who
 from fcn_tf.data.source import Source
 from fcn_tf.errors import InputError
 from fcn_tf.images.masks import Coding, labels_of
-from fcn_tf.images.read import open_image, to_rgb
+from fcn_tf.images.read import Reading, file_orientation, open_image, to_rgb
 from fcn_tf.progress import with_progress
 
 SAMPLES = 6
@@ -95,7 +95,10 @@ def _counts_of_train(checked: Checked) -> NDArray[np.int64]:
 
 
 def faults_of(
-    pair: Pair, coding: Coding, background: int | None
+    pair: Pair,
+    coding: Coding,
+    background: int | None,
+    reading: Reading = Reading(),  # noqa: B008 (it cannot be changed)
 ) -> tuple[list[Problem], NDArray[np.int64]]:
     """Everything that is wrong with a pair, and the contents of its mask.
 
@@ -103,6 +106,7 @@ def faults_of(
         pair: the files.
         coding: what the values of the mask mean.
         background: the label of the background, or None. A mask with no other label is a fault.
+        reading: how the image becomes pixels.
 
     Returns:
         the problems, and the labelled pixels of each class, int64 (C,); zeros without a mask.
@@ -112,7 +116,7 @@ def faults_of(
     image = _opened(pair.image, faults)
     mask_file = _opened(pair.mask, faults)
     if image:
-        faults += [(pair.image, text) for text in _image_faults(image, pair.image)]
+        faults += [(pair.image, text) for text in _image_faults(image, pair.image, reading)]
     if mask_file:
         try:
             labels = labels_of(mask_file, pair.mask, coding)
@@ -122,7 +126,7 @@ def faults_of(
             counts += np.bincount(labels.ravel(), minlength=VOID + 1)[: coding.num_classes]
             if text := _empty(counts, background):
                 faults.append((pair.mask, text))
-    if image and mask_file and (text := size_problem(pair, image, mask_file)):
+    if image and mask_file and (text := size_problem(pair, image, mask_file, reading)):
         faults.append((pair.mask, text))
     return faults, counts
 
@@ -136,18 +140,17 @@ def _opened(path: Path, faults: list[Problem]) -> Image.Image | None:
         return None
 
 
-def _image_faults(image: Image.Image, path: Path) -> Iterator[str]:
+def _image_faults(image: Image.Image, path: Path, reading: Reading) -> Iterator[str]:
     """Why a decoded image is refused, or read in another way than some may expect."""
-    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    if orientation != 1:
+    if (orientation := file_orientation(image)) != 1:
         yield (
-            f"EXIF orientation {orientation}: viewers turn it, training reads the pixels as they "
-            "are stored; turn the image for good, as its mask is"
+            f"EXIF orientation {orientation}: viewers turn it, and so does training, unless the "
+            "mask fits only the stored pixels (data.exif); turn the image for good"
         )
     if image.mode == "CMYK":
         yield "CMYK: colours are converted roughly; save it as RGB"
     try:
-        to_rgb(image, path)
+        to_rgb(image, path, reading.value_range)
     except InputError as error:
         yield str(error)
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
@@ -165,12 +168,11 @@ def _empty(counts: NDArray[np.int64], background: int | None) -> str | None:
 
 def _check_folder(config: DataConfig) -> Checked:
     problems: list[Problem] = []
-    folder = open_folder(
-        config.data_dir or "", config.class_names, config.validation_fraction, problems
-    )
-    coding = Coding(len(folder.class_names), folder.colors, config.ignore_label)
+    folder = open_folder(config, problems)
+    coding = folder.coding
     background = 0 if folder.class_names[0].lower() in BACKGROUNDS else None
-    check = partial(faults_of, coding=coding, background=background)
+    reading = Reading(config.exif, config.value_range)
+    check = partial(faults_of, coding=coding, background=background, reading=reading)
     counts: dict[str, list[NDArray[np.int64]]] = {}
     whole = []
     with ThreadPoolExecutor() as pool:
@@ -185,7 +187,7 @@ def _check_folder(config: DataConfig) -> Checked:
                     whole.append(pair)
     samples: list[LabelledImage] = []
     for pair in whole[:: max(1, len(whole) // SAMPLES)][:SAMPLES]:
-        image, mask = read_pair(pair, coding)
+        image, mask = read_pair(pair, coding, reading)
         samples.append({"image": image, "truth": mask[..., 0], "title": pair.image.name})
     return Checked(problems, counts, folder.class_names, folder.colors, samples=samples)
 

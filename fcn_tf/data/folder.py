@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,45 +10,30 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from fcn_tf.config.schema import DataConfig
 from fcn_tf.data.layouts import open_folder
 from fcn_tf.data.pairs import Pair, read_pair
 from fcn_tf.data.source import Dataset, Example, Record, Source
-from fcn_tf.errors import InputError
-from fcn_tf.images.graph import (
-    Window,
-    as_bytes,
-    cut,
-    decode_image,
-    decode_mask,
-    from_python,
-    image_size,
-)
-from fcn_tf.images.masks import Coding
-
-# Pairs that are read before training begins; `fcn-tf check-data` reads all.
-CHECKED_AT_START = 500
+from fcn_tf.data.start_check import check_at_start
+from fcn_tf.images.graph import Tensor, Window, as_bytes, cut, from_python, image_size
+from fcn_tf.images.mask_graph import decode_mask
+from fcn_tf.images.orientation_graph import decode_turned, image_turn
+from fcn_tf.images.read import Reading
 
 
-def folder_source(
-    data_dir: str | os.PathLike[str],
-    class_names: Sequence[str] | None = None,
-    ignore_label: int | None = None,
-    validation_fraction: float = 0.2,
-) -> Source:
+def folder_source(config: DataConfig) -> Source:
     """Lists the pairs of a folder, and reads some of them, to find faults early.
 
     Args:
-        data_dir: the folder.
-        class_names: names of the classes if the folder has no file of them.
-        ignore_label: the value, besides 255, that means "not labelled".
-        validation_fraction: share of val if the folder has no splits, above 0 and below 1.
+        config: the data set, resolved.
 
     Raises:
         InputError: as in `open_folder` and `read_pair`.
     """
-    folder = open_folder(data_dir, class_names, validation_fraction)
-    coding = Coding(len(folder.class_names), folder.colors, ignore_label)
-    _check_some([pair for pairs in folder.splits.values() for pair in pairs], coding)
+    folder = open_folder(config)
+    coding = folder.coding
+    reading = Reading(config.exif, config.value_range)
+    check_at_start([pair for pairs in folder.splits.values() for pair in pairs], coding, reading)
 
     def records(split: str) -> Dataset:
         return tf.data.Dataset.from_tensor_slices(
@@ -60,49 +43,39 @@ def folder_source(
             }
         )
 
+    def size_of(record: Record) -> Tensor:
+        def mask_px() -> Tensor:
+            return image_size(tf.io.read_file(record["mask"]), record["mask"])
+
+        contents = tf.io.read_file(record["image"])
+        return image_turn(contents, record["image"], reading.exif, mask_px).shown_px
+
     def decode(record: Record, window: Window | None = None) -> Example:
         contents = tf.io.read_file(record["image"])
         mask = decode_mask(tf.io.read_file(record["mask"]), coding, record["mask"])
-        same_size = tf.reduce_all(tf.shape(mask)[:2] == image_size(contents, record["image"]))
+        mask_px = tf.shape(mask)[:2]
+        turn = image_turn(contents, record["image"], reading.exif, lambda: mask_px)
+        same_size = tf.reduce_all(mask_px == turn.shown_px)
         # Where the sizes differ, reading the pair in Python gives the error that names both.
         files = record["image"], record["mask"]
         mask = tf.cond(same_size, lambda: mask, lambda: from_python(mask_of, files, channels=1))
         return {
-            "image": decode_image(contents, window, record["image"]),
+            "image": decode_turned(
+                contents, turn, window, name=record["image"], value_range=reading.value_range
+            ),
             "segmentation_mask": cut(mask, window),
             "file_name": tf.strings.regex_replace(record["image"], ".*/", ""),
         }
 
     def mask_of(*files: Any) -> NDArray[np.uint8]:
         image, mask = (Path(os.fsdecode(as_bytes(file))) for file in files)
-        return read_pair(Pair(image, mask), coding)[1]
+        return read_pair(Pair(image, mask), coding, reading)[1]
 
     return Source(
         class_names=folder.class_names,
         split_sizes={split: len(pairs) for split, pairs in folder.splits.items()},
         records=records,
-        image_size=lambda record: image_size(tf.io.read_file(record["image"]), record["image"]),
+        image_size=size_of,
         decode=decode,
         colors=folder.colors,
     )
-
-
-def _check_some(pairs: list[Pair], coding: Coding) -> None:
-    """Reads pairs spread over the folder, so that a fault is found before training."""
-    step = -(-len(pairs) // CHECKED_AT_START)
-    some = pairs[::step]
-    which = f"{len(some)} of {len(pairs)}" if step > 1 else f"{len(pairs)}"
-    print(f"Reading {which} images and masks once, to check them …", flush=True)
-
-    def problem(pair: Pair) -> str | None:
-        try:
-            read_pair(pair, coding)
-        except InputError as error:
-            return str(error)
-        return None
-
-    with ThreadPoolExecutor() as pool:
-        found = [text for text in pool.map(problem, some) if text]
-    if found:
-        more = f" ({len(found) - 1} more pairs have faults.)" if len(found) > 1 else ""
-        raise InputError(found[0] + more)

@@ -1,8 +1,8 @@
-"""Images and their masks as files: found in two folders, and read."""
+"""An image and its mask as files, and what they hold."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fcn_tf.errors import InputError
-from fcn_tf.images.find import IMAGE_SUFFIXES
+from fcn_tf.images.depth import Clipped
 from fcn_tf.images.masks import Coding, labels_of
-from fcn_tf.images.read import open_image, to_rgb
+from fcn_tf.images.orientation import SizePx, chosen_orientation, shown_size, turn
+from fcn_tf.images.read import Reading, file_orientation, open_image, read_header, to_rgb
 
 # What is wrong, with the file or None for the data set as a whole.
 Problem = tuple[Path | str | None, str]
@@ -27,104 +28,111 @@ class Pair:
     mask: Path
 
 
-def list_pairs(
-    image_dir: Path,
-    mask_dir: Path,
-    *,
-    some_unlabelled: bool = False,
-    problems: list[Problem] | None = None,
-) -> list[Pair]:
-    """The pairs of two folders, by stem, sorted.
-
-    Args:
-        image_dir: the folder of the images.
-        mask_dir: the folder of the masks.
-        some_unlabelled: whether images without a mask are left out. They are refused otherwise.
-        problems: takes a `Problem` for each file without a partner, in place of an error.
-
-    Raises:
-        InputError: no folder of masks, no image, two files of one stem, or a file without a
-            partner.
-    """
-    if not mask_dir.is_dir():
-        raise InputError(f"{image_dir} has no folder of masks beside it: {mask_dir} is missing.")
-    images = by_stem(image_dir, IMAGE_SUFFIXES)
-    masks = by_stem(mask_dir, (".png",))
-    if some_unlabelled:
-        images = _labelled(images, masks)
-    for what, there, here, other_dir in (
-        ("mask", masks, images, image_dir),
-        ("image", images, masks, mask_dir),
-    ):
-        alone = [there[stem] for stem in sorted(there.keys() - here.keys())]
-        if problems is not None:
-            problems += [(path, f"{what} without a partner") for path in alone]
-        elif alone:
-            more = f" (and {len(alone) - 1} more)" if len(alone) > 1 else ""
-            raise InputError(
-                f"{what} {alone[0]}{more} has no partner of the same stem in {other_dir}: "
-                "add it, or move the file out of the way."
-            )
-    if not images:
-        raise InputError(f"{image_dir} holds no image ({' '.join(IMAGE_SUFFIXES)}).")
-    return [Pair(images[stem], masks[stem]) for stem in sorted(images.keys() & masks.keys())]
-
-
-def _labelled(images: dict[str, Path], masks: dict[str, Path]) -> dict[str, Path]:
-    """The images that have a mask; the number of the others is printed."""
-    labelled = {stem: path for stem, path in images.items() if stem in masks}
-    if left_out := len(images) - len(labelled):
-        folder = next(iter(images.values())).parent
-        print(f"{left_out} images in {folder} have no mask and are left out.", flush=True)
-    return labelled
-
-
-def by_stem(folder: Path, suffixes: Iterable[str]) -> dict[str, Path]:
-    """The files of a folder with one of the suffixes, by stem; hidden files are left out.
-
-    Raises:
-        InputError: two of them have the same stem.
-    """
-    files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in suffixes and not path.name.startswith("."):
-            if path.stem in files:
-                raise InputError(
-                    f"{files[path.stem]} and {path.name} have the same stem: keep one of them."
-                )
-            files[path.stem] = path
-    return files
-
-
-def read_pair(pair: Pair, coding: Coding) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def read_pair(
+    pair: Pair,
+    coding: Coding,
+    reading: Reading = Reading(),  # noqa: B008 (it cannot be changed)
+    clipped: list[Clipped] | None = None,
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Reads an image and its mask.
 
     Args:
         pair: their files.
         coding: what the values of the mask mean.
+        reading: how the image becomes pixels.
+        clipped: takes the image if it has values outside of the range of `reading`.
 
     Returns:
         image uint8 (H, W, 3) RGB and mask uint8 (H, W, 1) with labels and VOID.
 
     Raises:
-        InputError: a file cannot be read, the image has more than 8 bits a channel, the sizes
-            differ, or the mask has a value or a colour of no class.
+        InputError: a file cannot be read, the image has more than 8 bits a channel and `reading`
+            no range for it, the sizes differ, the mask has an EXIF orientation, or the mask has a
+            value or a colour of no class.
     """
     image = open_image(pair.image)
     mask_file = open_image(pair.mask)
-    if text := size_problem(pair, image, mask_file):
+    if text := size_problem(pair, image, mask_file, reading):
         raise InputError(text)
     labels = labels_of(mask_file, pair.mask, coding)
-    return np.asarray(to_rgb(image, pair.image)), labels[..., None]
+    rgb = to_rgb(image, pair.image, reading.value_range, clipped=clipped)
+    return np.asarray(turn(rgb, _chosen(image, mask_file, reading))), labels[..., None]
 
 
-def size_problem(pair: Pair, image: Image.Image, mask_file: Image.Image) -> str | None:
-    """The message where the sizes of an image and its mask differ, or None."""
-    if image.size == mask_file.size:
+def size_problem(
+    pair: Pair,
+    image: Image.Image,
+    mask_file: Image.Image,
+    reading: Reading = Reading(),  # noqa: B008
+) -> str | None:
+    """The message where a mask does not lie on its image, or None.
+
+    Args:
+        pair: their files.
+        image, mask_file: as `open_image` gives them.
+        reading: how the image becomes pixels.
+    """
+    own = file_orientation(mask_file)
+    if own != 1 and reading.exif != "ignore":
+        return (
+            f"{pair.mask}: it has an EXIF orientation ({own}), so that it is not clear how it lies "
+            "on its image; save it without, or give --data.exif ignore."
+        )
+    orientation = _chosen(image, mask_file, reading)
+    if shown_size(size_px(image), orientation) == size_px(mask_file):
         return None
+    turned = f" and EXIF orientation {orientation}" if orientation != 1 else ""
     return (
         f"{pair.mask}: {describe_size(mask_file)}, but {pair.image.name} is "
-        f"{describe_size(image)} (height x width); both must have one size."
+        f"{describe_size(image)}{turned} (height x width); both must have one size."
+    )
+
+
+def orientation_line(pairs: Sequence[Pair], exif: str) -> str | None:
+    """One line about images with an EXIF orientation; None where there are none.
+
+    Args:
+        pairs: files that can be read.
+        exif: what `data.exif` says.
+    """
+    turned = stored = unclear = 0
+    for pair in pairs:
+        header = read_header(pair.image)
+        if header.orientation == 1:
+            continue
+        shown_px = shown_size(header.stored_px, header.orientation)
+        mask_px = read_header(pair.mask).stored_px
+        if chosen_orientation(exif, header.orientation, header.stored_px, mask_px) == 1:
+            stored += 1
+        else:
+            turned += 1
+            unclear += shown_px == header.stored_px
+    parts = []
+    if turned:
+        parts.append(f"{turned} of {len(pairs)} images are turned by their EXIF orientation.")
+    if stored:
+        why = " (data.exif=ignore)" if exif == "ignore" else ", because their masks fit only so"
+        parts.append(
+            f"{stored} of {len(pairs)} images have an EXIF orientation and are read as they are "
+            f"stored{why}."
+        )
+    if stored and unclear:
+        parts.append(
+            f"Warning: for {unclear} of those that are turned the size does not tell which way "
+            "their masks lie. If they were drawn like the others, give --data.exif ignore."
+        )
+    return " ".join(parts) or None
+
+
+def size_px(image: Image.Image) -> SizePx:
+    """Height and width of a decoded image."""
+    return image.height, image.width
+
+
+def _chosen(image: Image.Image, mask_file: Image.Image, reading: Reading) -> int:
+    """How an image is turned that has this mask."""
+    return chosen_orientation(
+        reading.exif, file_orientation(image), size_px(image), size_px(mask_file)
     )
 
 

@@ -55,12 +55,7 @@ def open_source(config: DataConfig) -> Source:
         ('road', 'car', 'tree')
     """
     if config.name == "folder":
-        return folder_source(
-            config.data_dir or "",
-            config.class_names,
-            config.ignore_label,
-            config.validation_fraction,
-        )
+        return folder_source(config)
     if config.name == "voc":
         return tfds_source(
             f"voc_segmentation/{config.tfds_config}", config.tfds_dir, config.manual_dir

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcn_tf.classes import class_names_or_numbers
+from fcn_tf.config.schema import DataConfig
 from fcn_tf.data.source import Source
 from fcn_tf.errors import InputError
 from fcn_tf.evaluation.metrics import confusion_matrix, scores_from_confusion
@@ -123,6 +124,22 @@ def evaluate(
 
     found = evaluate_split(map(counts, dataset), num_classes)
     return {**found.scores, "confusion_matrix": found.confusion}
+
+
+def read_as_model(data: DataConfig, model: FCN | LoadedModel) -> DataConfig:
+    """The data, read with the range of values that a model was trained with.
+
+    A range of the data's own stays; a line says so where it is another one.
+    """
+    if data.value_range is None:
+        return replace(data, value_range=model.value_range)
+    if model.value_range is not None and tuple(data.value_range) != model.value_range:
+        print(
+            f"data.value_range={list(data.value_range)}: the model was trained with "
+            f"{list(model.value_range)}.",
+            flush=True,
+        )
+    return data
 
 
 def check_classes(model: FCN | LoadedModel, source: Source, name: str) -> None:

@@ -24,7 +24,7 @@ from fcn_tf.data.pipeline import spread_samples
 from fcn_tf.data.shapes import draw_scene
 from fcn_tf.data.source import Source
 from fcn_tf.errors import InputError, RunError
-from fcn_tf.evaluation.score import check_classes
+from fcn_tf.evaluation.score import check_classes, read_as_model
 from fcn_tf.exporting.formats import FORMATS, Format, Job
 from fcn_tf.exporting.freeze import freeze
 from fcn_tf.exporting.options import ExportOptions
@@ -94,10 +94,10 @@ def export(
     if isinstance(model_or_path, (str, Path)):
         path = str(model_or_path)
         model, model_file = load_model(path), str(Path(path).expanduser().resolve())
-        source = open_source(data) if data else _source_of_run(path)
+        source = open_source(read_as_model(data, model)) if data else _source_of_run(path)
     else:
         path, model, model_file = "a model in memory", model_or_path, None
-        source = open_source(data) if data else None
+        source = open_source(read_as_model(data, model)) if data else None
     kinds = {name: _kinds_to_write(FORMATS[name], options, source) for name in options.formats}
     if source is not None:
         check_classes(model, source, path)
@@ -109,6 +109,7 @@ def export(
         margin_px=margin_px(model),
         classes=classes.names,
         palette=classes.palette,
+        value_range=model.value_range,
     )
     exported = Exported(model=model, source=source, options=options, record=record, stem=out.name)
     samples = list(_samples(source))

@@ -41,6 +41,8 @@ class LoadedModel:
         margin_px: what a tile needs around it, or None where it is not known.
         size_px: (height, width) of images where it is fixed, or None.
         max_pixels: pixels of a call above which the model refuses it, or None.
+        value_range: the values that become 0 and 255 in images of more than 8 bits a channel, or
+            None where such images are refused.
     """
 
     scores: ScoresOf | None
@@ -51,6 +53,7 @@ class LoadedModel:
     margin_px: int | None
     size_px: tuple[int, int] | None = None
     max_pixels: int | None = None
+    value_range: tuple[float, float] | None = None
 
     @property
     def classes(self) -> Classes:
@@ -93,6 +96,7 @@ def loaded_from_keras(model: FCN) -> LoadedModel:
         class_names=None if model.class_names is None else tuple(model.class_names),
         palette=palette_or_voc(model.palette, model.num_classes),
         margin_px=margin_px(model),
+        value_range=model.value_range,
     )
 
 
@@ -146,6 +150,7 @@ def _described(
         margin_px=record.margin_px,
         size_px=size_px,
         max_pixels=record.max_pixels,
+        value_range=record.value_range,
     )
 
 

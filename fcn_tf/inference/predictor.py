@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fcn_tf.errors import InputError
+from fcn_tf.images.depth import ValueRange
 from fcn_tf.images.read import open_pixels, resize, to_rgb
 from fcn_tf.inference.loaded import LoadedModel, load_any
 from fcn_tf.models.margin import GRID_PX
@@ -107,17 +108,19 @@ class Predictor:
 
         Args:
             image: uint8 (H, W, 3) RGB, a path, a Pillow image, anything with a shape
-                (H, W, 3) whose slices are such arrays; or a list of these.
+                (H, W, 3) whose slices are such arrays; or a list of these. A file is turned by
+                its EXIF orientation; a Pillow image is taken as it is.
         """
         if isinstance(image, (list, tuple)):
             return self._of_many(image)
-        return self._predict(_opened(image), self._labels, (), np.uint8)
+        return self._predict(self._opened(image), self._labels, (), np.uint8)
 
     def scores(self, image: Any) -> NDArray[np.float32]:
         """The softmax scores of an image, float32 (H, W, C)."""
         if self.model.scores is None:
             raise InputError("This file gives labels alone: export it with scores.")
-        return self._predict(_opened(image), self._scores, (self.model.num_classes,), np.float32)
+        channels = (self.model.num_classes,)
+        return self._predict(self._opened(image), self._scores, channels, np.float32)
 
     def tiles(self, shape: Sequence[int]) -> list[Tile]:
         """How an image of this shape is cut.
@@ -185,7 +188,7 @@ class Predictor:
             for number, labels in zip(numbers, self._labels(np.stack(arrays)), strict=True):
                 results[number] = labels
 
-        for number, image in enumerate(map(_opened, images)):
+        for number, image in enumerate(map(self._opened, images)):
             if len(self.tiles(image.shape)) > 1:
                 results[number] = self(image)
                 continue
@@ -196,6 +199,10 @@ class Predictor:
         for batch in waiting.values():
             finish(batch)
         return results
+
+    def _opened(self, image: Any) -> Any:
+        """An image as an array, read as the model was trained."""
+        return _opened(image, self.model.value_range)
 
     def _at_once(self, size_px: Sequence[int]) -> int:
         """How many of a size run together, within what the model takes at once."""
@@ -240,12 +247,12 @@ def _cuts(length_px: int, tile_px: int, margin_px: int) -> list[tuple[slice, sli
     ]
 
 
-def _opened(image: Any) -> Any:
+def _opened(image: Any, value_range: ValueRange | None) -> Any:
     """A path or a Pillow image as an array; what has a shape stays what it is."""
     if isinstance(image, (str, Path)):
-        image = open_pixels(image)
+        image = open_pixels(image, value_range=value_range)
     if isinstance(image, Image.Image):
-        image = np.asarray(to_rgb(image, "The image"))
+        image = np.asarray(to_rgb(image, "The image", value_range))
     if getattr(image, "dtype", None) != np.uint8 or len(image.shape) != 3 or image.shape[2] != 3:
         raise InputError(
             f"An image is uint8 (height, width, 3), RGB; this is {getattr(image, 'dtype', '?')} "

@@ -48,6 +48,7 @@ def build_fcn(
     input_shape: ImageShape = (None, None, 3),
     class_names: Sequence[str] | None = None,
     palette: Palette | None = None,
+    value_range: tuple[float, float] | None = None,
     dtype: Any = None,
 ) -> FCN:
     """Builds a fully convolutional network with fresh weights.
@@ -78,6 +79,8 @@ def build_fcn(
         input_shape: (H, W, 3), None for a side that varies.
         class_names: `num_classes` names that are saved with the model, or None.
         palette: `num_classes` RGB triples in 0..255 that are saved with the model, or None.
+        value_range: the values that became 0 and 255 in images of more than 8 bits a channel,
+            saved with the model for those who read images for it; None for 8 bits alone.
         dtype: dtype policy, for example "mixed_bfloat16"; by default Keras' own. Logits are
             float32 under every policy.
 
@@ -110,6 +113,7 @@ def build_fcn(
         input_shape=input_shape,
         class_names=class_names,
         palette=palette,
+        value_range=value_range,
         dtype=dtype,
     )
 
@@ -120,12 +124,12 @@ class FCN(keras.Model):
 
     Args:
         network: the architecture.
-        num_classes, input_shape, class_names, palette, dtype: as `build_fcn`.
+        num_classes, input_shape, class_names, palette, value_range, dtype: as `build_fcn`.
         name: name of the model; by default the variant.
         trainable: as `keras.Model`.
 
     Attributes:
-        variant, num_classes, class_names, palette: as given.
+        variant, num_classes, class_names, palette, value_range: as given.
         build_arguments: the arguments of `build_fcn` by name, as they are saved.
         dtype_policy_name: name of the dtype policy of the layers before the scores.
 
@@ -141,6 +145,7 @@ class FCN(keras.Model):
         input_shape: ImageShape,
         class_names: Sequence[str] | None = None,
         palette: Palette | None = None,
+        value_range: tuple[float, float] | None = None,
         dtype: Any = None,
         name: str | None = None,
         trainable: bool = True,
@@ -162,6 +167,8 @@ class FCN(keras.Model):
         self.num_classes = num_classes
         self.class_names = None if class_names is None else list(class_names)
         self.palette = None if palette is None else [list(map(int, rgb)) for rgb in palette]
+        low_high = value_range and (float(value_range[0]), float(value_range[1]))
+        self.value_range: tuple[float, float] | None = low_high
         self.dtype_policy_name: str = policy.name
         self.build_arguments: dict[str, Any] = {
             **asdict(network),
@@ -169,6 +176,7 @@ class FCN(keras.Model):
             "input_shape": list(input_shape),
             "class_names": self.class_names,
             "palette": self.palette,
+            "value_range": self.value_range,
             "dtype": policy.name,
         }
 

@@ -135,6 +135,7 @@ class Run:
             output_stride=config.model.output_stride,
             class_names=source.class_names,
             palette=self.palette,
+            value_range=config.data.value_range,
             dtype=config.training.precision,
         )
         _compute_wide_kernels_as_patches(self.model)

@@ -187,3 +187,26 @@ def test_a_file_that_breaks_while_it_is_read_ends_with_1(
     done = run_here("evaluate", "--model=run")
     assert done.returncode == 1
     assert "val/1.png" in done.stderr
+
+
+def test_deep_images_are_read_with_the_range_of_the_model(evaluated, tmp_path, monkeypatch):
+    """A model that takes what is white for road; white is 1000."""
+    read = LoadedModel(
+        **{
+            **vars(model()),
+            "scores": lambda images: np.stack(
+                [images[..., 0] < 255, images[..., 0] == 255], -1
+            ).astype(np.float32),
+            "value_range": (0.0, 1000.0),
+        }
+    )
+    monkeypatch.setattr(predictor, "load_any", lambda path: read)
+    for number in range(IMAGES["test"]):
+        with Image.open(tmp_path / f"data/masks/test/{number}.png") as mask:
+            deep = np.asarray(mask).astype(np.uint16) * 1000
+        Image.fromarray(deep).save(tmp_path / f"data/images/test/{number}.png")
+    scores = evaluated("--model=run", "--split=test", out="run/report/test")
+    assert right(scores) == 1
+    other = "--data.value_range=[0, 500000]"
+    scores = evaluated("--model=run", "--split=test", other, out="run/report/test")
+    assert right(scores) == 0.75

@@ -7,7 +7,7 @@ import os
 import numpy as np
 import psutil
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from fcn_tf.cli import main
 from fcn_tf.commands.predict import PredictOptions, predict
@@ -17,6 +17,7 @@ from fcn_tf.images.draw import overlay
 from fcn_tf.images.find import find_images
 from fcn_tf.images.read import open_pixels
 from fcn_tf.inference.loaded import loaded_from_keras
+from fcn_tf.inference.predictor import Predictor
 from fcn_tf.models import save_model
 from tests.extras import needs_extra
 from tests.inference.handmade import PALETTE, handmade_model, handmade_scores
@@ -342,3 +343,35 @@ def test_scores_of_exports_know_their_data(tmp_path):
     (tmp_path / "out/tflite/2/export.json").write_text(about)
     for path in ("out/tflite/2/a.tflite", "out/tflite/2", "out/tflite"):
         assert run_config(tmp_path / path) == tmp_path / "run/config.yaml"
+
+
+def test_photos_are_labelled_as_viewers_show_them(tmp_path, handmade):
+    handmade()
+    stored = random_images(20, 30, 3)
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6
+    (tmp_path / "in").mkdir()
+    Image.fromarray(stored).save(tmp_path / "in/a.png", exif=turned)
+    label("m", tmp_path, opacity=0.0)
+    shown = np.rot90(stored, -1)
+    expected = handmade_scores(shown[None])[0].argmax(-1)
+    np.testing.assert_array_equal(pixels(tmp_path / "out/a.png.png"), expected)
+    np.testing.assert_array_equal(pixels(tmp_path / "out/a.png.overlay.png")[:30], shown)
+
+
+def test_deep_images_are_read_with_the_range_of_the_model(tmp_path, handmade, capsys):
+    (tmp_path / "in").mkdir()
+    deep = np.array([[0, 500, 1000, 2000]], np.uint16)
+    Image.fromarray(deep).save(tmp_path / "in/a.png")
+    handmade(value_range=(0.0, 1000.0))
+    label("m", tmp_path, format=("npy",))
+    shown = np.array([[[0], [128], [255], [255]]], np.uint8).repeat(3, -1)
+    np.testing.assert_allclose(scores_of(tmp_path, "a.png"), handmade_scores(shown[None])[0])
+    assert "1 image has values outside of it" in capsys.readouterr().out
+    predictor = Predictor("m")
+    for image in (tmp_path / "in/a.png", Image.fromarray(deep)):
+        np.testing.assert_allclose(predictor.scores(image), handmade_scores(shown[None])[0])
+    handmade()
+    with pytest.raises(RunError):
+        label("m", tmp_path, format=("png",))
+    assert "more than 8 bits a channel" in capsys.readouterr().err

@@ -7,7 +7,7 @@ import threading
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from fcn_tf.classes import voc_palette
 from fcn_tf.commands.request import RequestOptions, request
@@ -142,3 +142,31 @@ def test_so_many_requests_at_once(server, ask, tmp_path):
     server.label_png = label_png
     ask(concurrency=3, format="png")
     assert len(os.listdir(tmp_path / "out")) == 6
+
+
+def test_a_photo_is_turned_before_it_is_sent(server, ask, tmp_path):
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 8
+    Image.fromarray(random_images(30, 20, 3)).save(tmp_path / "in/a.png", exif=turned)
+    ask(opacity=0.0)
+    shown = np.rot90(random_images(30, 20, 3))
+    with Image.open(io.BytesIO(server.sent[0])) as sent:
+        np.testing.assert_array_equal(np.asarray(sent), shown)
+        assert sent.getexif().get(ExifTags.Base.Orientation, 1) == 1
+    np.testing.assert_array_equal(pixels(tmp_path / "out/a.png.overlay.png")[:20], shown)
+
+
+def test_deep_images_are_sent_with_the_range_that_is_given(server, ask, tmp_path, capsys):
+    deep = np.tile(np.array([[0, 500, 1000]], np.uint16), (20, 10))
+    Image.fromarray(deep).save(tmp_path / "in/a.png")
+    ask(value_range=(0, 750))
+    expected = np.tile(np.array([[0, 170, 255]], np.uint8), (20, 10))
+    with Image.open(io.BytesIO(server.sent[0])) as sent:
+        np.testing.assert_array_equal(np.asarray(sent), expected[..., None].repeat(3, -1))
+    assert "1 image has values outside of it" in capsys.readouterr().out
+    with pytest.raises(RunError):
+        ask(overwrite=True)
+    assert "more than 8 bits a channel" in capsys.readouterr().err
+    assert len(server.sent) == 1
+    with pytest.raises(InputError, match="value_range"):
+        ask(value_range=(5, 5))

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-import fcn_tf.data.folder
+import fcn_tf.data.start_check
 from fcn_tf.commands.evaluate import EvaluateOptions, evaluate
 from fcn_tf.config.schema import Config, DataConfig
 from fcn_tf.data.faults import data_errors_as
@@ -22,7 +22,7 @@ def test_the_first_line_stands_where_no_file_is_named(kind, error):
 
 
 def test_a_file_that_breaks_in_an_evaluation_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(fcn_tf.data.folder, "CHECKED_AT_START", 1)
+    monkeypatch.setattr(fcn_tf.data.start_check, "CHECKED_AT_START", 1)
     write_cvat(tmp_path / "data", ("Train", "Validation"))
     Image.fromarray(np.full((24, 32, 3), 9, np.uint8)).save(
         tmp_path / "data/SegmentationClass/street_3.png"

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-import fcn_tf.data.folder
+import fcn_tf.data.start_check
 from fcn_tf.classes import VOID, voc_palette
 from fcn_tf.config.schema import Config, DataConfig, ModelConfig, TrainingConfig
 from fcn_tf.data import open_source, whole_images
@@ -217,7 +217,8 @@ def test_a_list_may_have_any_order_and_the_pairs_of_a_split_have_one(tmp_path):
     lists.mkdir(parents=True)
     for split, names in (("train", "jihgfdce"), ("val", "ba")):
         (lists / f"{split}.txt").write_text("\n".join(names))
-    for split, pairs in open_folder(tmp_path, ["a", "b"]).splits.items():
+    config = DataConfig(data_dir=str(tmp_path), class_names=["a", "b"])
+    for split, pairs in open_folder(config).splits.items():
         names = "".join(pair.image.stem for pair in pairs)
         assert names == {"train": "cdefghij", "val": "ab"}[split]
 
@@ -234,7 +235,7 @@ def test_validation_fraction_is_the_share_of_val(tmp_path):
 
 
 def test_sizes_that_differ_are_met_when_the_pair_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(fcn_tf.data.folder, "CHECKED_AT_START", 1)
+    monkeypatch.setattr(fcn_tf.data.start_check, "CHECKED_AT_START", 1)
     write_without_splits(tmp_path)
     for name in NAMES[1:]:
         save(np.zeros((48, 64), np.uint8), tmp_path / f"masks/{name}.png")

@@ -37,7 +37,7 @@ COLORS = [[number, 2 * number, 255 - number] for number in range(6)]
 @pytest.fixture(scope="module")
 def model():
     """Its classes are evened out, so that several of them are answered."""
-    model = narrow_fcn("fcn8s", 6, class_names=CLASSES, palette=COLORS)
+    model = narrow_fcn("fcn8s", 6, class_names=CLASSES, palette=COLORS, value_range=(0, 4095))
     logits = np.asarray(model(random_images(1, 96, 96, 3), training=False))
     bias = model.get_layer("score_fr").bias
     bias.assign(bias - logits.mean((0, 1, 2)))
@@ -85,6 +85,7 @@ def test_every_artefact_is_there_with_what_was_measured(exported):
         assert described["classes"] == list(CLASSES)
         assert described["palette"] == COLORS
         assert described["margin_px"] == 224
+        assert described["value_range"] == [0, 4095]
         assert described["verified_on"] == "images of the data set"
         assert described.get("max_pixels") == (MAX_PIXELS if kind == "saved_model" else None)
         labels = (out / kind / "1/labels.txt").read_text().splitlines()

@@ -12,7 +12,7 @@ import tensorflow as tf
 from PIL import Image
 
 import fcn_tf
-import fcn_tf.data.folder
+import fcn_tf.data.start_check
 from fcn_tf.classes import VOID
 from fcn_tf.config.schema import (
     Config,
@@ -344,7 +344,7 @@ def test_keras_own_tensorboard_callback_works(config, tmp_path):
 
 def test_the_error_for_a_file_that_breaks_during_training_names_it(tmp_path, monkeypatch):
     """Of a large folder only some pairs are read before."""
-    monkeypatch.setattr(fcn_tf.data.folder, "CHECKED_AT_START", 1)
+    monkeypatch.setattr(fcn_tf.data.start_check, "CHECKED_AT_START", 1)
     write_cvat(tmp_path / "data", ("Train", "Validation"))
     path = tmp_path / "data/SegmentationClass/street_2.png"
     whole = path.read_bytes()

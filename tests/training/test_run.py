@@ -244,3 +244,8 @@ def test_wide_kernels_are_computed_as_patches(config, monkeypatch):
         losses.append(run.train_call(keras.ops.array(4, "int32"))[0].numpy())
     assert losses[0][0] != losses[0][-1]
     np.testing.assert_allclose(*losses, rtol=1e-4)
+
+
+def test_a_model_keeps_the_range_of_its_images():
+    config = change(uneven_config(), "data", value_range=(0, 4095))
+    assert Run(config, uneven_source()).model.value_range == (0, 4095)
