@@ -8,6 +8,8 @@ from pathlib import Path
 
 from fcn_tf.errors import InputError
 
+LONGEST_REASON = 400  # characters of a library's message; Keras shows the whole network
+
 
 @contextlib.contextmanager
 def written_whole(path):
@@ -41,6 +43,35 @@ def make_folder(path):
         raise InputError(f"{path} cannot be made a folder: {error.strerror}.") from error
     if not os.access(path, os.W_OK):
         raise InputError(f"{path} cannot be written to: choose another folder.")
+
+
+@contextlib.contextmanager
+def unreadable_as_input_error(path, kind):
+    """Turns what a library says of a file that it cannot read into a line that names the file.
+
+    Libraries raise errors of many kinds for a damaged file: also those of wrong programs.
+
+    Args:
+        path: the file, or the folder of a model.
+        kind: what it is read as, "a Keras model".
+
+    Raises:
+        InputError: the file is empty, or the block ends with an error.
+    """
+    path = Path(path)
+    try:
+        if path.is_file() and not path.stat().st_size:
+            raise ValueError("it is empty.")
+        yield
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = reason if len(reason) <= LONGEST_REASON else f"{reason[:LONGEST_REASON]} …"
+        raise InputError(
+            f"{path} cannot be read as {kind}: {reason} (If the file is damaged, copy it again "
+            "from where it came from, or make it again.)"
+        ) from error
 
 
 def is_unfinished(path):

@@ -21,7 +21,8 @@ from fcn_tf.config.schema import (
 )
 from fcn_tf.data import layouts, open_source, training_batches, whole_images
 from fcn_tf.errors import InputError, RunError
-from fcn_tf.evaluation.metrics import SCORES, SegmentationMetrics
+from fcn_tf.evaluation.batches import SegmentationMetrics
+from fcn_tf.evaluation.metrics import SCORES
 from fcn_tf.evaluation.report import write_report
 from fcn_tf.exporting.export import export
 from fcn_tf.exporting.formats import FORMATS, Bar, Format, Kind

@@ -51,7 +51,7 @@ def request(options: RequestOptions) -> None:
     """
     if options.url.startswith("grpc"):
         import_quietly("tensorflow")
-    from fcn_tf.classes import Classes
+    from fcn_tf.classes import VOID, Classes, check_num_classes
     from fcn_tf.images.depth import Clipped, clipping_line
     from fcn_tf.images.find import ImageFile, find_images
     from fcn_tf.images.read import read_rgb
@@ -65,8 +65,8 @@ def request(options: RequestOptions) -> None:
     if not images:
         return
     names = read_lines(options.class_names) if options.class_names else None
-    count = 256 if names is None else len(names)
-    check(1 <= count <= 256, "class_names", options.class_names, "a file of 1 to 256 names")
+    count = VOID if names is None else len(names)
+    check_num_classes(count, f"number of classes in {options.class_names}")
     with connect(options.concurrency, options.timeout_seconds) as label_png_of:
         make_folder(options.out)
 

@@ -281,7 +281,7 @@ class TrainingConfig:
         steps_per_call: most steps in one call of the compiled loop; a call takes fewer where steps
             are slow. The progress bar moves once a call.
         accumulate_steps: batches whose gradients make one step, for batches that do not fit into
-            memory.
+            memory. Batch normalization normalizes each of them alone.
         precision: what the layers compute in; logits and loss are always float32. mixed_float16
             scales the loss.
         jit_compile: compile the step with XLA; give crop_px with it.

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from fcn_tf.classes import check_num_classes
 from fcn_tf.images.graph import Tensor, Window
 
 Dataset = Any  # a tf.data.Dataset; TensorFlow has no types
@@ -43,6 +44,9 @@ class Source:
             decoding it.
         decode: decodes a record, in graph mode.
         colors: the classes' own RGB triples, 0..255, or None.
+
+    Raises:
+        InputError: there are fewer than 2 classes, or more than 255.
     """
 
     class_names: tuple[str, ...]
@@ -51,3 +55,6 @@ class Source:
     image_size: Callable[[Record], Tensor]
     decode: Decode
     colors: tuple[tuple[int, int, int], ...] | None = None
+
+    def __post_init__(self) -> None:
+        check_num_classes(len(self.class_names), "number of classes of the data set")

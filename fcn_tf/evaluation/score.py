@@ -100,7 +100,7 @@ def evaluate(
         model_or_path: an `FCN`, a `LoadedModel`, or the path of a model of any kind: a run
             folder, a `.keras` file, a SavedModel or a `.tflite` file.
         dataset: an iterable of dicts with `image` uint8 (H, W, 3) and
-            `segmentation_mask` uint8 (H, W, 1), class indices and 255 for VOID:
+            `segmentation_mask` uint8 (H, W, 1) or (H, W), class indices and 255 for VOID:
             `tfds.load("shapes", split="val")`, for example.
 
     Returns:
@@ -108,7 +108,7 @@ def evaluate(
         (fractions, NaN where undefined), class_iou (C,) and confusion_matrix int64 (C, C).
 
     Raises:
-        InputError: there is no such model.
+        InputError: there is no such model, or a mask does not fit its image or the classes.
 
     Example:
         >>> scores = fcn_tf.evaluate("runs/mine", tfds.load("shapes", split="val"))
@@ -118,7 +118,8 @@ def evaluate(
     num_classes = predictor.model.num_classes
 
     def counts(example: dict[str, Any]) -> Counts:
-        truth = np.asarray(example["segmentation_mask"])[..., 0]
+        truth = np.asarray(example["segmentation_mask"])
+        truth = truth[..., 0] if truth.ndim == 3 and truth.shape[-1] == 1 else truth
         labels = predictor(np.asarray(example["image"]))
         return Counts(confusion_matrix(truth, labels, num_classes))
 

@@ -98,7 +98,7 @@ def deep_values(
         (H, W) or (H, W, 3), RGB; None where no library at hand keeps the bits.
     """
     if image.mode.startswith(("I", "F")):
-        if mode == "L":  # a PGM, which Pillow stretches to 16 bits
+        if mode.startswith("L"):  # a PGM, which Pillow stretches to 16 bits
             return None
         values = np.asarray(image)
         # Pillow has no mode for integers of 32 bits without a sign.

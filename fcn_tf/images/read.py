@@ -323,7 +323,9 @@ def read_header(
 def _mode_before_decoding(file: ImagePath | io.BytesIO, image: Image.Image) -> str:
     """How a file holds its pixels, with the bits that Pillow would cut off."""
     bits = lost_bits(file, image)
-    return file_mode(image) if bits == 8 else f"{image.mode};{bits}N"
+    # Pillow's mode of a deep PGM is I, as of a deep TIFF, but it stretches the values.
+    mode = "L" if image.mode == "I" else image.mode
+    return file_mode(image) if bits == 8 else f"{mode};{bits}N"
 
 
 def resize(

@@ -64,7 +64,7 @@ def _read(
     pages = pages_of(path if contents is None else io.BytesIO(contents))
     if pages > 1:
         text = f"{path} has {pages} pages or frames, of which the first is predicted."
-        warnings.warn(text, stacklevel=4)  # where the predictor is called
+        warnings.warn(text, stacklevel=5)  # where the predictor is called
     return pixels
 
 

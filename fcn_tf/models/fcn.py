@@ -13,6 +13,7 @@ from typing import Any
 
 import keras
 
+from fcn_tf.classes import check_num_classes
 from fcn_tf.config.networks import (
     GEOMETRIES,
     IMAGENET_RGB,
@@ -60,7 +61,7 @@ def build_fcn(
         variant: "fcn32s", "fcn16s", "fcn8s" or "fcn8s_atonce"; or torchvision's
             "fcn_resnet50" or "fcn_resnet101", which have their own trunk, preprocessing and
             head, at 1/8.
-        num_classes: number of channels of the logits, at least 2.
+        num_classes: number of channels of the logits, 2 to 255.
         trunk: a key of `fcn_tf.config.networks.TRUNKS`.
         width: factor on the number of filters of the trunk's convolutions, at least 1/64.
         head_units: filters of fc6 and fc7, at least 1. Only VGG and AlexNet have them.
@@ -149,7 +150,7 @@ class FCN(keras.Model):
         name: str | None = None,
         trainable: bool = True,
     ) -> None:
-        check(num_classes >= 2, "num_classes", num_classes, "at least 2")
+        check_num_classes(num_classes)
         is_rgb = len(input_shape) == 3 and input_shape[2] == 3
         check(is_rgb, "input_shape", input_shape, "(height, width, 3), sides None where they vary")
         check_network(network)
@@ -180,17 +181,25 @@ class FCN(keras.Model):
         }
 
     def get_config(self) -> dict[str, Any]:
-        return {**self.build_arguments, "name": self.name, "trainable": self.trainable}
+        frozen = [layer.name for layer in self.layers if not layer.trainable]
+        own = {"name": self.name, "trainable": self.trainable, "frozen_layers": frozen}
+        return {**self.build_arguments, **own}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> FCN:
-        network_keys = {"variant", *NETWORK_KEYS}
-        network = {key: value for key, value in config.items() if key in network_keys}
-        others = {key: value for key, value in config.items() if key not in network_keys}
-        return cls(NetworkArguments(**network), **others)
+        config = dict(config)
+        frozen = config.pop("frozen_layers", None)  # older files lack it
+        network = {key: config.pop(key) for key in ("variant", *NETWORK_KEYS) if key in config}
+        model = cls(NetworkArguments(**network), **config)
+        if frozen is not None:
+            for layer in model.layers:
+                layer.trainable = layer.name not in frozen
+        return model
 
     def with_policy(self, dtype: Any) -> FCN:
         """The same network with a copy of the weights, under another dtype policy.
+
+        Layers that are not trained stay so.
 
         Args:
             dtype: a dtype policy or its name.

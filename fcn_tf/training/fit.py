@@ -79,7 +79,12 @@ def fit(
     course.callbacks.on_epoch_begin(place.epoch)
     finished = place.step >= training.max_steps and not _evaluation_is_due(place, training)
     while not finished:
-        last = _take_steps(course)
+        try:
+            last = _take_steps(course)
+        except Stopped:
+            if _is_due(place.step, training.log_every_steps):
+                _log_training(course)  # the resumed run begins behind this line
+            raise
         if last or _evaluation_is_due(place, training):
             finished = _end_epoch(course, last)
         else:
@@ -212,7 +217,8 @@ def _evaluate(course: _Course) -> bool:
         course.folder.log.write({**_position(place, run), "split": "val", **val_line})
         course.folder.log.write_pictures(place.step, run.pictures())
     course.progress.show(place.step, val_mean_iou=val_iou)
-    course.progress.epoch_logs = _keras_logs(place.train_line or {}, val_line)
+    assert place.train_line is not None  # an evaluation comes behind a line about training
+    course.progress.epoch_logs = _keras_logs(place.train_line, val_line)
     place.epoch += 1
     place.evaluated_step = place.step
     improved = place.best_iou is None or val_iou > place.best_iou

@@ -142,7 +142,12 @@ def _restore(workdir: Path, run: Run) -> Place:
     print(f"Run folder: {workdir}", flush=True)
     if place:
         print(f"Resumed after step {place.step} of {run.config.training.max_steps}.", flush=True)
-    return place or Place()
+        change = place.schedule and run.rate_change(place.schedule, place.step)
+        if change:
+            print(change, flush=True)
+    place = place or Place()
+    place.schedule = run.schedule.get_config()
+    return place
 
 
 def _fit_and_save(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -28,7 +28,8 @@ from fcn_tf.models.layers import Conv2D
 from fcn_tf.training.averaging import WeightAverage
 from fcn_tf.training.distribution import Cluster
 from fcn_tf.training.losses import make_loss
-from fcn_tf.training.optimizers import make_optimizer, make_schedule
+from fcn_tf.training.optimizers import make_optimizer
+from fcn_tf.training.schedule import make_schedule, rate_change
 from fcn_tf.training.start import load_start_weights
 from fcn_tf.training.steps import compile_evaluation_call, compile_train_call
 
@@ -57,6 +58,7 @@ class Run:
         model: the `FCN`, with the weights of the last step.
         loss: the `TrainingLoss`.
         optimizer: the Keras optimizer.
+        schedule: its learning rate, a `Schedule`.
         statistics: the running statistics of normalizations, Keras variables.
         random_states: `tf.Variable`s, the states of dropout and of the loss's sample.
         average: the running average of the weights; it has none where `optimizer.ema` is 0.
@@ -90,7 +92,7 @@ class Run:
         self.num_classes = len(source.class_names)
         self.palette = palette_or_voc(source.colors, self.num_classes)
         self.samples_a_step = batch_size * config.training.accumulate_steps
-        self._schedule = make_schedule(config.optimizer, config.training.max_steps)
+        self.schedule = make_schedule(config.optimizer, config.training.max_steps)
         with self.cluster.strategy.scope():
             self._build(class_weights)
         # Outside the scope: the classifiers that are loaded here belong to no other device.
@@ -106,7 +108,16 @@ class Run:
 
     def learning_rate(self) -> float:
         """The rate of the last update. A step whose gradients overflow float16 updates nothing."""
-        return float(self._schedule(max(0, int(self.optimizer.iterations.numpy()) - 1)))
+        return float(self.schedule(max(0, int(self.optimizer.iterations.numpy()) - 1)))
+
+    def rate_change(self, before: Mapping[str, Any], step: int) -> str | None:
+        """What to say of a learning rate that another schedule would have taken elsewhere.
+
+        Args:
+            before: the arguments of the `Schedule` that the run had up to now.
+            step: the last step.
+        """
+        return rate_change(before, self.schedule, int(self.optimizer.iterations.numpy()), step)
 
     def _build(self, class_weights: Sequence[float] | None) -> None:
         config, source = self.config, self.source
@@ -131,7 +142,7 @@ class Run:
         if config.model.trainable == "score":
             train_scores_only(self.model)
         self.optimizer = make_optimizer(
-            config.optimizer, self._schedule, config.training.precision, self.cluster.replicas
+            config.optimizer, self.schedule, config.training.precision, self.cluster.replicas
         )
         self.model.optimizer = self.optimizer  # where Keras' callbacks look for it
         trained = self.model.trainable_variables

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from fcn_tf.classes import VOID
-from fcn_tf.evaluation.metrics import count_pixels
+from fcn_tf.evaluation.batches import count_pixels
 from fcn_tf.training.optimizers import needs_whole_gradient
 
 if TYPE_CHECKING:

@@ -109,9 +109,16 @@ def test_the_names_are_those_of_the_file_and_labels_have_to_be_among_them(
     with pytest.raises(RunError, match="1 of 1 images failed"):
         ask(class_names=str(names), overwrite=True)
     assert "the answer has label 3, but 3 classes are named" in capsys.readouterr().err
-    names.write_text("".join(f"{number}\n" for number in range(256)))
-    server.labels = LABELS + 253
+    names.write_text("".join(f"{number}\n" for number in range(255)))
+    server.labels = LABELS + 252
     ask(class_names=str(names), overwrite=True)
+    names.write_text("".join(f"{number}\n" for number in range(256)))
+    with pytest.raises(InputError, match=r"labels\.txt=256: it must be between 2 and 255"):
+        ask(class_names=str(names), overwrite=True)
+    server.labels = LABELS + 253
+    with pytest.raises(RunError, match="1 of 1 images failed"):
+        ask(overwrite=True)
+    assert "the answer has label 255" in capsys.readouterr().err  # which means not labelled
 
 
 def test_an_answer_of_another_size_is_refused(server, ask, tmp_path, capsys):

@@ -412,6 +412,23 @@ def test_a_signal_stops_the_run_after_the_call_in_which_it_comes(take):
     assert (folder.place.step, folder.place.losses, folder.events) == (2, [8.0, 4.0], [])
 
 
+def test_a_stop_at_the_step_of_a_log_line_leaves_the_line(take):
+    """The resumed run writes those that follow, as one that was not stopped does."""
+    whole = take(max_steps=12, eval_every_steps=12, log_every_steps=2)
+    signals = SimpleNamespace(number=15)
+    place, lines = Place(), []
+    while place.step < 11:  # each command is stopped after its first call
+        with pytest.raises(Stopped):
+            take(place=place, signals=signals, max_steps=12, eval_every_steps=12, log_every_steps=2)
+        lines += take.folder.lines
+    last = take(place=place, max_steps=12, eval_every_steps=12, log_every_steps=2)
+
+    def timeless(lines):
+        return [{**line, "images_per_second": None} for line in lines]
+
+    assert timeless(lines + last.lines) == timeless(whole.lines)
+
+
 def test_a_signal_in_an_evaluation_ends_it(take):
     """Nothing is noted of it: it is done again."""
     place = Place(step=6, evaluated_step=3, best_iou=0.5, best_step=3, epoch=1)

@@ -1,9 +1,12 @@
+import re
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from fcn_tf.classes import VOID
+from fcn_tf.errors import InputError
 from fcn_tf.training.losses import SegmentationLoss
 from tests.networks import narrow_fcn, random_images
 
@@ -58,6 +61,54 @@ def loss_and_gradient(reduction, masks, logits):
         tape.watch(logits)
         loss = SegmentationLoss(reduction)(masks, logits)
     return loss.numpy(), tape.gradient(loss, logits).numpy()
+
+
+def test_masks_may_have_a_last_axis_of_1_as_tfds_gives_them():
+    masks = np.concatenate([MASKS, MASKS[::-1]], axis=1)  # (2, 2, 2), which broadcasts
+    logits = np.concatenate([LOGITS, LOGITS[::-1] + 0.5], axis=1)
+    for loss in (SegmentationLoss("mean", [1, 3]), SegmentationLoss("sum", sample_fraction=1)):
+        np.testing.assert_array_equal(loss(masks[..., None], logits), loss(masks, logits))
+        np.testing.assert_array_equal(
+            loss.total(masks[..., None], logits), loss.total(masks, logits)
+        )
+
+
+@pytest.mark.parametrize(
+    "shape", [(2, 1, 2, 2), (1, 1, 2), (1, 2), (2, 2, 1), (2, 1, 1), (2, 1, 1, 1), (2, 1, 2, 1, 1)]
+)
+def test_masks_of_another_shape_are_refused(shape):
+    """Many of them would be broadcast to some number."""
+    with pytest.raises(InputError, match=rf"{re.escape(str(shape))} and the logits \(2, 1, 2, 2\)"):
+        SegmentationLoss()(np.zeros(shape, np.uint8), LOGITS)
+
+
+def test_masks_and_weights_that_do_not_fit_the_logits_are_refused():
+    loss = SegmentationLoss()
+    with pytest.raises(InputError, match=r"logits \(2, 1, 2\): masks must be"):
+        loss(MASKS, LOGITS[..., 0])
+    for channels in (1, 256):
+        with pytest.raises(InputError, match=f"channels of the logits={channels}: .* 2 and 255"):
+            loss(MASKS, np.zeros((2, 1, 2, channels), "float32"))
+    with pytest.raises(InputError, match="class_weights has 3 numbers for 2 classes"):
+        SegmentationLoss(class_weights=[1, 2, 3])(MASKS, LOGITS)
+    with pytest.raises(InputError, match=r"\(2, 2\) and the logits"):
+        loss(MASKS, LOGITS, sample_weight=np.ones((2, 2)))
+    signature = [tf.TensorSpec(None, tf.uint8), tf.TensorSpec(LOGITS.shape)]
+    unknown = tf.function(loss, signature, autograph=False)
+    with pytest.raises(InputError, match="number of axes of the masks is not known"):
+        unknown(MASKS, LOGITS)
+
+
+def test_sample_weights_are_of_images_or_of_pixels():
+    of_images = np.array([2.0, 5.0], "float32")
+    expected = (2 * LOSSES[0] + 2 * LOSSES[1] + 5 * LOSSES[2]) / 3
+    for shape in ((2,), (2, 1, 1)):
+        loss = SegmentationLoss()(MASKS, LOGITS, of_images.reshape(shape))
+        np.testing.assert_allclose(loss, expected, rtol=1e-6)
+    of_pixels = np.array([[[1.0, 0.0]], [[3.0, 7.0]]], "float32")
+    for weights in (of_pixels, of_pixels[..., None]):
+        loss = SegmentationLoss()(MASKS, LOGITS, weights)
+        np.testing.assert_allclose(loss, (LOSSES[0] + 3 * LOSSES[2]) / 3, rtol=1e-6)
 
 
 def test_it_is_float32_whatever_the_logits():
