@@ -56,7 +56,7 @@ def is_mask(feature: Feature) -> bool:
     """Whether it is a picture, or an array of whole numbers, with one channel."""
     if _is_picture(feature):
         return feature.shape[-1] == 1 and feature.np_dtype in (np.uint8, np.uint16)
-    shape = getattr(feature, "shape", ())
+    shape: Any = getattr(feature, "shape", ())
     plain = type(feature) is tfds.features.Tensor and feature.np_dtype in (np.uint8, np.bool_)
     return plain and (len(shape) == 2 or (len(shape) == 3 and shape[-1] == 1))
 

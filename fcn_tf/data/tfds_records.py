@@ -28,7 +28,7 @@ TFRECORD = tfds.core.FileFormat.TFRECORD
 
 # Records that are shuffled together where they can only be read one after the other. The next
 # ones are read meanwhile, so twice as much is held in memory.
-BLOCK_BYTES = 2**27
+BLOCK_BYTES = 2**25
 PIECES_A_BLOCK = 8  # each from another place of the files
 # The records of more tfrecord files are not counted before they are read.
 COUNTED_BYTES = 2**32
