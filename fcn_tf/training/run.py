@@ -22,15 +22,16 @@ from fcn_tf.errors import InputError
 from fcn_tf.evaluation.score import Counts, evaluate_split
 from fcn_tf.evaluation.tables import score_summary
 from fcn_tf.images.draw import colorize
-from fcn_tf.inference.loaded import loaded_from_keras
+from fcn_tf.inference.predictor import Predictor
 from fcn_tf.models import build_fcn, train_scores_only
 from fcn_tf.models.layers import Conv2D
 from fcn_tf.training.averaging import WeightAverage
 from fcn_tf.training.distribution import Cluster
+from fcn_tf.training.evaluation import compile_evaluation_call
 from fcn_tf.training.losses import make_loss
 from fcn_tf.training.optimizers import make_optimizer, make_schedule
 from fcn_tf.training.start import load_start_weights
-from fcn_tf.training.steps import compile_evaluation_call, compile_train_call
+from fcn_tf.training.steps import compile_train_call
 
 PICTURES = 4  # of val, for TensorBoard
 # fc7 of a full-width VGG16, the smallest kernel that was measured to gain.
@@ -64,7 +65,8 @@ class Run:
         about: what tells this network from another, as JSON holds it.
         train_call: takes a number of steps, int32; returns the loss of each, float32 (steps,),
             and the confusion matrix of their batches, int64 (C, C). `feed` makes it.
-        predict: uint8 images (N, H, W, 3) to labels uint8 (N, H, W). `feed` makes it.
+        predict: an image uint8 (H, W, 3) to labels uint8 (H, W), in tiles where it is large. `feed`
+            makes it.
 
     Raises:
         InputError: there is no loss of this name, class_weights are not one for each class, the
@@ -164,7 +166,7 @@ class Run:
             self._seed_each_device()
         self.train_call = compile_train_call(self, self.cluster.distribute(share))
         self._evaluation_call = compile_evaluation_call(self)
-        self.predict = loaded_from_keras(self.model).labels
+        self.predict = Predictor(self.model)
 
     def _seed_each_device(self) -> None:
         """Lets each device draw its own dropout. A checkpoint holds the state of the first."""
@@ -214,7 +216,7 @@ class Run:
         with self.average.in_place():
             for example in whole_images(self.source, "val").take(PICTURES).as_numpy_iterator():
                 image, truth = example["image"], example["segmentation_mask"][..., 0]
-                masks = truth, self.predict(image[None])[0]
+                masks = truth, self.predict(image)
                 colored = [colorize(mask, self.palette) for mask in masks]
                 name = example["file_name"].decode()
                 pictures[name] = np.concatenate([image, *colored], axis=1)
