@@ -116,7 +116,9 @@ def _found_builder(config: DataConfig) -> Builder:
             f"name with a {INFO_FILE}.{meant}"
         ) from error
     except (ValueError, AssertionError) as error:  # its config or its version is another one
-        raise InputError(f"data.tfds_name={name}: {error}") from error
+        configs = ", ".join(tfds.builder_cls(name.partition("/")[0]).builder_configs)
+        known = f"its configs are {configs}" if configs else "it has no configs"
+        raise InputError(f"data.tfds_name={name}: {known}. ({error})") from error
 
 
 def _builder_of_folder(folder: Path) -> Builder:

@@ -18,13 +18,14 @@ from fcn_tf.data import training_batches, whole_images
 from fcn_tf.data.frequencies import count_classes, median_frequency_weights
 from fcn_tf.data.pipeline import evaluation_share
 from fcn_tf.data.source import Source
-from fcn_tf.errors import InputError
+from fcn_tf.errors import InputError, RunError
 from fcn_tf.evaluation.score import Counts, evaluate_split
 from fcn_tf.evaluation.tables import score_summary
 from fcn_tf.images.draw import colorize
-from fcn_tf.inference.predictor import Predictor
+from fcn_tf.inference.predictor import DEFAULT_TILE_PX, WHOLE_PIXELS, Predictor
 from fcn_tf.models import build_fcn, train_scores_only
 from fcn_tf.models.layers import Conv2D
+from fcn_tf.models.margin import margin_px
 from fcn_tf.training.averaging import WeightAverage
 from fcn_tf.training.distribution import Cluster
 from fcn_tf.training.evaluation import compile_evaluation_call
@@ -206,7 +207,10 @@ class Run:
         rounds = math.ceil(self.source.split_sizes[split] / replicas)
         for done in range(0, rounds, EVALUATION_IMAGES_PER_CALL):
             count = min(rounds - done, EVALUATION_IMAGES_PER_CALL)
-            confusion, loss, labelled = self._evaluation_call(images, tf.constant(count))
+            try:
+                confusion, loss, labelled = self._evaluation_call(images, tf.constant(count))
+            except tf.errors.ResourceExhaustedError as error:
+                raise RunError(_out_of_memory_on_val(self.model)) from error
             yield Counts(confusion.numpy(), float(loss), float(labelled))
             between_calls()
 
@@ -221,6 +225,19 @@ class Run:
                 name = example["file_name"].decode()
                 pictures[name] = np.concatenate([image, *colored], axis=1)
         return pictures
+
+
+def _out_of_memory_on_val(model: keras.Model) -> str:
+    """What to do where an evaluation runs out of memory."""
+    if margin_px(model) is None:
+        how = "this network sees each image as a whole: make the images of val smaller"
+    else:
+        how = (
+            f"an image above {WHOLE_PIXELS / 1e6:g} megapixels is evaluated in tiles of "
+            f"{DEFAULT_TILE_PX} px, others whole: make the images of val smaller, or evaluate "
+            "afterwards with fcn-tf evaluate --tile_px 512"
+        )
+    return f"Out of memory while val was evaluated: {how}, or lower --model.width."
 
 
 def _compute_wide_kernels_as_patches(model: keras.Model) -> None:

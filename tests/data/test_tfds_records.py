@@ -3,20 +3,13 @@
 import numpy as np
 import pytest
 
-from fcn_tf.config.schema import Config, DataConfig
 from fcn_tf.data import open_source, tfds_records, training_batches, whole_images
 from fcn_tf.data.faults import data_errors_as
 from fcn_tf.data.order import training_order
 from fcn_tf.errors import InputError, RunError
-from tests.data.tfds_sets import PETS, build, claim, picture
+from tests.data.tfds_sets import PETS, build, claim, pets, picture
 
-NAMES = ["border", "pet", "background", "edge"]  # of the values 0 to 3
 FORMATS = ("array_record", "tfrecord")
-
-
-def pets(folder, **data):
-    data = {"class_names": NAMES, "tfds_name": "toy_pets", "tfds_dir": str(folder), **data}
-    return Config(data=DataConfig(**data)).data
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +53,7 @@ def order_of(source, skip=0, count=3 * PETS):
 
 def test_a_tfrecord_set_beyond_the_bound_is_shuffled_in_blocks(folders, monkeypatch, capsys):
     """Blocks of two pieces, of a record or two each, from three files."""
-    whole = [order_of(open_source(pets(folder))) for folder in folders.values()]
-    assert whole[0] == whole[1]
+    open_source(pets(folders["tfrecord"]))
     assert "shuffled together" not in capsys.readouterr().out
     size = sum(file.stat().st_size for file in folders["tfrecord"].rglob("*train*"))
     monkeypatch.setattr(tfds_records, "BLOCK_BYTES", size // 3)
@@ -72,7 +64,6 @@ def test_a_tfrecord_set_beyond_the_bound_is_shuffled_in_blocks(folders, monkeypa
     assert 1 < pieces.together < len(pieces.lengths)
     assert sum(pieces.lengths) == source.split_sizes["train"] == 10
     order = order_of(source)
-    assert [place for _, place in order[:10]] != [place for _, place in whole[0][:10]]
     assert len({place for _, place in order[:10]}) == 10
     assert order_of(source, 13, 23) == order[13:]
 

@@ -6,7 +6,16 @@ from typing import ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
+from fcn_tf.config.schema import Config, DataConfig
+
 PETS = 12  # records of train
+NAMES = ["none", "pet", "background", "border"]  # of the values 0 to 3
+
+
+def pets(folder, **data):
+    """The `DataConfig` of `ToyPets`, prepared in a folder."""
+    data = {"class_names": NAMES, "tfds_name": "toy_pets", "tfds_dir": str(folder), **data}
+    return Config(data=DataConfig(**data)).data
 
 
 def picture(number):
@@ -25,20 +34,17 @@ class ToyPets(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
     # Splits by name, and what they hold.
     SPLITS: ClassVar = {"train": PETS, "test": 3}
-    MASK = tfds.features.Image(shape=(None, None, 1))
-    METADATA = None
 
     def _info(self):
         return self.dataset_info_from_configs(
             features=tfds.features.FeaturesDict(
                 {
                     "image": tfds.features.Image(shape=(None, None, 3), encoding_format="png"),
-                    "segmentation_mask": self.MASK,
+                    "segmentation_mask": tfds.features.Image(shape=(None, None, 1)),
                     "label": tfds.features.ClassLabel(names=["cat", "dog"]),
                     "file_name": tfds.features.Text(),
                 }
             ),
-            metadata=self.METADATA and tfds.core.MetadataDict(**self.METADATA),
         )
 
     def _split_generators(self, dl_manager):
@@ -56,6 +62,37 @@ class ToyPets(tfds.core.GeneratorBasedBuilder):
                     "file_name": f"{split}_{number}.png",
                 },
             )
+
+
+class LabelledPets(ToyPets):
+    """The same with masks of several kinds, a validation split, and no names of files."""
+
+    SPLITS: ClassVar = {"train": 2, "validation": 2}
+
+    def _info(self):
+        plane = tfds.features.Tensor(shape=(None, None), dtype=np.uint8, encoding="zlib")
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict(
+                {
+                    "photo": tfds.features.Image(shape=(None, None, 3), encoding_format="png"),
+                    "parts": tfds.features.Image(shape=(None, None, 1)),
+                    "truth": tfds.features.LabeledImage(labels=NAMES, shape=(None, None, 1)),
+                    "array": plane,
+                    "small": plane,
+                }
+            ),
+        )
+
+    def _generate_examples(self, split):
+        for number in range(self.SPLITS[split]):
+            image, mask = picture(number)
+            masks = {
+                "parts": 0 * mask,
+                "truth": mask,
+                "array": mask[..., 0],
+                "small": mask[:2, :, 0],
+            }
+            yield number, {"photo": image, **masks}
 
 
 def build(folder, builder=ToyPets, file_format=None, shards=1):
