@@ -24,11 +24,7 @@ def data_errors_as(kind: type[InputError] | type[RunError]) -> Iterator[None]:
     """
     try:
         yield
-    except (
-        tf.errors.InvalidArgumentError,
-        tf.errors.UnknownError,
-        tf.errors.DataLossError,  # a damaged tfrecord file
-    ) as error:
+    except (tf.errors.InvalidArgumentError, tf.errors.UnknownError) as error:
         named = re.search(r"InputError: (.*)", str(error))
         first = str(error).splitlines()[0]
         text = f"{first} (If it is a file, fcn-tf check-data says which.)"

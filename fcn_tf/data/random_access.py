@@ -71,6 +71,10 @@ class LoadsArrayRecords:
             }
             return super().as_dataset(split, **options)  # type: ignore[misc]
 
+        features = builder.info.features
+        if isinstance(decoders, tfds.decode.PartialDecoding):
+            features, decoders = decoders.extract_features(features), decoders.decoders
+
         def of_split(name: Any) -> Dataset:
             source = raw_examples(builder, name)
             numbers = tf.data.Dataset.range(len(source))
@@ -79,7 +83,7 @@ class LoadsArrayRecords:
 
             def read(number: Tensor) -> Any:
                 example = example_at(source, number)
-                return builder.info.features.deserialize_example(example, decoders=decoders)
+                return features.deserialize_example(example, decoders=decoders)
 
             data = numbers.map(read, tf.data.AUTOTUNE, deterministic=True)
             return data if batch_size is None else data.batch(batch_size)

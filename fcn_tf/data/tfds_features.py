@@ -13,9 +13,7 @@ from fcn_tf.errors import InputError
 
 Feature = Any  # a tfds.features.FeatureConnector; TFDS has no types
 
-# What data sets call a mask that has no LabeledImage, where they have several of one channel.
-MASK_NAMES = ("segmentation_mask", "segmentation_label", "mask")
-# What they call the text that tells a record from another.
+# What data sets call the text that tells a record from another.
 TITLES = ("file_name", "filename", "image_id", "id")
 
 
@@ -39,10 +37,10 @@ def choose_features(info: Any, config: DataConfig) -> Chosen:
             alone do not decide.
     """
     features = dict(info.features.items())
-    image = _chosen(info, features, "image", config.tfds_image, is_image, ("image",))
+    image = _chosen(info, features, "image", config.tfds_image)
     rest = {name: feature for name, feature in features.items() if name != image}
     masks = _labelled(rest) if config.tfds_mask is None else {}
-    mask = _chosen(info, masks or rest, "mask", config.tfds_mask, is_mask, MASK_NAMES)
+    mask = _chosen(info, masks or rest, "mask", config.tfds_mask)
     texts = [name for name in TITLES if isinstance(features.get(name), tfds.features.Text)]
     return Chosen(image, mask, texts[0] if texts else None)
 
@@ -84,62 +82,69 @@ def _labelled(features: dict[str, Feature]) -> dict[str, Feature]:
     return {n: f for n, f in features.items() if isinstance(f, tfds.features.LabeledImage)}
 
 
-def _chosen(
-    info: Any,
-    features: dict[str, Feature],
-    what: str,
-    named: str | None,
-    fits: Callable[[Feature], bool],
-    usual: tuple[str, ...],
-) -> str:
+class Kind(NamedTuple):
+    """What an image or a mask is.
+
+    Args:
+        words: the same in words.
+        fits: whether a feature is one.
+        usual: what data sets call it; the first of these is taken where several fit.
+    """
+
+    words: str
+    fits: Callable[[Feature], bool]
+    usual: tuple[str, ...]
+
+
+KINDS = {
+    "image": Kind("an Image of three channels", is_image, ("image",)),
+    "mask": Kind(
+        "a LabeledImage, or an Image or a Tensor of whole numbers with one channel",
+        is_mask,
+        ("segmentation_mask", "segmentation_label", "mask"),
+    ),
+}
+
+
+def _chosen(info: Any, features: dict[str, Feature], what: str, named: str | None) -> str:
     """The feature that is named, or the one that fits."""
+    kind = KINDS[what]
     if named is not None:
-        _check_named(info, features, what, named, fits)
+        _check_named(info, features, what, named)
         return named
-    found = [name for name, feature in features.items() if fits(feature)]
+    found = [name for name, feature in features.items() if kind.fits(feature)]
     if len(found) > 1:
-        found = [name for name in usual if name in found][:1] or found
+        found = [name for name in kind.usual if name in found][:1] or found
     if len(found) == 1:
         return found[0]
-    which = (
-        f"several could be the {what}: {', '.join(found)}" if found else f"none is {KINDS[what]}"
-    )
+    several = f"several could be the {what}: {', '.join(found)}"
+    which = several if found else f"none is {kind.words}"
     raise InputError(
         f"{info.full_name}: of its features {which}. Name one with --data.tfds_{what}. It has: "
         f"{_listed(info)}."
     )
 
 
-KINDS = {
-    "image": "an Image of three channels",
-    "mask": "a LabeledImage, or an Image or a Tensor of whole numbers with one channel",
-}
-
-
-def _check_named(
-    info: Any,
-    features: dict[str, Feature],
-    what: str,
-    named: str,
-    fits: Callable[[Feature], bool],
-) -> None:
+def _check_named(info: Any, features: dict[str, Feature], what: str, named: str) -> None:
+    kind = KINDS[what]
     if named not in features:
         raise InputError(
             f"data.tfds_{what}={named}: {info.full_name} has no such feature. It has: "
             f"{_listed(info)}. A feature inside another one or in a sequence cannot be read."
         )
     # An image may also be grey or have an alpha channel, where the user says that it is the image.
-    if not (fits(features[named]) or (what == "image" and _is_picture(features[named]))):
+    if not (kind.fits(features[named]) or (what == "image" and _is_picture(features[named]))):
         raise InputError(
-            f"data.tfds_{what}={named}: it is {_kind(features[named])}; it must be {KINDS[what]}."
+            f"data.tfds_{what}={named}: it is {_described(features[named])}; it must be "
+            f"{kind.words}."
         )
 
 
 def _listed(info: Any) -> str:
-    return ", ".join(f"{name} ({_kind(feature)})" for name, feature in info.features.items())
+    return ", ".join(f"{name} ({_described(feature)})" for name, feature in info.features.items())
 
 
-def _kind(feature: Feature) -> str:
+def _described(feature: Feature) -> str:
     """A feature's type in a few words: "Image, 1 channel", "Sequence"."""
     name = type(feature).__name__
     if _is_picture(feature):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,7 +43,8 @@ class Stored(NamedTuple):
     pieces: Callable[[str], Pieces] | None
 
 
-class Part(NamedTuple):
+@dataclass(frozen=True)
+class Part:
     """Neighbours in one file.
 
     Args:
@@ -117,13 +119,13 @@ def _in_pieces(builder: Builder, shares: dict[str, Share], unpack: Callable[...,
     def pieces(split: str) -> Pieces:
         parts, together = planned[split]
         share = shares[split]
-        files, starts, lengths, numbers, _ = zip(*parts, strict=True)
+        lengths = [part.length for part in parts]
 
         def read(piece: Tensor) -> Dataset:
-            first, length = tf.constant(numbers, tf.int64)[piece], tf.constant(lengths)[piece]
-            length = tf.cast(length, tf.int64)
-            data = tf.data.TFRecordDataset(tf.constant(files)[piece])
-            data = data.skip(tf.cast(tf.constant(starts)[piece], tf.int64)).take(length)
+            table = [(part.number, part.start, part.length) for part in parts]
+            first, start, length = tf.unstack(tf.constant(table, tf.int64)[piece])
+            file = tf.constant([part.file for part in parts])[piece]
+            data = tf.data.TFRecordDataset(file).skip(start).take(length)
             return exactly(data, first, length, lambda: _count_anew(builder, share))
 
         return Pieces(lengths, together, read, lambda n, example: unpack(share, n, example))
@@ -147,9 +149,14 @@ def cut_into_parts(builder: Builder, share: Share) -> tuple[list[Part], int]:
     number = share.start
     for file in builder.info.splits[share.instruction].file_instructions:
         record_bytes = _size_bytes(file.filename) / file.examples_in_shard
-        whole.append(
-            Part(str(file.filename), file.skip, file.take, number, file.take * record_bytes)
+        part = Part(
+            str(file.filename),
+            start=file.skip,
+            length=file.take,
+            number=number,
+            size_bytes=file.take * record_bytes,
         )
+        whole.append(part)
         number += file.take
     if sum(part.size_bytes for part in whole) <= BLOCK_BYTES:
         return whole, len(whole)
@@ -164,9 +171,14 @@ def _smaller(part: Part) -> list[Part]:
     cuts = []
     for first in range(0, part.length, most):
         length = min(most, part.length - first)
-        cuts.append(
-            Part(part.file, part.start + first, length, part.number + first, length * record_bytes)
+        cut = replace(
+            part,
+            start=part.start + first,
+            length=length,
+            number=part.number + first,
+            size_bytes=length * record_bytes,
         )
+        cuts.append(cut)
     return cuts
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
@@ -24,7 +25,7 @@ def compile_evaluation_call(run: Run) -> Callable[..., Any]:
     It returns the confusion matrix, int64 (C, C), the sum of the images' losses, and the number
     of images that have a label; both float32.
     """
-    margin = margin_px(run.model)
+    of_tiles = partial(over_tiles, run.model, margin=margin_px(run.model))
     loss = run.loss
 
     def zeros() -> tuple[Tensor, Tensor]:
@@ -37,13 +38,13 @@ def compile_evaluation_call(run: Run) -> Callable[..., Any]:
         image, mask = example["image"][None], example["segmentation_mask"][None, ..., 0]
         sums = None
         if loss.needs_sums:
-            sums = over_tiles(run.model, image, mask, margin, loss.sums, no_sums())
+            sums = of_tiles(image, mask, of_tile=loss.sums, total=no_sums())
 
         def count(of_mask: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
             confusion = count_pixels(of_mask, logits, run.num_classes)
             return tf.cast(confusion, tf.int64), loss.total(of_mask, logits, sums=sums)
 
-        confusion, total = over_tiles(run.model, image, mask, margin, count, zeros())
+        confusion, total = of_tiles(image, mask, of_tile=count, total=zeros())
         # An image without a label has no loss.
         labelled = tf.cast(tf.reduce_any(mask != VOID), tf.float32)
         of_image = tf.math.divide_no_nan(total, loss.normalizer(mask))
@@ -56,7 +57,7 @@ def compile_evaluation_call(run: Run) -> Callable[..., Any]:
         for _ in tf.range(count):
             parts = run.cluster.strategy.run(replica_step, args=(next(images),))
             parts = [run.cluster.strategy.reduce("SUM", part, axis=None) for part in parts]
-            confusion += parts[0]
+            confusion = confusion + parts[0]
             total, labelled = total + parts[1], labelled + parts[2]
         return confusion, total, labelled
 
@@ -67,6 +68,7 @@ def over_tiles(
     model: Callable[..., Tensor],
     image: Tensor,
     mask: Tensor,
+    *,
     margin: int | None,
     of_tile: Callable[[Tensor, Tensor], Any],
     total: Any,

@@ -39,6 +39,8 @@ def test_both_formats_give_the_same_records_in_the_same_order(folders, capsys):
         source = open_source(pets(folder, validation_fraction=0.25))
         assert source.split_sizes == {"train": 9, "test": 3, "val": 3}
         numbers.append([numbers_of(whole_images(source, split)) for split in source.split_sizes])
+        places = [r["place"].decode()[-10:] for r in source.records("val").as_numpy_iterator()]
+        assert places == ["(train[9])", "train[10])", "train[11])"]
     assert numbers[0] == numbers[1]
     train, test, val = numbers[0]
     assert sorted(train + val) == list(range(PETS))
