@@ -32,7 +32,7 @@ TFRECORD = tfds.core.FileFormat.TFRECORD
 BLOCK_BYTES = 2**25
 PIECES_A_BLOCK = 8  # each from another place of the files
 # The records of more tfrecord files are not counted before they are read.
-COUNTED_BYTES = 2**32
+COUNTED_BYTES = 2**28
 
 
 class Stored(NamedTuple):
@@ -122,9 +122,12 @@ def _in_pieces(builder: Builder, shares: dict[str, Share], unpack: Callable[...,
         lengths = [part.length for part in parts]
 
         def read(piece: Tensor) -> Dataset:
-            table = [(part.number, part.start, part.length) for part in parts]
-            first, start, length = tf.unstack(tf.constant(table, tf.int64)[piece])
-            file = tf.constant([part.file for part in parts])[piece]
+            def of_piece(values: list[Any], dtype: tf.DType = tf.int64) -> Tensor:
+                return tf.constant(values, dtype)[piece]
+
+            start = of_piece([part.start for part in parts])
+            first, length = of_piece([part.number for part in parts]), of_piece(lengths)
+            file = of_piece([part.file for part in parts], tf.string)
             data = tf.data.TFRecordDataset(file).skip(start).take(length)
             return exactly(data, first, length, lambda: _count_anew(builder, share))
 
@@ -201,9 +204,7 @@ def exactly(data: Dataset, first: Tensor, length: Tensor, complain: Callable[[],
 
     # It is read only where the records end too early.
     end = tf.data.Dataset.range(1).map(missing)
-    return tf.data.Dataset.zip(
-        (tf.data.Dataset.range(first, first + length), data.concatenate(end))
-    )
+    return data.concatenate(end).take(length).enumerate(first)
 
 
 def check_lengths(builder: Builder, shares: Iterable[Share]) -> None:

@@ -1,6 +1,7 @@
 """A TFDS data set that the package does not know: found, prepared, decoded, or refused."""
 
 import importlib.util
+import json
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from fcn_tf.classes import VOID
 from fcn_tf.data import open_source, whole_images
 from fcn_tf.data.faults import data_errors_as
 from fcn_tf.errors import InputError, RunError
+from fcn_tf.models import load_model
 from tests.data.tfds_sets import NAMES, PETS, LabelledPets, build, pets, picture
 
 
@@ -110,3 +112,18 @@ def test_no_record_is_lost_between_train_and_val(folder):
     ]
     assert sorted(numbers) == list(range(PETS))
     assert source.split_sizes == {"train": 6, "test": 3, "val": 6}
+
+
+@pytest.mark.slow
+def test_it_trains_by_its_name_without_code(tmp_path, run_here):
+    build(tmp_path, LabelledPets)
+    data = ("--data.tfds_name=labelled_pets", f"--data.tfds_dir={tmp_path}")
+    narrow = ("--model.width=0.0625", "--model.head_units=8", "--data.crop_px=32")
+    run = tmp_path / "run"
+    two = ("--training.max_steps=2", "--data.batch_size=2", f"--workdir={run}")
+    done = run_here("train", "--data.name=tfds", *data, *narrow, *two)
+    assert done.returncode == 0, done.stderr
+    logged = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    scores = json.loads((run / "report/scores.json").read_text())
+    assert logged[-1]["mean_iou"] == scores["mean_iou"]
+    assert load_model(run).class_names == NAMES
