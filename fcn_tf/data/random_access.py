@@ -59,9 +59,12 @@ class LoadsArrayRecords:
         """As `tfds.core.DatasetBuilder.as_dataset`, whose docstring says what is allowed.
 
         With `shuffle_files` the records are shuffled, from `read_config.shuffle_seed`.
+
+        Raises:
+            ValueError: `as_supervised` is asked for; our data sets have no keys for it.
         """
         builder: Any = self
-        if builder.info.file_format is not tfds.core.FileFormat.ARRAY_RECORD or as_supervised:
+        if builder.info.file_format is not tfds.core.FileFormat.ARRAY_RECORD:
             options = {
                 "batch_size": batch_size,
                 "shuffle_files": shuffle_files,
@@ -71,6 +74,8 @@ class LoadsArrayRecords:
             }
             return super().as_dataset(split, **options)  # type: ignore[misc]
 
+        if as_supervised:
+            raise ValueError(f"as_supervised: {builder.name} has no keys for it.")
         features = builder.info.features
         if isinstance(decoders, tfds.decode.PartialDecoding):
             features, decoders = decoders.extract_features(features), decoders.decoders

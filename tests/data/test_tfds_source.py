@@ -126,4 +126,4 @@ def test_it_trains_by_its_name_without_code(tmp_path, run_here):
     logged = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     scores = json.loads((run / "report/scores.json").read_text())
     assert logged[-1]["mean_iou"] == scores["mean_iou"]
-    assert load_model(run).class_names == NAMES
+    assert list(load_model(run).class_names) == NAMES
