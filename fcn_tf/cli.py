@@ -83,6 +83,12 @@ def _describe(error: BaseException) -> tuple[Any, int]:
             return "stopped by SIGTERM; what was saved stays.", 143
     if "No space left on device" in str(error):
         return f"the disk is full; what was there is untouched. Free some space. ({error})", 1
+    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+        return (
+            "out of memory: give a smaller --tile_px (evaluate, predict) or --batch_size "
+            "(predict); training has --data.crop_px, --data.batch_size, "
+            "--training.accumulate_steps and --model.width."
+        ), 1
     return f"failed: {type(error).__name__}: {error} (--traceback shows where)", 1
 
 

@@ -36,7 +36,7 @@ class Script(NamedTuple):
 
 
 SCRIPTS = {
-    "data.py": Script((), [(3, 4)]),
+    "data.py": Script((), [(5, 4)]),
     "growth.py": Script(("N ms and N for each",) * 2, [(3, 5), (3, 5)]),
     "inference.py": Script(
         (
@@ -66,6 +66,7 @@ SCRIPTS = {
         ("N s, mean IU N %, sheet and curve: True",), options=("--tfds_dir", "{few}")
     ),
     "prepare_shapes.py": Script(("prepared in N s",)),
+    "records.py": Script((), [(4, 5)]),
     "report.py": Script(("N s for 4 images of 50×75",)),
     "run.py": Script(
         (
@@ -102,6 +103,7 @@ MODULES = {
     "classifier.py": "variants.py",
     "memory.py": "loop.py",
     "peers.py": "training.py",
+    "photographs.py": "records.py",
     "sides.py": "training.py",
     "toy.py": "loop.py",
 }

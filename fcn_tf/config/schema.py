@@ -57,7 +57,7 @@ UNKNOWN_TO = {
     "shapes": (*OF_FOLDERS, *OF_MASKS, *OF_TFDS, *OF_VOC),
     "voc": (*OF_FOLDERS, *OF_MASKS, *OF_TFDS),
     "folder": ("tfds_dir", *OF_TFDS, *OF_VOC),
-    "tfds": (*OF_FOLDERS, *OF_VOC),
+    "tfds": (*OF_FOLDERS, "tfds_config"),
 }
 
 

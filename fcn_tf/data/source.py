@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -33,6 +33,27 @@ class Decode(Protocol):
 
 
 @dataclass(frozen=True)
+class Pieces:
+    """A split whose records can only be read one after the other, cut into pieces.
+
+    Some pieces at a time are shuffled together in memory. So a stream may begin at any piece
+    without reading those before.
+
+    Args:
+        lengths: the number of records in each piece.
+        together: the number of pieces that are shuffled together.
+        read: the records of the piece with a number (int64, scalar), as they are stored and in
+            their order, in graph mode.
+        unpack: a `Record` from what `read` gives, in graph mode.
+    """
+
+    lengths: Sequence[int]
+    together: int
+    read: Callable[[Tensor], Dataset]
+    unpack: Callable[..., Record]
+
+
+@dataclass(frozen=True)
 class Source:
     """A labelled data set.
 
@@ -44,6 +65,10 @@ class Source:
             decoding it.
         decode: decodes a record, in graph mode.
         colors: the classes' own RGB triples, 0..255, or None.
+        record_at: the record of a split with a number (int64, scalar), counted as in `records`,
+            in graph mode. None where records can only be read one after the other.
+        pieces: the same records in pieces. Where this is None too, the records of a whole split
+            are shuffled in memory.
 
     Raises:
         InputError: there are fewer than 2 classes, or more than 255.
@@ -55,6 +80,8 @@ class Source:
     image_size: Callable[[Record], Tensor]
     decode: Decode
     colors: tuple[tuple[int, int, int], ...] | None = None
+    record_at: Callable[[str, Tensor], Record] | None = None
+    pieces: Callable[[str], Pieces] | None = None
 
     def __post_init__(self) -> None:
         check_num_classes(len(self.class_names), "number of classes of the data set")

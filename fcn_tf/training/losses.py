@@ -63,9 +63,9 @@ class TrainingLoss:
         Args:
             y_true, y_pred: the share.
             training: whether a gradient is taken; evaluation passes False.
-            sums: what `sums` returns, added up over the whole step, as constants. None where
-                `needs_sums` is False, and in evaluation, where the loss of `y_true` alone is
-                asked for.
+            sums: what `sums` returns, added up over the whole step, as constants; in evaluation
+                over the whole image. None where `needs_sums` is False, and where the loss of
+                `y_true` alone is asked for.
         """
         raise NotImplementedError
 

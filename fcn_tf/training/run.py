@@ -18,20 +18,22 @@ from fcn_tf.data import training_batches, whole_images
 from fcn_tf.data.frequencies import WEIGHTINGS, count_classes, extreme_weights
 from fcn_tf.data.pipeline import evaluation_share
 from fcn_tf.data.source import Source
-from fcn_tf.errors import InputError
+from fcn_tf.errors import InputError, RunError
 from fcn_tf.evaluation.score import Counts, evaluate_split
 from fcn_tf.evaluation.tables import score_summary
 from fcn_tf.images.draw import colorize
-from fcn_tf.inference.loaded import loaded_from_keras
+from fcn_tf.inference.predictor import DEFAULT_TILE_PX, WHOLE_PIXELS, Predictor
 from fcn_tf.models import build_fcn, train_scores_only
 from fcn_tf.models.layers import Conv2D
+from fcn_tf.models.margin import margin_px
 from fcn_tf.training.averaging import WeightAverage
 from fcn_tf.training.distribution import Cluster
+from fcn_tf.training.evaluation import compile_evaluation_call
 from fcn_tf.training.losses import make_loss
 from fcn_tf.training.optimizers import make_optimizer
 from fcn_tf.training.schedule import make_schedule, rate_change
 from fcn_tf.training.start import load_start_weights
-from fcn_tf.training.steps import compile_evaluation_call, compile_train_call
+from fcn_tf.training.steps import compile_train_call
 
 PICTURES = 4  # of val, for TensorBoard
 # fc7 of a full-width VGG16, the smallest kernel that was measured to gain.
@@ -66,7 +68,8 @@ class Run:
         about: what tells this network from another, as JSON holds it.
         train_call: takes a number of steps, int32; returns the loss of each, float32 (steps,),
             and the confusion matrix of their batches, int64 (C, C). `feed` makes it.
-        predict: uint8 images (N, H, W, 3) to labels uint8 (N, H, W). `feed` makes it.
+        predict: an image uint8 (H, W, 3) to labels uint8 (H, W), in tiles where it is large. `feed`
+            makes it.
 
     Raises:
         InputError: there is no loss of this name, class_weights are not one for each class, the
@@ -176,7 +179,7 @@ class Run:
             self._seed_each_device()
         self.train_call = compile_train_call(self, self.cluster.distribute(share))
         self._evaluation_call = compile_evaluation_call(self)
-        self.predict = loaded_from_keras(self.model).labels
+        self.predict = Predictor(self.model)
 
     def _seed_each_device(self) -> None:
         """Lets each device draw its own dropout. A checkpoint holds the state of the first."""
@@ -216,7 +219,10 @@ class Run:
         rounds = math.ceil(self.source.split_sizes[split] / replicas)
         for done in range(0, rounds, EVALUATION_IMAGES_PER_CALL):
             count = min(rounds - done, EVALUATION_IMAGES_PER_CALL)
-            confusion, loss, labelled = self._evaluation_call(images, tf.constant(count))
+            try:
+                confusion, loss, labelled = self._evaluation_call(images, tf.constant(count))
+            except tf.errors.ResourceExhaustedError as error:
+                raise RunError(_out_of_memory_on_val(self.model)) from error
             yield Counts(confusion.numpy(), float(loss), float(labelled))
             between_calls()
 
@@ -226,11 +232,24 @@ class Run:
         with self.average.in_place():
             for example in whole_images(self.source, "val").take(PICTURES).as_numpy_iterator():
                 image, truth = example["image"], example["segmentation_mask"][..., 0]
-                masks = truth, self.predict(image[None])[0]
+                masks = truth, self.predict(image)
                 colored = [colorize(mask, self.palette) for mask in masks]
                 name = example["file_name"].decode()
                 pictures[name] = np.concatenate([image, *colored], axis=1)
         return pictures
+
+
+def _out_of_memory_on_val(model: keras.Model) -> str:
+    """What to do where an evaluation runs out of memory."""
+    if margin_px(model) is None:
+        how = "this network sees each image as a whole: make the images of val smaller"
+    else:
+        how = (
+            f"an image above {WHOLE_PIXELS / 1e6:g} megapixels is evaluated in tiles of "
+            f"{DEFAULT_TILE_PX} px, others whole: make the images of val smaller, or evaluate "
+            "afterwards with fcn-tf evaluate --tile_px 512"
+        )
+    return f"Out of memory while val was evaluated: {how}, or lower --model.width."
 
 
 def _compute_wide_kernels_as_patches(model: keras.Model) -> None:

@@ -1,4 +1,4 @@
-"""The compiled calls of a run: training steps, and the evaluation of images.
+"""The compiled training steps of a run.
 
 The batch of a step comes in shares: every device computes its own, in one batch or in several
 accumulated ones. `TrainingLoss` says how the loss of the step follows from its shares.
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from fcn_tf.classes import VOID
 from fcn_tf.evaluation.batches import count_pixels
 from fcn_tf.training.optimizers import needs_whole_gradient
 
@@ -143,32 +142,3 @@ def _over_accumulated_batches(
         return total
 
     return of_share
-
-
-def compile_evaluation_call(run: Run) -> Callable[..., Any]:
-    """A function of an iterator and of the number of images that each device evaluates.
-
-    It returns the confusion matrix, int64 (C, C), the sum of the images' losses, and the number
-    of images that have a label; both float32.
-    """
-
-    def replica_step(example: dict[str, tf.Tensor]) -> tuple[tf.Tensor, ...]:
-        image, mask = example["image"][None], example["segmentation_mask"][None, ..., 0]
-        logits = run.model(image, training=False)  # (1, H, W, C)
-        # An image without a label has no loss.
-        labelled = tf.cast(tf.reduce_any(mask != VOID), tf.float32)
-        loss = tf.math.divide_no_nan(run.loss.total(mask, logits), run.loss.normalizer(mask))
-        return count_pixels(mask, logits, run.num_classes), labelled * loss, labelled
-
-    @tf.function
-    def evaluation_call(images: Any, count: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        confusion = tf.zeros((run.num_classes, run.num_classes), tf.int64)
-        loss, labelled = tf.constant(0.0), tf.constant(0.0)
-        for _ in tf.range(count):
-            parts = run.cluster.strategy.run(replica_step, args=(next(images),))
-            parts = [run.cluster.strategy.reduce("SUM", part, axis=None) for part in parts]
-            confusion += tf.cast(parts[0], tf.int64)
-            loss, labelled = loss + parts[1], labelled + parts[2]
-        return confusion, loss, labelled
-
-    return evaluation_call
