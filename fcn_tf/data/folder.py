@@ -43,9 +43,8 @@ def folder_source(config: DataConfig) -> Source:
     def records(split: str) -> Dataset:
         return tf.data.Dataset.from_tensor_slices(
             {
-                # Names of files are bytes, and not all of them are text in UTF-8.
-                "image": [os.fsencode(pair.image) for pair in folder.splits[split]],
-                "mask": [os.fsencode(pair.mask) for pair in folder.splits[split]],
+                "image": [str(pair.image) for pair in folder.splits[split]],
+                "mask": [str(pair.mask) for pair in folder.splits[split]],
             }
         )
 
