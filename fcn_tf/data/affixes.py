@@ -15,6 +15,7 @@ LEAST_SHARE = 0.1  # of the names that must have an affix; a mask may lie there 
 MOST = 16  # affixes that are tried
 # A name can be cut where letters meet digits or a separator.
 CUT = re.compile(r"(?<=[^\W_])(?=[\W_])|(?<=[A-Za-z])(?=\d)|(?<=\d)(?=[A-Za-z])")
+SEPARATORS = "_-. "
 LETTER = re.compile(r"[^\W\d_]")
 # Letters that mean a mask, behind a separator: CamVid's _L, and fast.ai's _P.
 MASK_LETTERS = frozenset({"_L", "_l", "_P"})
@@ -104,8 +105,7 @@ def _affixes(stem: str) -> Iterator[Affix]:
         before = stem[:cut]
         if LETTER.search(before):
             # The separator belongs to the start: "img_001" is "img_" and "001".
-            length = len(before) + len(re.match(r"[\W_]*", after)[0])
-            yield Affix(before=stem[:length])
+            yield Affix(before=before + after[: len(after) - len(after.lstrip(SEPARATORS))])
 
 
 def _with_split(after: str) -> str:

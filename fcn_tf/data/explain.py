@@ -12,9 +12,10 @@ from fcn_tf.data.find_layout import Candidate, candidates_of, option
 from fcn_tf.data.listing import Listing
 from fcn_tf.data.patterns import SUFFIXES, Layout, Pattern
 from fcn_tf.data.templates import Group, group_folders
-from fcn_tf.data.tree import Tree, join, shown
+from fcn_tf.data.tree import Tree, join
 from fcn_tf.data.words import read_name
 from fcn_tf.errors import InputError
+from fcn_tf.files import shown_name
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 ARRAYS = (".npz", ".npy", ".h5", ".hdf5", ".mat", ".pkl", ".parquet", ".arrow", ".nii", ".dcm")
@@ -35,16 +36,16 @@ def check_is_folder(data_dir: Path) -> None:
         what = f"a file, but {WHAT}."
         if data_dir.suffix.lower() in ARCHIVES:
             what = "an archive: unpack it, and give the folder."
-        raise InputError(f"data.data_dir={shown(data_dir)} is {what}")
+        raise InputError(f"data.data_dir={shown_name(data_dir)} is {what}")
     if not data_dir.is_dir():
-        raise InputError(f"data.data_dir={shown(data_dir)}: no such folder.")
+        raise InputError(f"data.data_dir={shown_name(data_dir)}: no such folder.")
 
 
 def not_understood(tree: Tree, known: Sequence[Layout]) -> str:
     """The message for a folder in which no layout is found: what is there, and what to do."""
     if not tree.folders:
-        return f"{shown(tree.root)} is empty, but {WHAT}."
-    start = f"{shown(tree.root)} has no images with masks that are recognised. Found: "
+        return f"{shown_name(tree.root)} is empty, but {WHAT}."
+    start = f"{shown_name(tree.root)} has no images with masks that are recognised. Found: "
     reason = next(_reasons(tree), "") or _nearest(tree, known)
     return f"{start}{found_files(tree)}. {reason}"
 
@@ -67,7 +68,7 @@ def found_files(tree: Tree) -> str:
     for folder, names in folders[:NAMED]:
         kinds = Counter(os.path.splitext(name)[1].lower() or "no suffix" for name in names)
         counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(3))
-        parts.append(f"{shown(folder) or 'the folder itself'} ({counts})")
+        parts.append(f"{shown_name(folder) or 'the folder itself'} ({counts})")
     if len(folders) > NAMED:
         parts.append(f"{len(folders) - NAMED} more folders")
     return ", ".join(parts)
@@ -176,14 +177,14 @@ def _of_role(groups: list[Group], role: str | None) -> Group | None:
 
 
 def _shown_group(group: Group) -> str:
-    return shown(group.text or "the folder itself")
+    return shown_name(group.text or "the folder itself")
 
 
 def _example(tree: Tree, group: Group) -> str:
     """The first image file of a group."""
     folder = group.members[0][0]
     names = [name for name in tree.folders[folder] if name.lower().endswith(tuple(SUFFIXES))]
-    return shown(join(folder, names[0]))
+    return shown_name(join(folder, names[0]))
 
 
 def _suggestions(tree: Tree) -> list[Candidate]:
@@ -213,10 +214,12 @@ def _renamed(layout: Layout) -> str:
     clear = read_name(images).role == "images" and read_name(masks).role == "masks"
     if not images or not masks or images == masks or clear:
         return ""
-    return f", or rename {shown(images)} to images and {shown(masks)} to masks"
+    return f", or rename {shown_name(images)} to images and {shown_name(masks)} to masks"
 
 
 def _last_name(pattern: Pattern) -> str:
     """The last folder of a pattern that can be renamed."""
-    names = [name for name in pattern.folder.split("/") if name and not re.search(r"SPLIT|\*", name)]
+    names = [
+        name for name in pattern.folder.split("/") if name and not re.search(r"SPLIT|\*", name)
+    ]
     return names[-1] if names else ""

@@ -127,9 +127,7 @@ def _known(tree: Tree, groups: list[Group], known: Sequence[Layout]) -> Iterator
                 yield Candidate(layout, pairs, trains, 0)
 
 
-def candidates_of(
-    tree: Tree, groups: list[Group], *, by_words: bool = True
-) -> list[Candidate]:
+def candidates_of(tree: Tree, groups: list[Group], *, by_words: bool = True) -> list[Candidate]:
     """The layouts that pair files of a folder.
 
     Args:
@@ -259,9 +257,7 @@ def _may_differ(images: Affix, masks: Affix, by_words: bool) -> bool:
 
 def _candidate(images: Side, masks: Side, rank: int) -> list[Candidate]:
     """The layout of two sides, if it pairs files."""
-    pairs = {
-        image: masks.files[key] for key, image in images.files.items() if key in masks.files
-    }
+    pairs = {image: masks.files[key] for key, image in images.files.items() if key in masks.files}
     if not pairs or any(image == mask for image, mask in pairs.items()):
         return []
     layout = Layout(images.group.pattern(images.affix), masks.group.pattern(masks.affix))

@@ -11,12 +11,13 @@ from fcn_tf.config.schema import DataConfig
 from fcn_tf.data.class_files import CLASS_FILES, Colors, Names, find_classes
 from fcn_tf.data.explain import check_is_folder, no_pair, not_understood
 from fcn_tf.data.find_layout import find_layout, named
-from fcn_tf.data.listing import NO_SPLIT, Listing, list_pairs
+from fcn_tf.data.listing import NO_SPLIT, Listing, PairsByName, list_pairs
 from fcn_tf.data.pairs import Pair, Problem
 from fcn_tf.data.patterns import SUFFIXES, Layout
 from fcn_tf.data.splits import find_splits
-from fcn_tf.data.tree import Tree, shown, walk
+from fcn_tf.data.tree import Tree, walk
 from fcn_tf.errors import InputError
+from fcn_tf.files import shown_name
 
 # A further layout is a further entry. Those with an origin are taken before what is found by
 # words, where they fit at least half as many files.
@@ -31,6 +32,12 @@ LAYOUTS = (
         "cityscapes",
         "Cityscapes",
         mask_values="cityscapes",
+    ),
+    Layout.of(
+        "leftImg8bit/SPLIT/*_leftImg8bit + gtFine/SPLIT/*_gtFine_labelTrainIds",
+        "cityscapes_train_ids",
+        "Cityscapes",
+        mask_values="cityscapes_train_ids",
     ),
     Layout.of(
         "images/SPLIT/ADE_* + annotations/SPLIT/ADE_*", "ade20k", "ADE20K", mask_values="ade20k"
@@ -64,14 +71,15 @@ def open_folder(config: DataConfig, problems: list[Problem] | None = None) -> La
 
     Args:
         config: the folder, and how it is read.
-        problems: takes a `Problem` for each file that would be refused, in place of an error.
+        problems: takes a `Problem` for each file that is refused, for classes that are not known
+            (which are then none), and for splits that cannot be made, in place of an error.
 
     Raises:
         InputError: no such folder, layout or classes; no pair in train; a mask without an image.
 
     Example:
         >>> open_folder(DataConfig(data_dir="street")).class_names
-        Layout: images/SPLIT/* + masks/SPLIT/*: 24 pairs in train, 6 in val.
+        Layout: images/SPLIT/* + masks/SPLIT/*, pairs: 24 in train, 6 in val.
         ('road', 'car', 'tree')
     """
     data_dir = Path(config.data_dir or "").expanduser()
@@ -83,16 +91,46 @@ def open_folder(config: DataConfig, problems: list[Problem] | None = None) -> La
     listing = list_pairs(tree, layout, problems)
     if not listing.num_pairs:
         raise InputError(no_pair(tree, layout, listing))
-    splits, notes = find_splits(tree, layout, listing, config.validation_fraction)
-    coding = config.mask_values or layout.mask_values
-    said = f" (data.mask_values {coding})" if coding and not config.mask_values else ""
+    splits, notes = _splits(tree, layout, listing, config, problems)
+    mask_values = config.mask_values or layout.mask_values
+    said = f" (data.mask_values {mask_values})" if mask_values and not config.mask_values else ""
     counts = ", ".join(f"{len(names)} in {split}" for split, names in splits.items())
     print(f"Layout: {layout}{said}, pairs: {counts}.", flush=True)
     for line in (*notes, *_left_out(tree, listing)):
         print(line, flush=True)
-    names, colors = find_classes(_folder_of_classes(data_dir, splits), config.class_names)
+    names, colors = _classes(_folder_of_classes(data_dir, splits), config, problems)
     pairs = {split: list(named.values()) for split, named in splits.items()}
-    return LabelledFolder(names, colors or _voc_colors(len(names)), pairs, coding)
+    return LabelledFolder(names, colors or _voc_colors(len(names)), pairs, mask_values)
+
+
+def _splits(
+    tree: Tree,
+    layout: Layout,
+    listing: Listing,
+    config: DataConfig,
+    problems: list[Problem] | None,
+) -> tuple[dict[str, PairsByName], list[str]]:
+    """As `find_splits`; where problems are taken, the pairs as they are in place of an error."""
+    try:
+        return find_splits(tree, layout, listing, config.validation_fraction)
+    except InputError as error:
+        if problems is None:
+            raise
+        problems.append((None, str(error)))
+        return {split or "train": pairs for split, pairs in listing.splits.items()}, []
+
+
+def _classes(
+    data_dir: Path, config: DataConfig, problems: list[Problem] | None
+) -> tuple[Names, Colors | None]:
+    """As `find_classes`; where problems are taken, none in place of an error."""
+    try:
+        return find_classes(data_dir, config.class_names)
+    except InputError as error:
+        if problems is None:
+            raise
+        problems.append((None, str(error)))
+        return (), None
 
 
 def given_layout(text: str) -> Layout:
@@ -122,7 +160,7 @@ def _left_out(tree: Tree, listing: Listing) -> list[str]:
         of = f" of {split}" if split != NO_SPLIT else ""
         more = ", …" if len(paths) > 1 else ""
         images = _number(len(paths), f"image{{}}{of} without a mask")
-        lines.append(f"Left out: {images} ({shown(paths[0])}{more}).")
+        lines.append(f"Left out: {images} ({shown_name(paths[0])}{more}).")
     if total := listing.unused.total():
         files = _number(total, "image file{} with no place in this layout")
         lines.append(f"Left out: {files}, in {_by_folder(listing.unused)}.")
@@ -141,15 +179,17 @@ def _number(count: int, what: str) -> str:
 
 def _by_folder(counts: Counter[str]) -> str:
     """The folders with the most files, for a line."""
-    parts = [f"{shown(folder or '.')} ({count})" for folder, count in counts.most_common(NAMED)]
+    parts = [
+        f"{shown_name(folder or '.')} ({count})" for folder, count in counts.most_common(NAMED)
+    ]
     if len(counts) > NAMED:
         parts.append(f"{len(counts) - NAMED} more folders")
     return ", ".join(parts)
 
 
-def _folder_of_classes(data_dir: Path, splits: dict[str, dict[str, Pair]]) -> Path:
+def _folder_of_classes(data_dir: Path, splits: dict[str, PairsByName]) -> Path:
     """The folder with the class file: the highest one above the first image that has one."""
-    image = next(iter(splits["train"].values())).image
+    image = next(pair.image for pairs in splits.values() for pair in pairs.values())
     folders = [data_dir, *reversed(image.relative_to(data_dir).parents[:-1])]
     places = (folder if folder == data_dir else data_dir / folder for folder in folders)
     return next((p for p in places if any((p / n).is_file() for n in CLASS_FILES)), data_dir)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from fcn_tf.data.pairs import Pair, Problem
 from fcn_tf.data.patterns import MASK_SUFFIXES, SUFFIXES, Layout, Place
-from fcn_tf.data.tree import Tree, folded, join, shown
+from fcn_tf.data.tree import Tree, folded, join
 from fcn_tf.errors import InputError
+from fcn_tf.files import shown_name
 from fcn_tf.images.find import IMAGE_SUFFIXES
 
 # The split where the paths say none.
@@ -20,7 +21,7 @@ NO_SPLIT = ""
 ALL = tuple(SUFFIXES)
 NEAREST = 2000  # names that are compared with that of a mask without an image
 
-Names = dict[str, Pair]  # the pairs of a split by their name, sorted
+PairsByName = dict[str, Pair]  # of a split, sorted by name
 Key = tuple[str, str]  # split and name
 Report = Callable[[Path, str, str], None]  # a file, what is wrong with it, what to do
 
@@ -36,7 +37,7 @@ class Listing:
         unused: the number of image files in each folder that the layout has no place for.
     """
 
-    splits: dict[str, Names] = field(default_factory=dict)
+    splits: dict[str, PairsByName] = field(default_factory=dict)
     unlabelled: dict[str, list[str]] = field(default_factory=dict)
     alike: int = 0
     unused: Counter[str] = field(default_factory=Counter)
@@ -77,7 +78,7 @@ def list_pairs(tree: Tree, layout: Layout, problems: list[Problem] | None = None
     alone = sorted(path for path in masks.values() if path not in of_masks)
     _report_alone(tree, alone, unlabelled, report)
     _raise_or_keep(faults, problems)
-    splits: dict[str, Names] = {}
+    splits: dict[str, PairsByName] = {}
     for key in sorted(pairs, key=lambda key: key[1]):
         image, mask = pairs[key]
         if image in tree.broken_links or mask in tree.broken_links:
@@ -104,12 +105,12 @@ def _files(
         if path in tree.broken_links:
             target = os.readlink(tree.root / path)
             remedy = "restore the file, or remove the link"
-            report(tree.root / path, f"a link to {shown(target)}, which is not there", remedy)
+            report(tree.root / path, f"a link to {shown_name(target)}, which is not there", remedy)
         is_mask, place = found
         files = masks if is_mask else images
         key = (place.split or "") if both_split else "", place.name
         if key in files:
-            text = f"has the same name as {shown(files[key])}"
+            text = f"has the same name as {shown_name(files[key])}"
             report(tree.root / path, text, "keep one of them")
         else:
             files[key] = path
@@ -170,17 +171,15 @@ def _report_alone(
         near: list[str] = []
         if number < 10:  # the others are like these
             near = difflib.get_close_matches(mask, candidates, 1, cutoff=0.5)
-        hint = f"; the nearest image without a mask is {shown(near[0])}" if near else ""
+        hint = f"; the nearest image without a mask is {shown_name(near[0])}" if near else ""
         remedy = "add the image or rename the mask, or move the mask out of the way"
         report(tree.root / mask, f"mask without a partner: no image has its name{hint}", remedy)
 
 
-def _raise_or_keep(
-    faults: list[tuple[Path, str, str]], problems: list[Problem] | None
-) -> None:
+def _raise_or_keep(faults: list[tuple[Path, str, str]], problems: list[Problem] | None) -> None:
     if problems is not None:
         problems += [(path, text) for path, text, _ in faults]
     elif faults:
         path, text, remedy = faults[0]
         more = f" ({len(faults) - 1} more files have faults.)" if len(faults) > 1 else ""
-        raise InputError(f"{shown(path)}: {text}: {remedy}.{more}")
+        raise InputError(f"{shown_name(path)}: {text}: {remedy}.{more}")

@@ -7,23 +7,25 @@ import os
 import unicodedata
 from pathlib import Path
 
-from fcn_tf.data.listing import NO_SPLIT, Listing, Names
+from fcn_tf.data.listing import NO_SPLIT, Listing, PairsByName
 from fcn_tf.data.patterns import SUFFIXES, Layout
-from fcn_tf.data.tree import Tree, join, shown
+from fcn_tf.data.tree import Tree
 from fcn_tf.data.words import SPLIT_WORDS, split_words
 from fcn_tf.errors import InputError
-from fcn_tf.files import read_lines
+from fcn_tf.files import read_lines, shown_name
 
 SPLITS = ("train", "val", "test")
 # Where lists of the splits lie. The first folder that has some is taken.
 LIST_FOLDERS = ("ImageSets/Segmentation", "ImageSets", "splits", "split", "lists", "list", "")
 LIST_SUFFIXES = (".txt", ".lst")
-LIST_WORDS = frozenset("list lists file files name names id ids image images set split".split())
+LIST_WORDS = frozenset(
+    ("list", "lists", "file", "files", "name", "names", "id", "ids", "image", "images", "set")
+)
 
 
 def find_splits(
     tree: Tree, layout: Layout, listing: Listing, validation_fraction: float
-) -> tuple[dict[str, Names], list[str]]:
+) -> tuple[dict[str, PairsByName], list[str]]:
     """The splits of a folder: by its folders, by lists, or by a hash of the names.
 
     Args:
@@ -63,7 +65,7 @@ def find_splits(
 
 def listed_splits(
     tree: Tree, layout: Layout, listing: Listing, notes: list[str]
-) -> dict[str, Names]:
+) -> dict[str, PairsByName]:
     """The splits that lists name. What is in no list becomes train where train has no list.
 
     Args:
@@ -74,7 +76,7 @@ def listed_splits(
         InputError: as above.
     """
     pairs = listing.splits[NO_SPLIT]
-    splits: dict[str, Names] = {}
+    splits: dict[str, PairsByName] = {}
     split_of: dict[str, str] = {}
     lists = find_lists(tree, layout)
     index = _index(tree, listing) if lists else {}
@@ -155,14 +157,14 @@ def _resolved(line: str, index: dict[str, str | None], path: Path) -> str:
                 raise InputError(f"{path} lists {line}: several images are called {tail}.")
             if name:
                 return name
-    raise InputError(f"{path} lists {shown(line)}, of which there is no image with a mask.")
+    raise InputError(f"{path} lists {shown_name(line)}, of which there is no image with a mask.")
 
 
 def _normal(path: str) -> str:
     return unicodedata.normalize("NFC", path.replace("\\", "/"))
 
 
-def hashed_splits(pairs: Names, validation_fraction: float) -> dict[str, Names]:
+def hashed_splits(pairs: PairsByName, validation_fraction: float) -> dict[str, PairsByName]:
     """train and val by a hash of the name: an image stays in its split when others are added.
 
     Args:

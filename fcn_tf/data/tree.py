@@ -52,7 +52,7 @@ def walk(root: Path) -> Tree:
         InputError: a folder cannot be read.
     """
     tree = Tree(root)
-    pending = [("", (os.path.realpath(root),))]
+    pending: list[tuple[str, tuple[str, ...]]] = [("", (os.path.realpath(root),))]
     while pending:
         folder, above = pending.pop()
         names = []
@@ -102,8 +102,3 @@ def join(folder: str, name: str) -> str:
 def folded(name: str) -> str:
     """A name in small letters and in one Unicode form, in which macOS has others than Linux."""
     return name.lower() if name.isascii() else unicodedata.normalize("NFC", name).casefold()
-
-
-def shown(path: str | os.PathLike[str]) -> str:
-    r"""A path as text that can be printed: bytes of a name that are not UTF-8 become "\x82"."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")

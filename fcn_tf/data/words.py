@@ -19,41 +19,36 @@ SPLIT_WORDS = {
     "test": "test",
     "testing": "test",
 }
-IMAGE_WORDS = frozenset(
-    "image images img imgs im jpeg jpegs jpg jpgs rgb photo photos picture pictures pic pics "
-    "frame frames input inputs original originals orig sat satellite raw scan scans".split()
+
+
+def _words(text: str) -> frozenset[str]:
+    """The words of a text, and their plurals."""
+    return frozenset(word + end for word in text.split() for end in ("", "s"))
+
+
+IMAGE_WORDS = _words(
+    "image img im jpeg jpg rgb photo picture pic frame input original orig sat satellite raw scan"
 )
-MASK_WORDS = frozenset(
-    "mask masks label labels labeled labelled lbl lbls lab ann anns anno annos annot annots "
-    "annotation annotations annotated gt gts groundtruth groundtruths truth seg segs segm semseg "
-    "segmentation segmentations segmap segmaps semantic semantics target targets manual trimap "
-    "trimaps matte mattes alpha map maps".split()
+MASK_WORDS = _words(
+    "mask label labeled labelled lbl lab ann anno annot annotation annotated gt groundtruth truth "
+    "seg segm semseg segmentation segmap semantic target manual trimap matte alpha map"
 )
 # Beside these words, the others of a name do not count.
-NOT_MASK_WORDS = frozenset(
-    "visualization visualizations visualisation visualisations viz vis overlay overlays preview "
-    "previews thumb thumbs thumbnail thumbnails instance instances object objects panoptic depth "
-    "depths disparity npy prediction predictions pred preds".split()
+NOT_MASK_WORDS = _words(
+    "visualization visualisation viz vis overlay preview thumb thumbnail instance object panoptic "
+    "depth disparity npy prediction pred"
 )
 # A second form of masks, taken where there is no other.
-COLOR_WORDS = frozenset(
-    "color colors colour colours colored coloured colormap colormaps rgb coarse raw".split()
-)
-NEUTRAL_WORDS = frozenset(
-    "dir dirs folder folders set data dataset datasets files file png pngs tif tiff bmp crop crops "
-    "class classes all fine ids id full bit left".split()
+COLOR_WORDS = _words("color colour colored coloured colormap rgb coarse raw")
+NEUTRAL_WORDS = _words(
+    "dir folder set data dataset file png tif tiff bmp crop class classe all fine id full bit left"
 )
 KNOWN_WORDS = (
-    frozenset(SPLIT_WORDS)
-    | IMAGE_WORDS
-    | MASK_WORDS
-    | NOT_MASK_WORDS
-    | COLOR_WORDS
-    | NEUTRAL_WORDS
+    frozenset(SPLIT_WORDS) | IMAGE_WORDS | MASK_WORDS | NOT_MASK_WORDS | COLOR_WORDS | NEUTRAL_WORDS
 )
 TOKEN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 # The ends of words that are written together, as in "defaultannot".
-ENDS = tuple(sorted(("annot mask masks label labels images imgs img").split(), key=len))[::-1]
+ENDS = ("images", "labels", "label", "annot", "masks", "mask", "imgs", "img")
 
 Role = Literal["images", "masks", "other"]
 
@@ -84,8 +79,8 @@ def read_name(name: str) -> Name:
     """Reads the words of a folder's name.
 
     Example:
-        >>> read_name("train_labels")
-        Name(name='train_labels', role='masks', split='train', pattern='SPLIT_labels', rank=0, sure=True)
+        >>> read_name("train_labels").pattern
+        'SPLIT_labels'
     """
     words = split_words(name)
     found = {word for word, _, _ in words}
