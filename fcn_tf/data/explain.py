@@ -200,18 +200,25 @@ def _suggestions(tree: Tree) -> list[Candidate]:
     return list(best.values())[:2]
 
 
-def _unlikely(candidate: Candidate) -> tuple[int, int, tuple[int, int, int, int, str]]:
-    """How a suggestion is ordered: first photographs with masks that are none, then most pairs."""
+def _unlikely(candidate: Candidate) -> tuple[int, int, int, tuple[int, int, int, int, str]]:
+    """How suggestions are ordered: by words, then photographs with masks that are none, …"""
+    layout = candidate.layout
+    words = (_role(layout.images) == "images") + (_role(layout.masks) == "masks")
     image, mask = next(iter(candidate.pairs.items()))
     photo = image.lower().endswith((".jpg", ".jpeg"))
     drawn = not mask.lower().endswith((".jpg", ".jpeg"))
-    return -photo - drawn, -len(candidate.pairs), candidate.order
+    return -words, -photo - drawn, -len(candidate.pairs), candidate.order
+
+
+def _role(pattern: Pattern) -> str | None:
+    """What the last folder of a pattern is called."""
+    return read_name(_last_name(pattern)).role
 
 
 def _renamed(layout: Layout) -> str:
     """How folders would be renamed so that the layout is found by itself."""
     images, masks = _last_name(layout.images), _last_name(layout.masks)
-    clear = read_name(images).role == "images" and read_name(masks).role == "masks"
+    clear = _role(layout.images) == "images" and _role(layout.masks) == "masks"
     if not images or not masks or images == masks or clear:
         return ""
     return f", or rename {shown_name(images)} to images and {shown_name(masks)} to masks"

@@ -41,7 +41,7 @@ NOT_MASK_WORDS = _words(
 # A second form of masks, taken where there is no other.
 COLOR_WORDS = _words("color colour colored coloured colormap rgb coarse raw")
 NEUTRAL_WORDS = _words(
-    "dir folder set data dataset file png tif tiff bmp crop class classe all fine id full bit left"
+    "dir folder set data dataset file png tif tiff bmp crop class classes all fine id full bit left"
 )
 KNOWN_WORDS = (
     frozenset(SPLIT_WORDS) | IMAGE_WORDS | MASK_WORDS | NOT_MASK_WORDS | COLOR_WORDS | NEUTRAL_WORDS
