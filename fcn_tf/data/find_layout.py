@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import product
 
 from fcn_tf.data.affixes import PLAIN, Affix, learn_affixes
 from fcn_tf.data.listing import NO_SPLIT, list_pairs
@@ -13,6 +14,7 @@ from fcn_tf.data.templates import Group, group_folders, wrapper
 from fcn_tf.data.tree import Tree
 from fcn_tf.data.words import Role
 from fcn_tf.errors import InputError
+from fcn_tf.files import shown_name
 from fcn_tf.images.find import IMAGE_SUFFIXES
 
 MOST_GROUPS = 40  # of images, and of masks, that are tried with each other
@@ -81,18 +83,25 @@ def find_layout(tree: Tree, known: Sequence[Layout]) -> Layout | None:
     most = max(len(candidate.pairs) for candidate in candidates)
     good = [candidate for candidate in candidates if 2 * len(candidate.pairs) >= most]
     by_name = next((c.layout for c in good if c.layout.origin), None)
-    if by_name:
-        return by_name
+    return by_name or named(_only(tree, good).layout, known)
+
+
+def _only(tree: Tree, good: list[Candidate]) -> Candidate:
+    """The best of the candidates that are good.
+
+    Raises:
+        InputError: another is as good, and gives an image another mask.
+    """
     rank = min(candidate.rank for candidate in good)
     chosen, *others = sorted((c for c in good if c.rank == rank), key=lambda c: c.order)
     rivals = [other for other in others if other.contradicts(chosen)]
     if rivals:
         more = f" (or {len(rivals) - 2} more)" if len(rivals) > 2 else ""
         raise InputError(
-            f"{tree.root} can be read in several ways, which give images different masks. Say "
-            f"which is right: {' or '.join(map(option, (chosen, *rivals[:2])))}{more}."
+            f"{shown_name(tree.root)} can be read in several ways, which give images different "
+            f"masks. Say which is right: {' or '.join(map(option, (chosen, *rivals[:2])))}{more}."
         )
-    return named(chosen.layout, known)
+    return chosen
 
 
 def option(candidate: Candidate) -> str:
@@ -105,7 +114,7 @@ def named(layout: Layout, known: Sequence[Layout]) -> Layout:
     for other in known:
         same = other.images.file == layout.images.file and other.masks.file == layout.masks.file
         if str(other) == str(layout) or (same and other.images.file != "*"):
-            return Layout(layout.images, layout.masks, other.name, other.origin, other.mask_values)
+            return replace(other, images=layout.images, masks=layout.masks)
     return layout
 
 
@@ -141,17 +150,20 @@ def candidates_of(tree: Tree, groups: list[Group], *, by_words: bool = True) -> 
     masks = [group for group in groups if group.role == "masks" or not (by_words or group.role)]
     sides = Sides(tree)
     found: list[Candidate] = []
-    for image_group in images[:MOST_GROUPS]:
-        for mask_group in masks[:MOST_GROUPS]:
-            if mask_group.text != image_group.text:
-                found += _between(sides, image_group, mask_group, by_words)
+    for image_group, mask_group in product(images[:MOST_GROUPS], masks[:MOST_GROUPS]):
+        if mask_group.text != image_group.text:
+            found += _between(sides, image_group, mask_group, by_words)
     paired = {path for c in found if c.rank == 0 for pair in c.pairs.items() for path in pair}
     for group in groups[:MOST_GROUPS]:
-        files = [path for path, _, _ in group.paths(tree)]
-        covered = sum(path in paired for path in files) >= ENOUGH * len(files)
-        if group.role != "other" and not covered:
+        if group.role != "other" and not _covered(tree, group, paired):
             found += _within(sides, group, by_words)
     return found
+
+
+def _covered(tree: Tree, group: Group, paired: set[str]) -> bool:
+    """Whether most files of a group have been paired."""
+    files = [path for path, _, _ in group.paths(tree)]
+    return sum(path in paired for path in files) >= ENOUGH * len(files)
 
 
 @dataclass(frozen=True)
@@ -263,4 +275,5 @@ def _candidate(images: Side, masks: Side, rank: int) -> list[Candidate]:
     layout = Layout(images.group.pattern(images.affix), masks.group.pattern(masks.affix))
     trains = any(split in ("", "train") for split, _ in images.files.keys() & masks.files.keys())
     affix = len(images.affix) + len(masks.affix)
-    return [Candidate(layout, pairs, trains, rank + masks.affix.rank, affix)]
+    rank += masks.affix.rank
+    return [Candidate(layout, pairs, trains=trains, rank=rank, affix=affix)]

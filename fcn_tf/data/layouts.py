@@ -91,7 +91,7 @@ def open_folder(config: DataConfig, problems: list[Problem] | None = None) -> La
     listing = list_pairs(tree, layout, problems)
     if not listing.num_pairs:
         raise InputError(no_pair(tree, layout, listing))
-    splits, notes = _splits(tree, layout, listing, config, problems)
+    splits, notes = _splits(tree, layout, listing, config=config, problems=problems)
     mask_values = config.mask_values or layout.mask_values
     said = f" (data.mask_values {mask_values})" if mask_values and not config.mask_values else ""
     counts = ", ".join(f"{len(names)} in {split}" for split, names in splits.items())
@@ -107,6 +107,7 @@ def _splits(
     tree: Tree,
     layout: Layout,
     listing: Listing,
+    *,
     config: DataConfig,
     problems: list[Problem] | None,
 ) -> tuple[dict[str, PairsByName], list[str]]:

@@ -178,7 +178,13 @@ class Layout:
             name, origin, mask_values: as above.
         """
         images, _, masks = patterns.partition(" + ")
-        return cls(Pattern(images.strip()), Pattern(masks.strip()), name, origin, mask_values)
+        return cls(
+            images=Pattern(images.strip()),
+            masks=Pattern(masks.strip()),
+            name=name,
+            origin=origin,
+            mask_values=mask_values,
+        )
 
 
 def _regex_of(text: str) -> str:

@@ -174,21 +174,25 @@ def _sure_splits(names: dict[str, list[Name]]) -> set[str]:
 
 def _forms(parts: list[Name], wrapped: int, deeper: bool) -> Iterator[Form]:
     """The ways to see a folder; the first has a * for each folder that says nothing."""
-    says = [index >= wrapped and bool(part.role) for index, part in enumerate(parts)]
-    roles = [part.role for part, yes in zip(parts, says, strict=True) if yes]
-    role = "other" if "other" in roles else (roles[-1] if roles else None)
-    rank = sum(part.rank for part in parts[wrapped:]) if role == "masks" else 0
+    role, rank = _role_of(parts[wrapped:])
     split = next((part.split for part in parts if part.split), None)
-    fixed = [i < wrapped or says[i] or bool(part.split) for i, part in enumerate(parts)]
-    end = max((i + 1 for i, yes in enumerate(fixed) if yes), default=0)
-    free = [part.name for part, yes in zip(parts[:end], fixed, strict=False) if not yes]
+    fixed = [i < wrapped or bool(part.role or part.split) for i, part in enumerate(parts)]
+    end = len(parts) - (fixed[::-1].index(True) if any(fixed) else len(parts))
+    above = list(zip(parts[:end], fixed[:end], strict=True))
+    free = [part.name for part, yes in above if not yes]
     below = [part.name for part in parts[end:]]
-    literal = [part.pattern for part in parts[:end]]
-    starred = [part.pattern if yes else "*" for part, yes in zip(parts[:end], fixed, strict=False)]
-    of = "/".join(starred)
+    starred = [part.pattern if yes else "*" for part, yes in above]
+    literal = [part.pattern for part, _ in above]
 
     def form(text: list[str], start: list[str], split: str | None = split) -> Form:
-        return Form("/".join(text), of, split, "/".join(start), role, rank)
+        return Form(
+            text="/".join(text),
+            of="/".join(starred),
+            split=split,
+            start="/".join(start),
+            role=role,
+            rank=rank,
+        )
 
     yield form(starred, free + below)
     if free:
@@ -196,5 +200,13 @@ def _forms(parts: list[Name], wrapped: int, deeper: bool) -> Iterator[Form]:
     if below and (deeper or role is None):
         yield form([*literal, below[0]], below[1:])
     if deeper and role is None and len(parts) > 1:
-        *above, last = (part.name for part in parts)
-        yield form([*("*" for _ in above), last], above, None)
+        *names, last = (part.name for part in parts)
+        yield form([*("*" for _ in names), last], names, None)
+
+
+def _role_of(parts: list[Name]) -> tuple[Role | None, int]:
+    """What the deepest name with a role says, unless one speaks of something else; the rank."""
+    roles = [part.role for part in parts if part.role]
+    if not roles or "other" in roles:
+        return ("other" if roles else None), 0
+    return roles[-1], sum(part.rank for part in parts) if roles[-1] == "masks" else 0

@@ -89,8 +89,15 @@ def read_name(name: str) -> Name:
     if len(places) == 1 or [word for word, _, _ in places] == ["train", "val"]:
         split = SPLIT_WORDS[places[0][0]]
         pattern = f"{name[: places[0][1]]}SPLIT{name[places[-1][2] :]}"
-    unknown = [w for w in found - KNOWN_WORDS if not w.isdigit()]
-    return Name(name, role_of(found), split, pattern, rank_of(found), sure=not unknown)
+    unknown = [word for word in found - KNOWN_WORDS if not word.isdecimal()]
+    return Name(
+        name=name,
+        role=role_of(found),
+        split=split,
+        pattern=pattern,
+        rank=rank_of(found),
+        sure=not unknown,
+    )
 
 
 def role_of(words: set[str]) -> Role | None:

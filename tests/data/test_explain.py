@@ -111,3 +111,9 @@ def test_names_that_are_no_utf_8_can_be_shown(tmp_path):
     name = b"fen\x88tre".decode("utf-8", "surrogateescape")
     write_tree(tmp_path, [f"{name}/1.jpg"])
     assert "fen\ufffdtre (1 .jpg)" in refusal(tmp_path)
+
+
+def test_names_that_are_clear_need_not_be_changed(tmp_path):
+    write_tree(tmp_path, sum(pairs_of("images/day_{n}.jpg", "masks/x_{n}.png", n=(1, 2)), ()))
+    said = refusal(tmp_path)
+    assert '--data.layout "images/day_* + masks/x_*" (2 pairs). Folders' in said

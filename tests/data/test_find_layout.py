@@ -316,3 +316,17 @@ UNKNOWN = {
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_no_layout_is_guessed(name, tmp_path):
     assert find_layout(write_tree(tmp_path, UNKNOWN[name]), LAYOUTS) is None
+
+
+def test_the_same_names_in_two_data_sets_are_no_rivals(tmp_path):
+    """setA/images with setB/masks would fit as well."""
+    paths = both("set{s}/images/{n}.png", "set{s}/masks/{n}.png", s="AB", n=(1, 2))
+    layout = find_layout(write_tree(tmp_path, paths), LAYOUTS)
+    assert str(layout) == "*/images/* + */masks/*"
+
+
+def test_a_layout_that_can_be_trained_on_is_taken(tmp_path):
+    paths = both("TestDataset/x/image/{n}.png", "TestDataset/x/mask/{n}.png", n=(1, 2, 3))
+    paths += both("TrainDataset/image/{n}.png", "TrainDataset/mask/{n}.png", n=(1,))
+    layout = find_layout(write_tree(tmp_path, paths), LAYOUTS)
+    assert str(layout) == "SPLITDataset/image/* + SPLITDataset/mask/*"
