@@ -153,11 +153,17 @@ def candidates_of(tree: Tree, groups: list[Group], *, by_words: bool = True) -> 
     for image_group, mask_group in product(images[:MOST_GROUPS], masks[:MOST_GROUPS]):
         if mask_group.text != image_group.text:
             found += _between(sides, image_group, mask_group, by_words)
-    paired = {path for c in found if c.rank == 0 for pair in c.pairs.items() for path in pair}
+    paired = _paired_files(found)
     for group in groups[:MOST_GROUPS]:
         if group.role != "other" and not _covered(tree, group, paired):
             found += _within(sides, group, by_words)
     return found
+
+
+def _paired_files(candidates: list[Candidate]) -> set[str]:
+    """The images and the masks that candidates of the best rank pair."""
+    best = [candidate.pairs for candidate in candidates if candidate.rank == 0]
+    return {path for pairs in best for pair in pairs.items() for path in pair}
 
 
 def _covered(tree: Tree, group: Group, paired: set[str]) -> bool:

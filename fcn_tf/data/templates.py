@@ -21,18 +21,18 @@ class Form:
     Args:
         text: the pattern that its path fits.
         of: the most general pattern that it fits.
-        split: that its path says, or None.
-        start: the part of the files' names that its path gives.
         role: what its path says is in it, or None.
         rank: 0, or more for masks that are taken where there are no others.
+        split: that its path says, or None.
+        start: the part of the files' names that its path gives.
     """
 
     text: str
     of: str
-    split: str | None
-    start: str
     role: Role | None
     rank: int
+    split: str | None = None
+    start: str = ""
 
 
 @dataclass
@@ -175,33 +175,27 @@ def _sure_splits(names: dict[str, list[Name]]) -> set[str]:
 def _forms(parts: list[Name], wrapped: int, deeper: bool) -> Iterator[Form]:
     """The ways to see a folder; the first has a * for each folder that says nothing."""
     role, rank = _role_of(parts[wrapped:])
-    split = next((part.split for part in parts if part.split), None)
-    fixed = [i < wrapped or bool(part.role or part.split) for i, part in enumerate(parts)]
-    end = len(parts) - (fixed[::-1].index(True) if any(fixed) else len(parts))
-    above = list(zip(parts[:end], fixed[:end], strict=True))
-    free = [part.name for part, yes in above if not yes]
+    speaking = [index for index, part in enumerate(parts) if index < wrapped or part.speaks]
+    end = max(speaking, default=-1) + 1
+    free = [part.name for index, part in enumerate(parts[:end]) if index not in speaking]
     below = [part.name for part in parts[end:]]
-    starred = [part.pattern if yes else "*" for part, yes in above]
-    literal = [part.pattern for part, _ in above]
-
-    def form(text: list[str], start: list[str], split: str | None = split) -> Form:
-        return Form(
-            text="/".join(text),
-            of="/".join(starred),
-            split=split,
-            start="/".join(start),
-            role=role,
-            rank=rank,
-        )
-
-    yield form(starred, free + below)
+    literal = [part.pattern for part in parts[:end]]
+    of = "/".join(name if index in speaking else "*" for index, name in enumerate(literal))
+    whole = Form(of, of, role=role, rank=rank, start="/".join(free + below), split=_split_of(parts))
+    yield whole
     if free:
-        yield form(literal, below)
+        yield replace(whole, text="/".join(literal), start="/".join(below))
     if below and (deeper or role is None):
-        yield form([*literal, below[0]], below[1:])
+        text = "/".join([*literal, below[0]])
+        yield replace(whole, text=text, start="/".join(below[1:]))
     if deeper and role is None and len(parts) > 1:
-        *names, last = (part.name for part in parts)
-        yield form([*("*" for _ in names), last], names, None)
+        # By its own name alone, whatever those above say.
+        *above, last = (part.name for part in parts)
+        yield replace(whole, text="*/" * len(above) + last, start="/".join(above), split=None)
+
+
+def _split_of(parts: list[Name]) -> str | None:
+    return next((part.split for part in parts if part.split), None)
 
 
 def _role_of(parts: list[Name]) -> tuple[Role | None, int]:

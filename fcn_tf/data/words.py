@@ -73,6 +73,11 @@ class Name:
     rank: int
     sure: bool
 
+    @property
+    def speaks(self) -> bool:
+        """Whether it says anything."""
+        return bool(self.role or self.split)
+
 
 @cache
 def read_name(name: str) -> Name:
