@@ -174,28 +174,33 @@ def _sure_splits(names: dict[str, list[Name]]) -> set[str]:
 
 def _forms(parts: list[Name], wrapped: int, deeper: bool) -> Iterator[Form]:
     """The ways to see a folder; the first has a * for each folder that says nothing."""
-    role, rank = _role_of(parts[wrapped:])
-    speaking = [index for index, part in enumerate(parts) if index < wrapped or part.speaks]
-    end = max(speaking, default=-1) + 1
-    free = [part.name for index, part in enumerate(parts[:end]) if index not in speaking]
-    below = [part.name for part in parts[end:]]
+    speaking = [index < wrapped or part.speaks for index, part in enumerate(parts)]
+    end = len(parts) - (speaking[::-1].index(True) if True in speaking else len(parts))
+    whole = _general(parts, speaking, end, _role_of(parts[wrapped:]))
     literal = [part.pattern for part in parts[:end]]
-    of = "/".join(name if index in speaking else "*" for index, name in enumerate(literal))
-    whole = Form(of, of, role=role, rank=rank, start="/".join(free + below), split=_split_of(parts))
+    below = [part.name for part in parts[end:]]
     yield whole
-    if free:
+    if not all(speaking[:end]):
         yield replace(whole, text="/".join(literal), start="/".join(below))
-    if below and (deeper or role is None):
+    if below and (deeper or whole.role is None):
         text = "/".join([*literal, below[0]])
         yield replace(whole, text=text, start="/".join(below[1:]))
-    if deeper and role is None and len(parts) > 1:
+    if deeper and whole.role is None and len(parts) > 1:
         # By its own name alone, whatever those above say.
         *above, last = (part.name for part in parts)
         yield replace(whole, text="*/" * len(above) + last, start="/".join(above), split=None)
 
 
-def _split_of(parts: list[Name]) -> str | None:
-    return next((part.split for part in parts if part.split), None)
+def _general(
+    parts: list[Name], speaking: list[bool], end: int, says: tuple[Role | None, int]
+) -> Form:
+    """The most general way to see a folder, of which `end` folders are in the pattern."""
+    text = "/".join(
+        part.pattern if yes else "*" for part, yes in zip(parts[:end], speaking, strict=False)
+    )
+    start = [p.name for i, p in enumerate(parts) if i >= end or not speaking[i]]
+    split = next((part.split for part in parts if part.split), None)
+    return Form(text, text, *says, split=split, start="/".join(start))
 
 
 def _role_of(parts: list[Name]) -> tuple[Role | None, int]:
