@@ -94,6 +94,7 @@ def test_links_are_followed_but_not_in_circles_and_a_broken_one_is_named(tmp_pat
     [
         ("* + *_mask", {"": ["a", "a_b"]}),
         ("*_b + *_mask", {"": ["a"]}),
+        ("*_b + *", {"": ["a"]}),
         ("*.jpg + *.png", {"": ["a", "a_b", "a_mask"]}),
         ("*/* + masks/*", {}),
     ],
