@@ -70,8 +70,9 @@ class DataConfig:
             (a data set of TFDS); default folder where data_dir is given, tfds where tfds_name is
             given, else shapes.
         data_dir: the folder of your images and masks.
-        layout: where images and masks lie in data_dir, by the name of a layout or as a pattern,
-            "SPLIT/images/* + SPLIT/masks/*_mask"; default found by itself, and printed.
+        layout: where images and masks lie in data_dir, as two patterns,
+            "SPLIT/images/* + SPLIT/masks/*_mask" for instance, or by the name of a known layout;
+            default found from the names, and printed.
         tfds_dir: where shapes and voc are prepared; default the folder of TFDS,
             ~/tensorflow_datasets.
         tfds_name: of tfds only, the data set, NAME or NAME/CONFIG, or the folder of a prepared one.
@@ -94,8 +95,8 @@ class DataConfig:
             turns them as viewers do, "ignore" takes the pixels as they are stored, "auto" turns
             them unless the mask has the size of the stored pixels alone.
         broken: what training does with a file that cannot be read, "stop" or "skip".
-        validation_fraction: share of your images that becomes val where the folder has no splits.
-            A hash of the name decides, so that an image stays in its split when others are added.
+        validation_fraction: share of train that becomes val where the folder has no val. A hash of
+            the name decides, so that an image stays in its split when others are added.
         batch_size: images of a batch, all devices together; a step takes accumulate_steps batches.
         crop_px: size of the crops to train on, 321 or 240x320 (height x width); default whole
             images, padded to the largest of the batch.

@@ -67,7 +67,6 @@ def spoil(paths):
     rgb("alpha").convert("RGBA").save(paths["images", "alpha"])
     indexed = rgb("transparent").convert("P")
     indexed.save(paths["images", "transparent"], transparency=0)
-    paths["masks", "alone"].unlink()
     paths["images", "alone_mask"].unlink()
     return {
         "cut": ("images", "cannot be read"),
@@ -81,14 +80,13 @@ def spoil(paths):
         "deep": ("images", "more than 8 bits"),
         "alpha": ("images", "alpha"),
         "transparent": ("images", "alpha"),
-        "alone": ("images", "image without a partner"),
         "alone_mask": ("masks", "mask without a partner"),
     }
 
 
 def test_each_fault_is_said_with_its_file(tmp_path, capsys):
     names = ["good", "cut", "cut_mask", "size", "value", "unlabelled", "background"]
-    names += ["exif", "cmyk", "deep", "alpha", "transparent", "alone", "alone_mask"]
+    names += ["exif", "cmyk", "deep", "alpha", "transparent", "alone_mask"]
     paths = make(tmp_path / "data", names)
     expected = spoil(paths)
     found = check_data_set(resolved(tmp_path / "data")).problems

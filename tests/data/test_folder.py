@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
@@ -118,19 +120,15 @@ def test_mask_values_say_what_the_masks_of_a_folder_mean(tmp_path, suffix):
 
 
 def spoil_no_folder(folder):
-    return folder.joinpath("images").rename(folder / "pictures")
+    (folder / "masks").rename(folder / "drawn")
 
 
 def spoil_no_masks(folder):
-    (folder / "masks/train").rename(folder / "masks/training")
+    shutil.rmtree(folder / "masks")
 
 
 def spoil_mask_alone(folder):
     (folder / "images/train/b.png").unlink()
-
-
-def spoil_image_alone(folder):
-    (folder / "masks/train/b.png").unlink()
 
 
 def spoil_sizes(folder):
@@ -152,8 +150,8 @@ def spoil_mode(folder):
 
 
 def spoil_empty_split(folder):
-    for kind in ("images", "masks"):
-        (folder / kind / "val/d.png").unlink()
+    for path in folder.glob("*/train/*.png"):
+        path.unlink()
 
 
 def spoil_val(folder):
@@ -174,19 +172,18 @@ def spoil_stem(folder):
 
 
 SPOILED = {
-    spoil_no_folder: ["none of the known layouts", "images/SPLIT/", "SPLITannot/"],
-    spoil_no_masks: ["images/train has no folder of masks", "masks/train is missing"],
-    spoil_mask_alone: ["mask", "masks/train/b.png", "no partner", "images/train"],
-    spoil_image_alone: ["image", "images/train/b.png", "no partner", "masks/train"],
+    spoil_no_folder: ["drawn/train (3 .png)", '--data.layout "images/SPLIT/* + drawn/SPLIT/*"'],
+    spoil_no_masks: ["images/train (3 .png)", "no masks", "images/SPLIT/* + masks/SPLIT/*"],
+    spoil_mask_alone: ["masks/train/b.png", "mask without a partner", "rename the mask"],
     spoil_sizes: ["masks/train/b.png", "6x8 px", "6x9 px"],
     spoil_value: ["masks/train/b.png", "value 7 in 4 pixels", "0..2", "255, 11"],
     spoil_color_mask: ["masks/train/b.png", "colour (7, 7, 7) in 54 pixels"],
     spoil_mode: ["masks/train/b.png", "mode CMYK", "class indices"],
-    spoil_empty_split: ["images/val", "holds no image"],
+    spoil_empty_split: ["no images with masks in split train, only in val"],
     spoil_val: ["masks/val/d.png", "value 8 in 54 pixels"],
     spoil_unreadable: ["images/train/b.png", "cannot be read"],
     spoil_classes: ["classes.txt", "--data.class_names"],
-    spoil_stem: ["b.jpg", "b.png", "same stem"],
+    spoil_stem: ["b.jpg", "b.png", "the same name"],
 }
 
 
@@ -223,7 +220,7 @@ def test_several_broken_pairs_are_counted(tmp_path):
         open_folder(tmp_path)
     for name in "abc":
         (tmp_path / f"images/train/{name}.png").unlink()
-    alone = r"mask .*/a.png \(and 2 more\) has no partner"
+    alone = r"/a.png: mask without a partner.* \(2 more files have faults"
     with pytest.raises(InputError, match=alone):
         open_folder(tmp_path)
 
@@ -232,11 +229,11 @@ def test_some_pairs_of_a_large_folder_are_read_at_the_start(tmp_path, monkeypatc
     """Of a, b, c and d those are a and c, where at most three are to be read."""
     make_folder(tmp_path)
     open_folder(tmp_path)
-    assert capsys.readouterr().out == "Reading 4 images and masks once, to check them …\n"
+    assert "\nReading 4 images and masks once, to check them …\n" in capsys.readouterr().out
     monkeypatch.setattr(fcn_tf.data.start_check, "CHECKED_AT_START", 3)
     spoil_value(tmp_path)
     open_folder(tmp_path)
-    assert capsys.readouterr().out == "Reading 2 of 4 images and masks once, to check them …\n"
+    assert "\nReading 2 of 4 images and masks once, to check them …\n" in capsys.readouterr().out
     image = Image.fromarray(np.zeros((6, 9, 3), np.uint8))
     (tmp_path / "images/train/c.png").unlink()
     image.save(tmp_path / "images/train/c.tif", save_all=True, append_images=[image])

@@ -127,7 +127,7 @@ TABLE = {
         leaves=("labelled/photo.jpg.png",),
     ),
     "docs/data.md": Page(
-        prepare=("street", "cvat_export", "CamVid"),
+        prepare=("street", "retina", "cvat_export", "CamVid"),
         not_run={
             "fcn-tf train --data.data_dir street": "the same command as in README.md",
             "fcn-tf train --data.data_dir labelme": "tests/data/test_layouts.py reads the layout",
