@@ -60,6 +60,15 @@ def write_text(path, text):
         beside.write_text(text, encoding="utf-8")
 
 
+def shown_name(name):
+    """The name of a file as text that can be shown and written anywhere.
+
+    Args:
+        name: a str, bytes or `Path`. A byte that is no UTF-8 becomes a question mark in a rhombus.
+    """
+    return os.fsencode(name).decode(errors="replace")
+
+
 def read_lines(path):
     """The lines of a text file, without the empty ones and the spaces around.
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from fcn_tf.config.schema import DataConfig
 from fcn_tf.data.layouts import open_folder
-from fcn_tf.data.pairs import Pair, read_pair
+from fcn_tf.data.pairs import Pair, pair_fault, read_pair
+from fcn_tf.data.skipped import Skipped
 from fcn_tf.data.source import Dataset, Example, Record, Source
 from fcn_tf.data.start_check import check_at_start
 from fcn_tf.images.graph import (
@@ -43,8 +44,8 @@ def folder_source(config: DataConfig) -> Source:
     def records(split: str) -> Dataset:
         return tf.data.Dataset.from_tensor_slices(
             {
-                "image": [str(pair.image) for pair in folder.splits[split]],
-                "mask": [str(pair.mask) for pair in folder.splits[split]],
+                "image": [os.fsencode(pair.image) for pair in folder.splits[split]],
+                "mask": [os.fsencode(pair.mask) for pair in folder.splits[split]],
             }
         )
 
@@ -58,12 +59,14 @@ def folder_source(config: DataConfig) -> Source:
         return {
             "image": decode_image(contents, window, record["image"]),
             "segmentation_mask": cut(mask, window),
-            "file_name": tf.strings.regex_replace(record["image"], ".*/", ""),
+            "file_name": tf.strings.split(record["image"], os.sep)[-1],
         }
 
     def mask_of(*files: Any) -> NDArray[np.uint8]:
-        image, mask = (Path(os.fsdecode(as_bytes(file))) for file in files)
-        return read_pair(Pair(image, mask), coding)[1]
+        return read_pair(_pair(*files), coding)[1]
+
+    def fault(record: Record) -> str | None:
+        return pair_fault(_pair(record["image"], record["mask"]), coding)
 
     return Source(
         class_names=folder.class_names,
@@ -72,4 +75,12 @@ def folder_source(config: DataConfig) -> Source:
         image_size=lambda record: image_size(tf.io.read_file(record["image"]), record["image"]),
         decode=decode,
         colors=folder.colors,
+        fault=fault,
+        skipped=Skipped() if config.broken == "skip" else None,
     )
+
+
+def _pair(*files: Any) -> Pair:
+    """The pair of two paths, as TensorFlow hands them to Python."""
+    image, mask = (Path(os.fsdecode(as_bytes(file))) for file in files)
+    return Pair(image, mask)

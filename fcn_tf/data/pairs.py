@@ -47,6 +47,15 @@ def read_pair(pair: Pair, coding: Coding) -> tuple[NDArray[np.uint8], NDArray[np
     return np.asarray(to_rgb(image, pair.image)), labels[..., None]
 
 
+def pair_fault(pair: Pair, coding: Coding) -> str | None:
+    """Why training refuses a pair: the message of `read_pair`'s error, or None."""
+    try:
+        read_pair(pair, coding)
+    except InputError as error:
+        return str(error)
+    return None
+
+
 def size_problem(pair: Pair, image: Image.Image, mask_file: Image.Image) -> str | None:
     """The message where the sizes of an image and its mask differ, or None."""
     if image.size == mask_file.size:

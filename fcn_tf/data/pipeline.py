@@ -23,9 +23,11 @@ import fcn_tf.data.voc  # noqa: F401 (both register a data set)
 from fcn_tf.classes import MEAN_RGB, VOID
 from fcn_tf.config.schema import DataConfig
 from fcn_tf.data.augment import augment_window
+from fcn_tf.data.broken import decoded, skip, unlabelled_crop, unlabelled_example
 from fcn_tf.data.folder import folder_source
 from fcn_tf.data.source import Dataset, Example, Record, Source
 from fcn_tf.errors import InputError, RunError
+from fcn_tf.files import shown_name
 from fcn_tf.images.graph import Tensor, Window, cut, decode_image, image_size
 
 
@@ -166,11 +168,15 @@ def training_batches(
         )
         return image, mask[..., 0]
 
+    def unlabelled(number: Tensor, record: Record) -> tuple[Tensor, Tensor]:
+        with tf.control_dependencies([skip(source, record, source.split_sizes["train"])]):
+            return unlabelled_crop(*(config.crop_px or (1, 1)))
+
     share = config.batch_size // workers
     data = training_order(source, seed, skip_samples)
     if workers > 1:
         data = data.filter(lambda number, _: number // share % workers == worker)
-    data = data.map(sample, tf.data.AUTOTUNE, deterministic=True)
+    data = decoded(source, data, sample, unlabelled)
     if config.crop_px:
         data = data.batch(share // split_in, drop_remainder=True)
     else:
@@ -260,12 +266,13 @@ def samples_of(source: Source, split: str, numbers: Iterable[int]) -> Iterator[L
         .enumerate()
         .filter(lambda number, record: tf.reduce_any(number == wanted))
     )
-    examples = chosen.map(lambda number, record: source.decode(record))
+    chosen = chosen.map(lambda number, record: record)
+    examples = decoded(source, chosen, source.decode, unlabelled_example(source))
     for example in examples.as_numpy_iterator():
         yield {
             "image": example["image"],
             "truth": example["segmentation_mask"][..., 0],
-            "title": example["file_name"].decode(),
+            "title": shown_name(example["file_name"]),
         }
 
 
@@ -276,7 +283,7 @@ def whole_images(source: Source, split: str) -> Dataset:
         A `tf.data.Dataset` of `Example`s: `image` uint8 (H, W, 3),
         `segmentation_mask` uint8 (H, W, 1) and `file_name`.
     """
-    data = source.records(split).map(source.decode, tf.data.AUTOTUNE, deterministic=True)
+    data = decoded(source, source.records(split), source.decode, unlabelled_example(source))
     return data.prefetch(tf.data.AUTOTUNE)
 
 
@@ -301,8 +308,8 @@ def evaluation_share(
     def is_own(number: Tensor, _: Record) -> Tensor:
         return number % replicas // local == worker
 
-    data = source.records(split).enumerate().filter(is_own)
-    data = data.map(lambda _, record: source.decode(record), tf.data.AUTOTUNE, deterministic=True)
+    data = source.records(split).enumerate().filter(is_own).map(lambda _, record: record)
+    data = decoded(source, data, source.decode, unlabelled_example(source))
     filler = {
         "image": tf.zeros((1, 1, 3), tf.uint8),
         "segmentation_mask": tf.fill((1, 1, 1), tf.constant(VOID, tf.uint8)),

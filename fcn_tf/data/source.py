@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from fcn_tf.data.skipped import Skipped
 from fcn_tf.images.graph import Tensor, Window
 
 Dataset = Any  # a tf.data.Dataset; TensorFlow has no types
@@ -43,6 +44,10 @@ class Source:
             decoding it.
         decode: decodes a record, in graph mode.
         colors: the classes' own RGB triples, 0..255, or None.
+        fault: what is wrong with the files of a record (of eager tensors), or None where it finds
+            nothing. Its message names the file, which that of `decode` may not.
+        skipped: notes the records whose files cannot be used, where these are skipped; None where
+            they end the work.
     """
 
     class_names: tuple[str, ...]
@@ -51,3 +56,5 @@ class Source:
     image_size: Callable[[Record], Tensor]
     decode: Decode
     colors: tuple[tuple[int, int, int], ...] | None = None
+    fault: Callable[[Record], str | None] = lambda record: None
+    skipped: Skipped | None = None

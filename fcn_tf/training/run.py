@@ -16,11 +16,12 @@ from fcn_tf.classes import palette_or_voc
 from fcn_tf.config.schema import Config
 from fcn_tf.data import training_batches, whole_images
 from fcn_tf.data.frequencies import count_classes, median_frequency_weights
-from fcn_tf.data.pipeline import evaluation_share
+from fcn_tf.data.pipeline import evaluation_share, training_order
 from fcn_tf.data.source import Source
 from fcn_tf.errors import InputError
 from fcn_tf.evaluation.score import Counts, evaluate_split
 from fcn_tf.evaluation.tables import score_summary
+from fcn_tf.files import shown_name
 from fcn_tf.images.draw import colorize
 from fcn_tf.inference.loaded import loaded_from_keras
 from fcn_tf.models import build_fcn, train_scores_only
@@ -30,7 +31,7 @@ from fcn_tf.training.distribution import Cluster
 from fcn_tf.training.losses import make_loss
 from fcn_tf.training.optimizers import make_optimizer, make_schedule
 from fcn_tf.training.start import load_start_weights
-from fcn_tf.training.steps import compile_evaluation_call, compile_train_call
+from fcn_tf.training.steps import Taken, compile_evaluation_call, compile_train_call
 
 PICTURES = 4  # of val, for TensorBoard
 # fc7 of a full-width VGG16, the smallest kernel that was measured to gain.
@@ -64,6 +65,7 @@ class Run:
         about: what tells this network from another, as JSON holds it.
         train_call: takes a number of steps, int32; returns the loss of each, float32 (steps,),
             and the confusion matrix of their batches, int64 (C, C). `feed` makes it.
+        taken: what the last `train_call` gave, or what it gave before it failed.
         predict: uint8 images (N, H, W, 3) to labels uint8 (N, H, W). `feed` makes it.
 
     Raises:
@@ -72,6 +74,7 @@ class Run:
     """
 
     train_call: Callable[..., Any]
+    taken: Taken
     predict: Callable[..., Any]
 
     def __init__(
@@ -162,9 +165,20 @@ class Run:
 
         if self.cluster.replicas > 1:
             self._seed_each_device()
-        self.train_call = compile_train_call(self, self.cluster.distribute(share))
+        self.taken = Taken(self.num_classes)
+        self.train_call = compile_train_call(self, self.cluster.distribute(share), self.taken)
         self._evaluation_call = compile_evaluation_call(self)
         self.predict = loaded_from_keras(self.model).labels
+
+    def coming_records(self, samples: int, steps: int) -> tf.data.Dataset:
+        """The records of train that come next, of all devices together.
+
+        Args:
+            samples: training images that were drawn before.
+            steps: the steps to look ahead.
+        """
+        order = training_order(self.source, self.config.seed, samples)
+        return order.map(lambda number, record: record).take(steps * self.samples_a_step)
 
     def _seed_each_device(self) -> None:
         """Lets each device draw its own dropout. A checkpoint holds the state of the first."""
@@ -216,7 +230,7 @@ class Run:
                 image, truth = example["image"], example["segmentation_mask"][..., 0]
                 masks = truth, self.predict(image[None])[0]
                 colored = [colorize(mask, self.palette) for mask in masks]
-                name = example["file_name"].decode()
+                name = shown_name(example["file_name"])
                 pictures[name] = np.concatenate([image, *colored], axis=1)
         return pictures
 
