@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 import traceback
@@ -26,6 +27,9 @@ def main(arguments: list[str] | None = None) -> None:
         arguments: default those of the process.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A file's name may have bytes that the terminal's encoding has not.
+        sys.stdout.reconfigure(errors="backslashreplace")
     # Taken out before parsing, so that it is no key of a recipe.
     show_traceback = "--traceback" in arguments
     arguments = [argument for argument in arguments if argument != "--traceback"]

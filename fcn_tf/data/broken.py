@@ -25,6 +25,8 @@ FILE_ERRORS = (
     tf.errors.DataLossError,
 )
 
+SKIPPED_MARK = " (skipped)"  # behind the name of a record
+
 
 def decoded(
     source: Source,
@@ -87,7 +89,7 @@ def unlabelled_example(source: Source) -> Callable[[Record], Example]:
         return {
             "image": tf.zeros((1, 1, 3), tf.uint8),
             "segmentation_mask": tf.fill((1, 1, 1), tf.constant(VOID, tf.uint8)),
-            "file_name": tf.strings.join([skip(source, record), " (skipped)"]),
+            "file_name": tf.strings.join([skip(source, record), SKIPPED_MARK]),
         }
 
     return instead
@@ -146,5 +148,5 @@ def name_of(record: Record) -> str:
     """What messages call a record: its place or the path of its image, if it has them."""
     known = record if isinstance(record, dict) else {"": record}
     key = next((key for key in ("place", "file_name", "image") if key in known), "")
-    value = np.asarray(known[key] if key in known else "?", object).item()
+    value = np.asarray(known.get(key, "?"), object).item()
     return os.fsdecode(value) if isinstance(value, bytes) else f"record {value}"

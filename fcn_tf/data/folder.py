@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from fcn_tf.config.schema import DataConfig
 from fcn_tf.data.layouts import open_folder
-from fcn_tf.data.pairs import Pair, pair_fault, read_pair
+from fcn_tf.data.pairs import Pair, fault_in, read_pair
 from fcn_tf.data.skipped import Skipped
 from fcn_tf.data.source import Dataset, Example, Record, Source
 from fcn_tf.data.start_check import check_at_start
@@ -39,7 +40,9 @@ def folder_source(config: DataConfig) -> Source:
     """
     folder = open_folder(config)
     coding = Coding(len(folder.class_names), folder.colors, config.ignore_label)
-    check_at_start([pair for pairs in folder.splits.values() for pair in pairs], coding)
+    skipped = Skipped() if config.broken == "skip" else None
+    read = partial(read_pair, coding=coding)
+    check_at_start(folder.splits, read, folder.class_names, config, skipped)
 
     def records(split: str) -> Dataset:
         return tf.data.Dataset.from_tensor_slices(
@@ -63,10 +66,10 @@ def folder_source(config: DataConfig) -> Source:
         }
 
     def mask_of(*files: Any) -> NDArray[np.uint8]:
-        return read_pair(_pair(*files), coding)[1]
+        return read(_pair(*files))[1]
 
     def fault(record: Record) -> str | None:
-        return pair_fault(_pair(record["image"], record["mask"]), coding)
+        return fault_in(read, _pair(record["image"], record["mask"]))
 
     return Source(
         class_names=folder.class_names,
@@ -76,7 +79,7 @@ def folder_source(config: DataConfig) -> Source:
         decode=decode,
         colors=folder.colors,
         fault=fault,
-        skipped=Skipped() if config.broken == "skip" else None,
+        skipped=skipped,
     )
 
 

@@ -90,7 +90,8 @@ def open_folder(config: DataConfig, problems: list[Problem] | None = None) -> La
 
     Args:
         config: the folder, and how it is read.
-        problems: takes a `Problem` for each file without a partner, in place of an error.
+        problems: takes a `Problem` for each file without a partner, for classes that are not known
+            (which are then none), and for a split without an image, in place of an error.
 
     Raises:
         InputError: no such folder, layout or classes; train or val empty; an image
@@ -103,7 +104,7 @@ def open_folder(config: DataConfig, problems: list[Problem] | None = None) -> La
     data_dir = Path(config.data_dir or "").expanduser()
     if not data_dir.is_dir():
         raise InputError(f"data.data_dir={data_dir}: no such folder.")
-    names, colors = find_classes(data_dir, config.class_names)
+    names, colors = _classes(data_dir, config, problems)
     layout = find_layout(data_dir)
     splits = {
         split: list_pairs(images, masks, some_unlabelled=layout.some_unlabelled, problems=problems)
@@ -116,10 +117,24 @@ def open_folder(config: DataConfig, problems: list[Problem] | None = None) -> La
         splits = listed_splits(data_dir, pairs, config.validation_fraction)
     for split in ("train", "val"):
         if not splits.get(split):
-            raise InputError(
-                f"{data_dir} has no images in split {split}; known are {known_layouts()}."
-            )
+            text = f"{data_dir} has no images in split {split}; known are {known_layouts()}."
+            if problems is None:
+                raise InputError(text)
+            problems.append((None, text))
     return LabelledFolder(names, colors or _voc_colors(len(names)), splits)
+
+
+def _classes(
+    data_dir: Path, config: DataConfig, problems: list[Problem] | None
+) -> tuple[Names, Colors | None]:
+    """As `find_classes`; where problems are taken, none in place of an error."""
+    try:
+        return find_classes(data_dir, config.class_names)
+    except InputError as error:
+        if problems is None:
+            raise
+        problems.append((None, str(error)))
+        return (), None
 
 
 def find_layout(data_dir: Path) -> Layout:

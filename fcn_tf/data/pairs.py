@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,10 @@ class Pair:
 
     image: Path
     mask: Path
+
+
+# The image and the labels of a pair: `read_pair` with the options of the data.
+ReadPair = Callable[[Pair], tuple[NDArray[np.uint8], NDArray[np.uint8]]]
 
 
 def read_pair(pair: Pair, coding: Coding) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -47,10 +52,10 @@ def read_pair(pair: Pair, coding: Coding) -> tuple[NDArray[np.uint8], NDArray[np
     return np.asarray(to_rgb(image, pair.image)), labels[..., None]
 
 
-def pair_fault(pair: Pair, coding: Coding) -> str | None:
-    """Why training refuses a pair: the message of `read_pair`'s error, or None."""
+def fault_in(read: ReadPair, pair: Pair) -> str | None:
+    """Why training refuses a pair: the message of the error of reading it, or None."""
     try:
-        read_pair(pair, coding)
+        read(pair)
     except InputError as error:
         return str(error)
     return None

@@ -22,6 +22,10 @@ class Skipped:
     def __contains__(self, name: str) -> bool:
         return name in self._faults
 
+    def texts(self) -> list[str]:
+        """What is wrong with each record, in the order in which they were noted."""
+        return list(self._faults.values())
+
     def note(self, name: str, text: str, size: int | None = None) -> None:
         """Notes a record that is skipped.
 
@@ -44,7 +48,7 @@ class Skipped:
         Args:
             already: the number of those that were told of before.
         """
-        texts = list(self._faults.values())
+        texts = self.texts()
         if len(texts) <= already:
             return None
         first = " ".join(texts[:NAMED])

@@ -236,7 +236,8 @@ def _evaluate(course: _Course) -> bool:
     with data_errors_as(BrokenFile, run.source, "val"):
         val_line = run.evaluate(stop_if_asked)
         pictures = run.pictures() if course.folder else {}
-    _check_finite([val_line["loss"]], place.step - 1)
+    if val_line["loss"] is not None:
+        _check_finite([val_line["loss"]], place.step - 1)
     val_iou = val_line["mean_iou"] or 0.0
     if course.folder:
         course.folder.log.write({**_position(place, run), "split": "val", **val_line})

@@ -199,7 +199,8 @@ class Run:
                 evaluation.
 
         Returns:
-            dict of the mean loss of an image and the scores, as metrics.jsonl has them.
+            dict of the mean loss of an image, None where none is labelled, and of the scores, as
+            metrics.jsonl has them.
         """
         with self.average.in_place():
             found = evaluate_split(self._count_val(between_calls), self.num_classes)

@@ -30,20 +30,23 @@ TRUTH = {
     "val": [".... ....", "ssss rrrr", "ssss ssss", "rrr. rrr."],
     "test": ["ssrr ssrr"],
     "void": ["...."],
+    "pixel": ["s"],
 }
 A = {
     "train": ["r" * wrong + "s" * (16 - wrong) for wrong in WRONG],
     "val": ["cccc cccc", "ssss rrrr", "ssss ssrr", "ssrc srrc"],
     "test": ["ssrr srrr"],
     "void": ["ssss"],
+    "pixel": ["s"],
 }
 B = {
     "train": ["s" * 16] * 13,
     "val": ["ssss ssss", "sccc rrrr", "ssss ssss", "rrrr rrrr"],
     "test": ["ssss ssss"],
     "void": ["ssss"],
+    "pixel": ["s"],
 }
-GREY = {"train": 100, "val": 10, "test": 50, "void": 60}  # of a split's first image
+GREY = {"train": 100, "val": 10, "test": 50, "void": 60, "pixel": 70}  # of a split's first image
 SCORES_OF_A = {
     "pixel_accuracy": 17 / 22,
     "mean_accuracy": (10 / 12 + 7 / 10) / 2,
@@ -235,6 +238,23 @@ def test_the_numbers_of_a_report(drawn, tmp_path, capsys):
     np.testing.assert_allclose(whole.get_ydata(), SCORES_OF_A["mean_iou"])
     _, curve = drawn["calibration.png"].axes[0].lines
     np.testing.assert_allclose(curve.get_xydata(), [(0.7, 1), (0.9, 9 / 14)], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("split", "iou"), [("void", None), ("pixel", 1.0)])
+def test_a_split_without_an_object_has_a_report(drawn, tmp_path, split, iou):
+    """Nothing is labelled, or one pixel that is right: no edge has a score."""
+    write_report({"runs/a": predictor(A)}, make_source(), split, tmp_path)
+    scores = written(tmp_path)
+    assert scores["mean_iou"] == scores["class_iou"]["sky"] == iou
+    assert scores["class_iou"]["road"] is None
+    assert set(scores["mean_iou_near_edges_px"].values()) == {None}
+    axis = drawn["edges.png"].axes[0]
+    near, _ = axis.lines
+    assert np.isnan(near.get_ydata()).all()
+    low, high = axis.get_xlim()
+    assert low < 1 < 32 < high
+    shown = dict(page_of(tmp_path).sections["Scores"]["rows"][1:])
+    assert shown["mean IU"] == ("–" if iou is None else "100.0")
 
 
 def test_two_models_side_by_side(drawn, tmp_path, capsys):
