@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Callable
@@ -12,7 +13,6 @@ import tensorflow as tf
 
 from fcn_tf.classes import MEAN_RGB, VOID
 from fcn_tf.data.source import Dataset, Example, Record, Source
-from fcn_tf.errors import InputError
 from fcn_tf.images.graph import Tensor
 
 # What TensorFlow raises for a file that is not there or cannot be decoded.
@@ -75,7 +75,10 @@ def skip(source: Source, record: Record, size: int | None = None) -> Tensor:
         of_record = tf.nest.pack_sequence_as(structure, leaves)
         name = name_of(of_record)
         if skipped is not None and name not in skipped:
-            text = fault_of(source, of_record) or f"{name}: it could not be read."
+            text = source.fault(of_record) or find_fault(
+                source, tf.data.Dataset.from_tensors(of_record)
+            )
+            text = text or f"{name}: it could not be read."
             skipped.note(name, text, size)
         return os.fsencode(name)
 
@@ -103,37 +106,28 @@ def unlabelled_crop(height_px: int, width_px: int) -> tuple[Tensor, Tensor]:
 
 
 def find_fault(source: Source, records: Dataset) -> str | None:
-    """What is wrong with the first of some records whose files cannot be used.
+    """What is wrong with the first of some records whose files cannot be used, or None.
 
     Args:
         source: the data set.
         records: a finite `tf.data.Dataset` of its records.
     """
+    number = 0
     try:
-        for record in records:
-            if text := fault_of(source, record):
-                return text
-    except FILE_ERRORS as error:  # the records themselves cannot be read
-        return named_fault(error)
-    return None
-
-
-def fault_of(source: Source, record: Record) -> str | None:
-    """What is wrong with the files of a record, or None. It is read here and now."""
-    if text := source.fault(record):
-        return text
-    try:
-        source.decode(record)
+        for _ in records.map(source.decode):
+            number += 1
     except FILE_ERRORS as error:
-        name = name_of(record)
-        return named_fault(error) or f"{name}: it cannot be decoded ({first_line(error)})."
+        name, text = f"record {number}", None
+        with contextlib.suppress(*FILE_ERRORS):  # where the record itself cannot be read
+            record = next(iter(records.skip(number)))
+            name, text = name_of(record), source.fault(record)
+        text = text or named_fault(error)
+        return text or f"{name}: it cannot be decoded ({first_line(error)})."
     return None
 
 
 def named_fault(error: BaseException) -> str | None:
     """The message of our own that an error of TensorFlow carries, or None."""
-    if isinstance(error, InputError):
-        return str(error)
     ours = re.search(r"InputError: (.*)", str(error))
     return ours[1] if ours else None
 

@@ -23,8 +23,8 @@ class Skipped:
         return name in self._faults
 
     def texts(self) -> list[str]:
-        """What is wrong with each record, in the order in which they were noted."""
-        return list(self._faults.values())
+        """What is wrong with each record, in the order of their names."""
+        return [self._faults[name] for name in sorted(self._faults)]
 
     def note(self, name: str, text: str, size: int | None = None) -> None:
         """Notes a record that is skipped.
