@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from fcn_tf.config.schema import TrainingConfig
 from fcn_tf.data.faults import BrokenFile, data_errors_as
@@ -129,15 +130,12 @@ def _call_devices(course: _Course, steps: int) -> float:
     run, place = course.run, course.place
     try:
         with data_errors_as(
-            BrokenFile,
-            run.source,
-            lambda: run.coming_records(place.samples, steps),
+            BrokenFile, run.source, lambda: run.coming_records(place.samples, steps)
         ):
-            run.train_call(tf.constant(steps))
+            losses = _note_steps(course, *run.train_call(tf.constant(steps)))
     except BrokenFile:
-        _note_steps(course)
+        _note_steps(course, run.taken.losses, run.taken.confusion)
         raise
-    losses = _note_steps(course)
     course.progress.show(
         place.step,
         loss=float(np.mean(place.losses)),
@@ -147,10 +145,10 @@ def _call_devices(course: _Course, steps: int) -> float:
     return float(losses[-1])
 
 
-def _note_steps(course: _Course) -> Sequence[float]:
-    """Notes the steps of the last call in the place; returns the loss of each."""
+def _note_steps(course: _Course, losses: Any, confusion: Any) -> NDArray[np.float32]:
+    """Notes in the place what the steps of a call gave, as `Taken` has it; returns the losses."""
     run, place = course.run, course.place
-    losses, confusion = run.taken.losses.numpy(), run.taken.confusion.numpy()
+    losses, confusion = losses.numpy(), confusion.numpy()
     _check_finite(losses, place.step)
     place.step += len(losses)
     place.samples += len(losses) * run.samples_a_step
