@@ -90,9 +90,12 @@ def compile_train_call(
     def train_call(steps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         taken.clear()
         for _ in tf.range(steps):
-            # A step is whole before the next batch is asked for: it may have a broken file.
+            # The next batch may have a broken file: it is asked for when this step is whole, and
+            # the next step changes nothing before it has its batch, not even a random state.
             tf.autograph.experimental.set_loop_options(parallel_iterations=1)
-            loss, counts = strategy.run(replica_step, args=next(batches))
+            batch = next(batches)
+            with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
+                loss, counts = strategy.run(replica_step, args=batch)
             run.average.update(strategy, optimizer.iterations)
             taken.add(
                 strategy.reduce("SUM", loss, axis=None), strategy.reduce("SUM", counts, axis=None)

@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pytest
@@ -270,3 +271,50 @@ def test_records_that_cannot_be_decoded_are_named(monkeypatch, capsys):
     said = capsys.readouterr().out
     assert "train, 5 images and masks:" in said
     assert " 3/3 " in said
+
+
+def test_names_that_are_no_utf8_are_shown(tmp_path, run_here):
+    """As on a disk that was written on an old system: the text says which, as far as it can."""
+    name = os.fsdecode("fen\xeatre.png".encode("latin1"))
+    paths = make(tmp_path / "data", ["good", "other"])
+    for kind in ("images", "masks"):
+        try:
+            paths[kind, "good"].rename(paths[kind, "good"].with_name(name))
+        except OSError:
+            pytest.skip("this disk has no such names")
+    paths["images", "good"].with_name(name).write_bytes(b"no image")
+    arguments = ("check-data", "--data.data_dir", str(tmp_path / "data"), "--out", str(tmp_path))
+    said = run_here(*arguments, "--json")
+    assert said.returncode == 1
+    (error,) = json.loads(said.stdout)["errors"]
+    assert error["file"] == f"{tmp_path}/data/images/train/fen\N{REPLACEMENT CHARACTER}tre.png"
+    refused = run_here("train", "--data.data_dir", str(tmp_path / "data"))
+    assert refused.returncode == 2
+    assert f"{tmp_path}/data/images/train/fen\\udceatre.png: cannot be read" in refused.stderr
+
+
+def test_many_findings_of_a_kind_are_shortened(tmp_path, capsys):
+    names = [f"p{number}" for number in range(8)]
+    paths = make(tmp_path / "data", names)
+    for name in names[1:]:
+        paths["masks", name].write_bytes(b"not a PNG")
+    with pytest.raises(RunError, match=r"^7 errors"):
+        check_data(CheckDataOptions(data=resolved(tmp_path / "data"), out=tmp_path / "out"))
+    said = capsys.readouterr().out.splitlines()
+    lines = [line for line in said if line.startswith("  error: ")]
+    assert [
+        str(paths["masks", name]) in line for name, line in zip(names[1:6], lines, strict=False)
+    ]
+    assert lines[5:] == ["  error: … and 2 more of this kind (--json lists all)"]
+
+
+def test_a_folder_without_classes_is_read_all_the_same(tmp_path):
+    paths = make(tmp_path / "data", ["a", "b"])
+    paths["images", "b"].write_bytes(b"no image")
+    (tmp_path / "data/classes.txt").write_text("road")
+    checked = check_data_set(resolved(tmp_path / "data"))
+    (_, of_classes), (file, _) = checked.errors
+    assert "there must be between 2 and 255" in of_classes
+    assert file == paths["images", "b"]
+    assert checked.notes == ["The masks hold the values 0, 1, 2."]
+    assert as_json(checked)["classes"] == {}
