@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict
 
@@ -25,6 +26,7 @@ from fcn_tf.config.schema import DataConfig
 from fcn_tf.data.augment import augment_window
 from fcn_tf.data.broken import decoded, skip, unlabelled_crop, unlabelled_example
 from fcn_tf.data.folder import folder_source
+from fcn_tf.data.skipped import Skipped
 from fcn_tf.data.source import Dataset, Example, Record, Source
 from fcn_tf.errors import InputError, RunError
 from fcn_tf.files import shown_name
@@ -59,10 +61,12 @@ def open_source(config: DataConfig) -> Source:
     if config.name == "folder":
         return folder_source(config)
     if config.name == "voc":
-        return tfds_source(
+        source = tfds_source(
             f"voc_segmentation/{config.tfds_config}", config.tfds_dir, config.manual_dir
         )
-    return tfds_source(config.name or "shapes", config.tfds_dir)
+    else:
+        source = tfds_source(config.name or "shapes", config.tfds_dir)
+    return replace(source, skipped=Skipped()) if config.broken == "skip" else source
 
 
 def tfds_source(

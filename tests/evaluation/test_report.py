@@ -1,6 +1,7 @@
 """The report: every number that it shows, worked out by hand from a few images of some pixels."""
 
 import base64
+import dataclasses
 import io
 import json
 import re
@@ -12,6 +13,7 @@ import tensorflow as tf
 from PIL import Image
 
 from fcn_tf.classes import VOID, VOID_COLOR
+from fcn_tf.data.skipped import Skipped
 from fcn_tf.data.source import Source
 from fcn_tf.evaluation import report
 from fcn_tf.evaluation.report import _extremes, default_out, write_report
@@ -243,7 +245,10 @@ def test_the_numbers_of_a_report(drawn, tmp_path, capsys):
 @pytest.mark.parametrize(("split", "iou"), [("void", None), ("pixel", 1.0)])
 def test_a_split_without_an_object_has_a_report(drawn, tmp_path, split, iou):
     """Nothing is labelled, or one pixel that is right: no edge has a score."""
-    write_report({"runs/a": predictor(A)}, make_source(), split, tmp_path)
+    skipped = Skipped()
+    skipped.note("b", "b.png: broken.")
+    source = dataclasses.replace(make_source(), skipped=skipped)
+    write_report({"runs/a": predictor(A)}, source, split, tmp_path)
     scores = written(tmp_path)
     assert scores["mean_iou"] == scores["class_iou"]["sky"] == iou
     assert scores["class_iou"]["road"] is None
@@ -253,8 +258,12 @@ def test_a_split_without_an_object_has_a_report(drawn, tmp_path, split, iou):
     assert np.isnan(near.get_ydata()).all()
     low, high = axis.get_xlim()
     assert low < 1 < 32 < high
-    shown = dict(page_of(tmp_path).sections["Scores"]["rows"][1:])
+    page = page_of(tmp_path)
+    shown = dict(page.sections["Scores"]["rows"][1:])
     assert shown["mean IU"] == ("–" if iou is None else "100.0")
+    # A split with one image; the broken ones are in train.
+    assert page.lines[0].startswith(f"runs/a on {split}, 1 image: mean IU ")
+    assert page.lines[1] == "1 image is skipped (data.broken): b.png: broken."
 
 
 def test_two_models_side_by_side(drawn, tmp_path, capsys):
