@@ -42,7 +42,7 @@ def folder_source(config: DataConfig) -> Source:
     coding = Coding(len(folder.class_names), folder.colors, config.ignore_label)
     skipped = Skipped() if config.broken == "skip" else None
     read = partial(read_pair, coding=coding)
-    check_at_start(folder.splits, read, folder.class_names, config, skipped)
+    check_at_start(folder.splits, read, folder.class_names, config=config, skipped=skipped)
 
     def records(split: str) -> Dataset:
         return tf.data.Dataset.from_tensor_slices(

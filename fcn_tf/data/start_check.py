@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -27,6 +28,7 @@ def check_at_start(
     splits: Mapping[str, list[Pair]],
     read: ReadPair,
     class_names: Sequence[str],
+    *,
     config: DataConfig,
     skipped: Skipped | None = None,
 ) -> None:
@@ -54,12 +56,20 @@ def check_at_start(
     void = void_words(config)
     seen = {name: Occurrence(name, len(of_it), void=void) for name, of_it in splits.items()}
     faults: list[str] = []
-    for _ in _counted(some, read, class_names, seen, faults, skipped):
+    counted = functools.partial(
+        _counted,
+        read=read,
+        num_classes=len(class_names),
+        seen=seen,
+        faults=faults,
+        skipped=skipped,
+    )
+    for _ in counted(some):
         pass
     if not faults or skipped is not None:
         known = {pair for _, pair in some}
         rest = [("train", pair) for pair in splits["train"] if pair not in known]
-        reading = _counted(rest, read, class_names, seen, faults, skipped)
+        reading = counted(rest)
         while seen["train"].classes_found() < 2 and next(reading, None):
             pass
         reading.close()
@@ -86,8 +96,9 @@ def in_threads(function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
 
 def _counted(
     pairs: Sequence[OfSplit],
+    *,
     read: ReadPair,
-    class_names: Sequence[str],
+    num_classes: int,
     seen: Mapping[str, Occurrence],
     faults: list[str],
     skipped: Skipped | None,
@@ -96,7 +107,7 @@ def _counted(
 
     def counts_or_fault(item: OfSplit) -> Counts | str:
         try:
-            return count_labels(read(item[1])[1], len(class_names))
+            return count_labels(read(item[1])[1], num_classes)
         except InputError as error:
             return str(error)
 

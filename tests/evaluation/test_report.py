@@ -379,10 +379,10 @@ def test_another_split_is_read_and_named(drawn, tmp_path, capsys):
     assert (summary["split"], summary["images"]) == ("test", 1)
     assert summary["confusion_matrix"] == [[3, 1, 0], [0, 4, 0], [0, 0, 0]]
     said = capsys.readouterr().out
-    assert "Scores on test, 1 images:" in said
+    assert "Scores on test, 1 image:" in said
     assert re.search(r" 1/1 \[", said)
     assert page_of(tmp_path).title == "a.keras on test"
-    assert page_of(tmp_path).lines == ["runs/a.keras on test, 1 images: mean IU 77.5 %."]
+    assert page_of(tmp_path).lines == ["runs/a.keras on test, 1 image: mean IU 77.5 %."]
     for sheet in ("sample_sheet", "worst", "median", "best"):
         assert titles(drawn[f"{sheet}.png"]) == ["0.png: 77.5 %"]
         image, truth, *_ = (shown.get_array() for shown in drawn[f"{sheet}.png"].axes[0].images)
@@ -398,7 +398,7 @@ def test_a_split_without_a_label_has_no_scores(drawn, tmp_path, capsys):
     assert summary["class_iou"] == dict.fromkeys(CLASSES)
     assert summary["mean_iou_near_edges_px"] == dict.fromkeys(map(str, (1, 2, 4, 8, 16, 32)))
     assert {value for _, value in printed_rows(capsys.readouterr().out)} == {"–"}
-    assert page_of(tmp_path).lines == ["a on void, 1 images: mean IU – %."]
+    assert page_of(tmp_path).lines == ["a on void, 1 image: mean IU – %."]
     assert drawn.keys() == {"class_iou.png", "confusion.png", "sample_sheet.png", "edges.png"}
     assert titles(drawn["sample_sheet.png"]) == ["0.png: – %"]
 
