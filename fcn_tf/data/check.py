@@ -6,7 +6,7 @@ An error is what training refuses, a warning what it accepts.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -138,26 +138,36 @@ def _check_folder(config: DataConfig) -> Checked:
     misfits: list[Path] = []
     for split, pairs in folder.splits.items():
         seen = found.seen[split] = Occurrence(split, len(pairs), void=void)
-        if not pairs:
-            continue
-        _announce(split, len(pairs))
-        results = with_progress(in_threads(check, pairs), len(pairs), "pair")
-        for pair, faults in zip(pairs, results, strict=True):
+        for pair, faults in zip(pairs, _checked(split, pairs, check), strict=True):
             skips = bool(faults.errors) and config.broken == "skip"
-            (found.warnings if skips else found.errors).extend(faults.errors)
-            found.warnings += faults.warnings
-            seen.total -= skips
+            _add(found, seen, faults, skips)
             misfits += [pair.mask] if faults.misfit else []
-            if not faults.errors:
-                whole.append(pair)
-            if faults.counts is not None and not skips:
-                seen.add(faults.counts)
+            whole += [] if faults.errors else [pair]
         if split == "train" and pairs and not seen.total:  # all are skipped
             found.errors.append((None, "No pair of train can be used."))
     _conclude(found, folder, misfits)
     if folder.class_names:
         found.samples = _samples(whole, read)
     return found
+
+
+def _checked(
+    split: str, pairs: list[Pair], check: Callable[[Pair], PairFaults]
+) -> Iterable[PairFaults]:
+    """What is found in each pair of a split, with a bar; nothing is printed of an empty split."""
+    if not pairs:
+        return ()
+    _announce(split, len(pairs))
+    return with_progress(in_threads(check, pairs), len(pairs), "pair")
+
+
+def _add(found: Checked, seen: Occurrence, faults: PairFaults, skips: bool) -> None:
+    """Adds what was found in a pair; where training skips it, nothing of it is an error."""
+    (found.warnings if skips else found.errors).extend(faults.errors)
+    found.warnings += faults.warnings
+    seen.total -= skips
+    if faults.counts is not None and not skips:
+        seen.add(faults.counts)
 
 
 def _conclude(found: Checked, folder: LabelledFolder, misfits: list[Path]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -76,10 +76,15 @@ def check_at_start(
     if faults:
         _refuse_or_say(faults, skipped, seen["train"].total)
 
-    def remedy() -> str | None:
-        return proposal_for((pair.mask for pair in splits["train"]), class_names)
+    masks = (pair.mask for pair in splits["train"])
+    _judge(seen.values(), class_names, lambda: proposal_for(masks, class_names))
 
-    for of_split in seen.values():
+
+def _judge(
+    seen: Iterable[Occurrence], class_names: Sequence[str], remedy: Callable[[], str | None]
+) -> None:
+    """Says what the classes of each split mean for the training, or refuses it."""
+    for of_split in seen:
         judged = judge(of_split, class_names, remedy)
         if judged.error:
             raise InputError(judged.error)

@@ -10,6 +10,7 @@ from fcn_tf.config.schema import Config, DataConfig
 from fcn_tf.data import open_source, training_batches, whole_images
 from fcn_tf.data.broken import SKIPPED_MARK
 from fcn_tf.data.faults import data_errors_as
+from fcn_tf.data.frequencies import count_classes
 from fcn_tf.data.pipeline import evaluation_share
 from fcn_tf.data.skipped import Skipped
 from fcn_tf.errors import InputError, RunError
@@ -117,6 +118,8 @@ def test_an_evaluation_skips_them_too(tmp_path):
     examples = list(share.as_numpy_iterator())
     labelled = [bool(np.any(e["segmentation_mask"] != VOID)) for e in examples]
     assert labelled == [True, False, True, False, False, False, False]
+    counts = [count.tolist() for count in count_classes(source, "train")]
+    assert counts == [[48, 0], [0, 0], [0, 48], *[[0, 0]] * 4]
     marked = [e["file_name"].decode() for e in examples if SKIPPED_MARK.encode() in e["file_name"]]
     names = [str(tmp_path / "images/train" / f"{n}.png{SKIPPED_MARK}") for n in (1, 3, 4, 5, 6)]
     assert marked == names
