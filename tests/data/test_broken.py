@@ -119,7 +119,8 @@ def test_an_evaluation_skips_them_too(tmp_path):
     labelled = [bool(np.any(e["segmentation_mask"] != VOID)) for e in examples]
     assert labelled == [True, False, True, False, False, False, False]
     counts = [count.tolist() for count in count_classes(source, "train")]
-    assert counts == [[48, 0], [0, 0], [0, 48], *[[0, 0]] * 4]
+    # Of 1.png only the image is broken, which is not read for this.
+    assert counts == [[48, 0], [48, 0], [0, 48], *[[0, 0]] * 4]
     marked = [e["file_name"].decode() for e in examples if SKIPPED_MARK.encode() in e["file_name"]]
     names = [str(tmp_path / "images/train" / f"{n}.png{SKIPPED_MARK}") for n in (1, 3, 4, 5, 6)]
     assert marked == names
