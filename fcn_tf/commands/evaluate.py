@@ -66,7 +66,7 @@ def evaluate(options: EvaluateOptions) -> None:
         check_classes(predictor.model, source, path)
     out = default_out(options.model, options.split, options.out)
     make_folder(out)
-    with data_errors_as(RunError):
+    with data_errors_as(RunError, source, options.split):
         write_report(predictors, source, options.split, out)
 
 

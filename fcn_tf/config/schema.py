@@ -94,7 +94,8 @@ class DataConfig:
         exif: of folder only, whether images are turned as their EXIF orientation says. "apply"
             turns them as viewers do, "ignore" takes the pixels as they are stored, "auto" turns
             them unless the mask has the size of the stored pixels alone.
-        broken: what training does with a file that cannot be read, "stop" or "skip".
+        broken: what is done with an image or a mask that cannot be used, "stop" (the training names
+            it and keeps its state) or "skip" (the pair is left out and counted).
         validation_fraction: share of train that becomes val where the folder has no val. A hash of
             the name decides, so that an image stays in its split when others are added.
         batch_size: images of a batch, all devices together; a step takes accumulate_steps batches.

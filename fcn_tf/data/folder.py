@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from numpy.typing import NDArray
 from fcn_tf.config.schema import DataConfig
 from fcn_tf.data.first_pages import say_first_pages
 from fcn_tf.data.layouts import open_folder
-from fcn_tf.data.pairs import Pair, read_pair
+from fcn_tf.data.pairs import Pair, fault_in, read_pair
+from fcn_tf.data.skipped import Skipped
 from fcn_tf.data.source import Dataset, Example, Record, Source
 from fcn_tf.data.start_check import check_at_start
+from fcn_tf.images.depth import Clipped
 from fcn_tf.images.graph import Tensor, Window, as_bytes, cut, from_python, image_size
 from fcn_tf.images.mask_graph import decode_mask
 from fcn_tf.images.orientation_graph import decode_turned, image_turn
@@ -34,14 +37,24 @@ def folder_source(config: DataConfig) -> Source:
     folder = open_folder(config)
     coding = folder.coding
     reading = Reading(config.exif, config.value_range)
-    check_at_start([pair for pairs in folder.splits.values() for pair in pairs], coding, reading)
+    skipped = Skipped() if config.broken == "skip" else None
+    read = partial(read_pair, coding=coding, reading=reading)
+    clipped: list[Clipped] = []
+    check_at_start(
+        folder.splits,
+        partial(read, clipped=clipped),
+        folder.class_names,
+        config=config,
+        clipped=clipped,
+        skipped=skipped,
+    )
     say_first_pages([pair.image for pairs in folder.splits.values() for pair in pairs])
 
     def records(split: str) -> Dataset:
         return tf.data.Dataset.from_tensor_slices(
             {
-                "image": [str(pair.image) for pair in folder.splits[split]],
-                "mask": [str(pair.mask) for pair in folder.splits[split]],
+                "image": [os.fsencode(pair.image) for pair in folder.splits[split]],
+                "mask": [os.fsencode(pair.mask) for pair in folder.splits[split]],
             }
         )
 
@@ -66,12 +79,14 @@ def folder_source(config: DataConfig) -> Source:
                 contents, turn, window, name=record["image"], value_range=reading.value_range
             ),
             "segmentation_mask": cut(mask, window),
-            "file_name": tf.strings.regex_replace(record["image"], ".*/", ""),
+            "file_name": tf.strings.split(record["image"], os.sep)[-1],
         }
 
     def mask_of(*files: Any) -> NDArray[np.uint8]:
-        image, mask = (Path(os.fsdecode(as_bytes(file))) for file in files)
-        return read_pair(Pair(image, mask), coding, reading)[1]
+        return read(_pair(*files))[1]
+
+    def fault(record: Record) -> str | None:
+        return fault_in(read, _pair(record["image"], record["mask"]))
 
     return Source(
         class_names=folder.class_names,
@@ -80,4 +95,12 @@ def folder_source(config: DataConfig) -> Source:
         image_size=size_of,
         decode=decode,
         colors=folder.colors,
+        fault=fault,
+        skipped=skipped,
     )
+
+
+def _pair(*files: Any) -> Pair:
+    """The pair of two paths, as TensorFlow hands them to Python."""
+    image, mask = (Path(os.fsdecode(as_bytes(file))) for file in files)
+    return Pair(image, mask)

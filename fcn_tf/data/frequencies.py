@@ -9,6 +9,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
 from fcn_tf.classes import VOID
+from fcn_tf.data.broken import decoded, skip
 from fcn_tf.data.source import Record, Source
 from fcn_tf.images.graph import Tensor
 from fcn_tf.progress import with_progress
@@ -31,7 +32,11 @@ def count_classes(source: Source, split: str) -> Iterator[NDArray[np.int64]]:
         mask = tf.cast(source.decode(record)["segmentation_mask"], tf.int32)
         return tf.math.bincount(tf.reshape(mask, [-1]), minlength=VOID + 1, dtype=tf.int64)
 
-    counts = source.records(split).map(count, tf.data.AUTOTUNE)
+    def none(record: Record) -> Tensor:
+        with tf.control_dependencies([skip(source, record)]):
+            return tf.zeros(VOID + 1, tf.int64)
+
+    counts = decoded(source, source.records(split), count, none)
     for image in with_progress(counts, source.split_sizes[split], "image"):
         yield image.numpy()[: len(source.class_names)]
 

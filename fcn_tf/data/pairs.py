@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,10 @@ class Pair:
 
     image: Path
     mask: Path
+
+
+# The image and the labels of a pair: `read_pair` with the options of the data.
+ReadPair = Callable[[Pair], tuple[NDArray[np.uint8], NDArray[np.uint8]]]
 
 
 def read_pair(
@@ -57,6 +61,15 @@ def read_pair(
     labels = labels_of(mask_file, pair.mask, coding)
     rgb = to_rgb(image, pair.image, reading.value_range, clipped=clipped)
     return np.asarray(turn(rgb, _chosen(image, mask_file, reading))), labels[..., None]
+
+
+def fault_in(read: ReadPair, pair: Pair) -> str | None:
+    """Why training refuses a pair: the message of the error of reading it, or None."""
+    try:
+        read(pair)
+    except InputError as error:
+        return str(error)
+    return None
 
 
 def size_problem(
@@ -92,16 +105,19 @@ def orientation_line(pairs: Sequence[Pair], exif: str) -> str | None:
     """One line about images with an EXIF orientation; None where there are none.
 
     Args:
-        pairs: files that can be read.
+        pairs: their files; those that cannot be read do not count.
         exif: what `data.exif` says.
     """
     turned = stored = unclear = 0
     for pair in pairs:
-        header = read_header(pair.image)
-        if header.orientation == 1:
+        try:
+            header = read_header(pair.image)
+            if header.orientation == 1:
+                continue
+            mask_px = read_header(pair.mask).stored_px
+        except InputError:
             continue
         shown_px = shown_size(header.stored_px, header.orientation)
-        mask_px = read_header(pair.mask).stored_px
         if chosen_orientation(exif, header.orientation, header.stored_px, mask_px) == 1:
             stored += 1
         else:

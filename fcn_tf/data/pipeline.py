@@ -8,6 +8,7 @@ own number.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import TypedDict
 
 import numpy as np
@@ -17,10 +18,13 @@ from numpy.typing import NDArray
 from fcn_tf.classes import MEAN_RGB, VOID
 from fcn_tf.config.schema import DataConfig
 from fcn_tf.data.augment import augment_window
+from fcn_tf.data.broken import decoded, skip, unlabelled_crop, unlabelled_example
 from fcn_tf.data.folder import folder_source
 from fcn_tf.data.order import training_order, wanted_records
+from fcn_tf.data.skipped import Skipped
 from fcn_tf.data.source import Dataset, Record, Source
 from fcn_tf.data.tfds_source import tfds_source
+from fcn_tf.files import shown_name
 from fcn_tf.images.graph import Tensor, Window
 
 
@@ -49,7 +53,10 @@ def open_source(config: DataConfig) -> Source:
         >>> open_source(DataConfig(name="folder", data_dir="street")).class_names
         ('road', 'car', 'tree')
     """
-    return folder_source(config) if config.name == "folder" else tfds_source(config)
+    if config.name == "folder":
+        return folder_source(config)
+    source = tfds_source(config)
+    return replace(source, skipped=Skipped()) if config.broken == "skip" else source
 
 
 def training_batches(
@@ -98,13 +105,17 @@ def training_batches(
         )
         return image, mask[..., 0]
 
+    def unlabelled(number: Tensor, record: Record) -> tuple[Tensor, Tensor]:
+        with tf.control_dependencies([skip(source, record, source.split_sizes["train"])]):
+            return unlabelled_crop(*(config.crop_px or (1, 1)))
+
     share = config.batch_size // workers
 
     def is_own(number: Tensor) -> Tensor:
         return number // share % workers == worker
 
     data = training_order(source, seed, skip_samples, is_own if workers > 1 else None)
-    data = data.map(sample, tf.data.AUTOTUNE, deterministic=True)
+    data = decoded(source, data, sample, unlabelled)
     if config.crop_px:
         data = data.batch(share // split_in, drop_remainder=True)
     else:
@@ -158,12 +169,12 @@ def samples_of(source: Source, split: str, numbers: Iterable[int]) -> Iterator[L
     """
     wanted = tf.constant(sorted(map(int, numbers)), tf.int64)
     chosen = wanted_records(source, split, lambda number: tf.reduce_any(number == wanted))
-    examples = chosen.map(source.decode)
+    examples = decoded(source, chosen, source.decode, unlabelled_example(source))
     for example in examples.as_numpy_iterator():
         yield {
             "image": example["image"],
             "truth": example["segmentation_mask"][..., 0],
-            "title": example["file_name"].decode(),
+            "title": shown_name(example["file_name"]),
         }
 
 
@@ -174,7 +185,7 @@ def whole_images(source: Source, split: str) -> Dataset:
         A `tf.data.Dataset` of `Example`s: `image` uint8 (H, W, 3),
         `segmentation_mask` uint8 (H, W, 1) and `file_name`.
     """
-    data = source.records(split).map(source.decode, tf.data.AUTOTUNE, deterministic=True)
+    data = decoded(source, source.records(split), source.decode, unlabelled_example(source))
     return data.prefetch(tf.data.AUTOTUNE)
 
 
@@ -197,7 +208,7 @@ def evaluation_share(
     local = replicas // workers
 
     data = wanted_records(source, split, lambda number: number % replicas // local == worker)
-    data = data.map(source.decode, tf.data.AUTOTUNE, deterministic=True)
+    data = decoded(source, data, source.decode, unlabelled_example(source))
     filler = {
         "image": tf.zeros((1, 1, 3), tf.uint8),
         "segmentation_mask": tf.fill((1, 1, 1), tf.constant(VOID, tf.uint8)),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from fcn_tf.classes import check_num_classes
+from fcn_tf.data.skipped import Skipped
 from fcn_tf.images.graph import Tensor, Window
 
 Dataset = Any  # a tf.data.Dataset; TensorFlow has no types
@@ -69,6 +70,10 @@ class Source:
             in graph mode. None where records can only be read one after the other.
         pieces: the same records in pieces. Where this is None too, the records of a whole split
             are shuffled in memory.
+        fault: what is wrong with the files of a record (of eager tensors), or None where it finds
+            nothing. Its message names the file, which that of `decode` may not.
+        skipped: notes the records whose files cannot be used, where these are skipped; None where
+            they end the work.
 
     Raises:
         InputError: there are fewer than 2 classes, or more than 255.
@@ -82,6 +87,8 @@ class Source:
     colors: tuple[tuple[int, int, int], ...] | None = None
     record_at: Callable[[str, Tensor], Record] | None = None
     pieces: Callable[[str], Pieces] | None = None
+    fault: Callable[[Record], str | None] = lambda record: None
+    skipped: Skipped | None = None
 
     def __post_init__(self) -> None:
         check_num_classes(len(self.class_names), "number of classes of the data set")

@@ -47,14 +47,14 @@ class Evaluation:
     Args:
         confusion: int64 (C, C), of all parts.
         scores: the scores of `scores_from_confusion`, NaN where undefined.
-        loss: mean loss of the labelled images; 0 where no loss was counted.
+        loss: mean loss of the labelled images; None where there are none.
         part_ious: float64 (parts,), the mean IU of each part, NaN where nothing is labelled.
         edges, calibration: as in `Counts`, summed; None where they were not counted.
     """
 
     confusion: NDArray[np.int64]
     scores: dict[str, Any]
-    loss: float
+    loss: float | None
     part_ious: NDArray[np.float64]
     edges: NDArray[np.int64] | None
     calibration: NDArray[np.float64] | None
@@ -84,7 +84,7 @@ def evaluate_split(parts: Iterable[Counts], num_classes: int) -> Evaluation:
     return Evaluation(
         confusion=confusion,
         scores=scores_from_confusion(confusion),
-        loss=loss / max(labelled_images, 1),
+        loss=loss / labelled_images if labelled_images else None,
         part_ious=np.array(part_ious, np.float64),
         edges=edges,
         calibration=calibration,

@@ -16,11 +16,13 @@ from fcn_tf.classes import palette_or_voc
 from fcn_tf.config.schema import Config
 from fcn_tf.data import training_batches, whole_images
 from fcn_tf.data.frequencies import WEIGHTINGS, count_classes, extreme_weights
+from fcn_tf.data.order import training_order
 from fcn_tf.data.pipeline import evaluation_share
 from fcn_tf.data.source import Source
 from fcn_tf.errors import InputError, RunError
 from fcn_tf.evaluation.score import Counts, evaluate_split
 from fcn_tf.evaluation.tables import score_summary
+from fcn_tf.files import shown_name
 from fcn_tf.images.draw import colorize
 from fcn_tf.inference.predictor import DEFAULT_TILE_PX, WHOLE_PIXELS, Predictor
 from fcn_tf.models import build_fcn, train_scores_only
@@ -33,7 +35,7 @@ from fcn_tf.training.losses import make_loss
 from fcn_tf.training.optimizers import make_optimizer
 from fcn_tf.training.schedule import make_schedule, rate_change
 from fcn_tf.training.start import load_start_weights
-from fcn_tf.training.steps import compile_train_call
+from fcn_tf.training.steps import Taken, compile_train_call
 
 PICTURES = 4  # of val, for TensorBoard
 # fc7 of a full-width VGG16, the smallest kernel that was measured to gain.
@@ -68,6 +70,7 @@ class Run:
         about: what tells this network from another, as JSON holds it.
         train_call: takes a number of steps, int32; returns the loss of each, float32 (steps,),
             and the confusion matrix of their batches, int64 (C, C). `feed` makes it.
+        taken: what the last `train_call` gave, or what it gave before it failed.
         predict: an image uint8 (H, W, 3) to labels uint8 (H, W), in tiles where it is large. `feed`
             makes it.
 
@@ -77,6 +80,7 @@ class Run:
     """
 
     train_call: Callable[..., Any]
+    taken: Taken
     predict: Callable[..., Any]
 
     def __init__(
@@ -177,9 +181,20 @@ class Run:
 
         if self.cluster.replicas > 1:
             self._seed_each_device()
-        self.train_call = compile_train_call(self, self.cluster.distribute(share))
+        self.taken = Taken(self.num_classes)
+        self.train_call = compile_train_call(self, self.cluster.distribute(share), self.taken)
         self._evaluation_call = compile_evaluation_call(self)
         self.predict = Predictor(self.model)
+
+    def coming_records(self, samples: int, steps: int) -> tf.data.Dataset:
+        """The records of train that come next, of all devices together.
+
+        Args:
+            samples: training images that were drawn before.
+            steps: the steps to look ahead.
+        """
+        order = training_order(self.source, self.config.seed, samples)
+        return order.map(lambda number, record: record).take(steps * self.samples_a_step)
 
     def _seed_each_device(self) -> None:
         """Lets each device draw its own dropout. A checkpoint holds the state of the first."""
@@ -200,7 +215,8 @@ class Run:
                 evaluation.
 
         Returns:
-            dict of the mean loss of an image and the scores, as metrics.jsonl has them.
+            dict of the mean loss of an image, None where none is labelled, and of the scores, as
+            metrics.jsonl has them.
         """
         with self.average.in_place():
             found = evaluate_split(self._count_val(between_calls), self.num_classes)
@@ -234,7 +250,7 @@ class Run:
                 image, truth = example["image"], example["segmentation_mask"][..., 0]
                 masks = truth, self.predict(image)
                 colored = [colorize(mask, self.palette) for mask in masks]
-                name = example["file_name"].decode()
+                name = shown_name(example["file_name"])
                 pictures[name] = np.concatenate([image, *colored], axis=1)
         return pictures
 

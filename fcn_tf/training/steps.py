@@ -18,8 +18,45 @@ if TYPE_CHECKING:
     from fcn_tf.training.run import Run
 
 
-def compile_train_call(run: Run, batches: Iterator[Any]) -> Callable[..., Any]:
-    """`Run.train_call` on an iterator of batches, as `Cluster.distribute` returns it."""
+class Taken:
+    """What the steps of the last call gave; after an error, those before it.
+
+    Args:
+        num_classes: C.
+
+    Attributes:
+        losses: float32 (steps,), the loss of each.
+        confusion: int64 (C, C), the confusion matrix of their batches.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        self.losses = tf.Variable(tf.zeros(0), shape=(None,), trainable=False)
+        self.confusion = tf.Variable(
+            tf.zeros((num_classes, num_classes), tf.int64), trainable=False
+        )
+
+    def clear(self) -> None:
+        """Begins a call."""
+        self.losses.assign(tf.zeros(0))
+        self.confusion.assign(tf.zeros_like(self.confusion))
+
+    def add(self, loss: tf.Tensor, counts: tf.Tensor) -> None:
+        """Notes a step."""
+        self.losses.assign(tf.concat([self.losses, [loss]], 0))
+        self.confusion.assign_add(tf.cast(counts, tf.int64))
+
+
+def compile_train_call(
+    run: Run, batches: Iterator[Any], taken: Taken | None = None
+) -> Callable[..., Any]:
+    """`Run.train_call`.
+
+    Args:
+        run: the run.
+        batches: an iterator, as `Cluster.distribute` returns it.
+        taken: gets what each step gives, so that it is known when a later step fails.
+    """
+    taken = taken or Taken(run.num_classes)
     strategy, optimizer = run.cluster.strategy, run.optimizer
     training, replicas = run.config.training, run.cluster.replicas
     whole_gradient = needs_whole_gradient(run.config.optimizer, training.precision)
@@ -50,14 +87,19 @@ def compile_train_call(run: Run, batches: Iterator[Any]) -> Callable[..., Any]:
 
     @tf.function
     def train_call(steps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        losses = tf.TensorArray(tf.float32, steps)
-        confusion = tf.zeros((run.num_classes, run.num_classes), tf.int64)
-        for index in tf.range(steps):
-            loss, counts = strategy.run(replica_step, args=next(batches))
+        taken.clear()
+        for _ in tf.range(steps):
+            # The next batch may have a broken file: it is asked for when this step is whole, and
+            # the next step changes nothing before it has its batch, not even a random state.
+            tf.autograph.experimental.set_loop_options(parallel_iterations=1)
+            batch = next(batches)
+            with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
+                loss, counts = strategy.run(replica_step, args=batch)
             run.average.update(strategy, optimizer.iterations)
-            losses = losses.write(index, strategy.reduce("SUM", loss, axis=None))
-            confusion += tf.cast(strategy.reduce("SUM", counts, axis=None), tf.int64)
-        return losses.stack(), confusion
+            taken.add(
+                strategy.reduce("SUM", loss, axis=None), strategy.reduce("SUM", counts, axis=None)
+            )
+        return taken.losses.read_value(), taken.confusion.read_value()
 
     return train_call
 

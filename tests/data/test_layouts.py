@@ -220,7 +220,7 @@ def test_validation_fraction_is_the_share_of_val(tmp_path):
     """The numbers of the names' hashes: d and j 0.10, f 0.15, c 0.18, b 0.24, e 0.25, h 0.67, …"""
     for name in "abcdefghij":
         save(np.zeros((2, 3, 3), np.uint8), tmp_path / f"images/{name}.png")
-        save(np.zeros((2, 3), np.uint8), tmp_path / f"masks/{name}.png")
+        save(np.array([[0, 1, 0]] * 2, np.uint8), tmp_path / f"masks/{name}.png")
     (tmp_path / "classes.txt").write_text("a\nb")
     for options, val in (({}, "cdfj"), ({"validation_fraction": 0.5}, "bcdefj")):
         splits = listed(tmp_path, **options)
