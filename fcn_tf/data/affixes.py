@@ -16,6 +16,7 @@ MOST = 16  # affixes that are tried
 # A name can be cut where letters meet digits or a separator.
 CUT = re.compile(r"(?<=[^\W_])(?=[\W_])|(?<=[A-Za-z])(?=\d)|(?<=\d)(?=[A-Za-z])")
 SEPARATORS = "_-. "
+DIGIT = re.compile(r"\d")
 LETTER = re.compile(r"[^\W\d_]")
 # Letters that mean a mask, behind a separator: CamVid's _L, and fast.ai's _P.
 MASK_LETTERS = frozenset({"_L", "_l", "_P"})
@@ -80,7 +81,7 @@ def learn_affixes(stems: Iterable[str]) -> list[Affix]:
     Args:
         stems: the names of files without their suffixes.
     """
-    stems = list(stems)
+    stems = sorted(set(stems))
     if len(stems) > SAMPLED:  # not every n-th: an image and its mask may take turns
         stems = random.Random(0).sample(stems, SAMPLED)
     counts = Counter(affix for stem in stems for affix in set(_affixes(stem)))
@@ -89,7 +90,7 @@ def learn_affixes(stems: Iterable[str]) -> list[Affix]:
         (affix, count)
         for affix, count in counts.items()
         # Of few names, any part may be in common by chance. Words of images and masks may not.
-        if count >= (least if affix.role else max(least, 2))
+        if count >= (least if affix.role and not DIGIT.search(affix.before) else max(least, 2))
     ]
     often.sort(key=lambda item: (-item[1], len(item[0]), str(item[0])))
     return [affix for affix, _ in often[:MOST]]

@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from fcn_tf.data.find_layout import Candidate, candidates_of, option
+from fcn_tf.data.candidates import Candidate, candidates_of
+from fcn_tf.data.find_layout import option
 from fcn_tf.data.listing import Listing
 from fcn_tf.data.patterns import SUFFIXES, Layout, Pattern
 from fcn_tf.data.templates import Group, group_folders

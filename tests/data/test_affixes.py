@@ -26,6 +26,7 @@ def test_few_names_have_nothing_in_common_by_chance():
     learned = list(map(str, learn_affixes(["road_1_day", "house_2_mask"])))
     assert "*_mask" in learned
     assert "*_day" not in learned
+    assert "0_manual*" not in map(str, learn_affixes(["0_manual1", "1_manual1", "0_manual1"]))
     assert "*_day" in map(str, learn_affixes(["a_day", "b_day"]))
 
 

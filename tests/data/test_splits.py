@@ -83,17 +83,23 @@ def test_a_line_that_several_images_fit_is_refused(tmp_path):
 
 
 def in_splits(*splits):
-    return [f"{kind}/{s}/{n}.png" for kind in ("images", "masks") for s in splits for n in "abcd"]
+    """Pairs called after their split."""
+    names = [f"{s}/{s}{n}" for s in splits for n in "abcd"]
+    return [f"{kind}/{name}.png" for kind in ("images", "masks") for name in names]
 
 
 def test_without_val_a_hash_takes_part_of_train(tmp_path):
-    """The first bytes of the hashes: a 0.79, b 0.24, c 0.18, d 0.10."""
+    """The first bytes of the hashes: a 0.27, b 0.55, c 0.09, d 0.06."""
     layout = Layout.of("images/SPLIT/* + masks/SPLIT/*")
-    splits, notes = splits_of(tmp_path, layout, 0.2, in_splits("train", "test"))
-    assert splits == {"train": "a b", "val": "c d", "test": "a b c d"}
+    splits, notes = splits_of(tmp_path, layout, 0.5, in_splits("train", "test"))
+    assert splits == {
+        "train": "trainb",
+        "val": "traina trainc traind",
+        "test": "testa testb testc testd",
+    }
     assert notes == [
-        "There is no val: a hash of the names takes 2 of 4 pairs of train "
-        "(data.validation_fraction 0.2)."
+        "There is no val: a hash of the names takes 3 of 4 pairs of train "
+        "(data.validation_fraction 0.5)."
     ]
 
 
