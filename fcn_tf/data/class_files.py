@@ -47,7 +47,7 @@ class ClassFile:
 def find_coding(
     data_dir: Path,
     class_names: Sequence[str] | None = None,
-    mask_values: MaskValues | None = None,
+    mask_values: MaskValues | str | None = None,
     ignore_label: int | None = None,
 ) -> Coding:
     """What the classes of a folder are, and what its masks' values mean.
@@ -66,6 +66,8 @@ def find_coding(
         InputError: no names, names that contradict the file, double names, fewer than two classes
             or more than 255, class files that contradict each other, or as in `Coding.of`.
     """
+    if mask_values is not None:
+        mask_values = MaskValues.of(mask_values)
     path, read = find_class_file(data_dir)
     names = tuple(class_names) if class_names else None
     if path is not None and read is not None:

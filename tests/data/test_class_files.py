@@ -157,6 +157,7 @@ def test_names_that_contradict_the_file(tmp_path):
 
 
 def test_without_a_file_the_classes_are_those_of_the_mapping(tmp_path):
+    assert find_coding(tmp_path, mask_values="cityscapes").class_names[0] == "road"
     mapping = MaskValues.of({0: "ignore", 255: "vessel", 7: "ring", 8: "vessel"})
     assert find_coding(tmp_path, mask_values=mapping).class_names == ("vessel", "ring")
     with pytest.raises(InputError, match=r"no class file: write classes\.txt") as refused:

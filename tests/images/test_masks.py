@@ -16,6 +16,7 @@ from fcn_tf.data.faults import data_errors_as
 from fcn_tf.errors import InputError
 from fcn_tf.images.coding import Coding
 from fcn_tf.images.mask_graph import decode_mask
+from fcn_tf.images.mask_pixels import PAGES, alpha_that_is_dropped, mask_pixels
 from fcn_tf.images.masks import read_mask, values_in
 from fcn_tf.images.read import open_image
 
@@ -255,6 +256,7 @@ REFUSED = {
         written(with_alpha(triple(np.zeros((1, 2))), [[0, 255]])),
         "pixels of one colour differ in their transparency",
     ),
+    "white is 0": (written(LABELS, "TIFF", tiffinfo={262: 0}), "white is 0 in it; a mask holds"),
     "float": (written(np.ones((1, 2), np.float32), "TIFF"), "mode F;32F; a mask holds class"),
     "below 0": (written(np.full((1, 2), -1, np.int32), "TIFF"), "value -1; masks hold values"),
 }
@@ -324,6 +326,22 @@ def test_values_in_a_mask_are_counted(tmp_path):
     ):
         path.write_bytes(contents)
         assert values_in(open_image(path), path) == expected
+
+
+def test_a_mask_of_several_pages_is_refused():
+    picture = Image.fromarray(LABELS)
+    picture.info[PAGES] = 1
+    assert mask_pixels(picture, "mask").used == [0, 1, 2]
+    picture.info[PAGES] = 2
+    with pytest.raises(InputError, match="mask: it has several pages or frames"):
+        mask_pixels(picture, "mask")
+
+
+def test_an_alpha_channel_that_is_dropped_is_said():
+    for alpha, said in (([[255, 255]], False), ([[0, 255]], True)):
+        for picture in (triple([[0, 1]]), Image.fromarray(np.array([[0, 1]], np.uint8))):
+            assert bool(alpha_that_is_dropped(with_alpha(picture, alpha))) is said
+    assert alpha_that_is_dropped(triple([[0, 1]])) is None
 
 
 def test_a_mapping_names_classes_that_are_there():
