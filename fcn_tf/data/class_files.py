@@ -24,6 +24,8 @@ CLASS_FILES = (
     *("classes.csv", "label_colors.txt", "labels.txt", ADE20K_FILE),
 )
 UNNAMED = "__ignore__"  # labelme's, which is no class
+# What class files call the value 255 where it is no class.
+UNLABELLED = (UNNAMED, "ignore", "ignored", "void", "unlabelled", "unlabeled", "not labelled")
 
 Names = tuple[str, ...]
 Colors = tuple[Color, ...]
@@ -143,6 +145,7 @@ def read_class_file(path: Path) -> ClassFile:
     if any(value is not None for value in values):
         if None in values or len(set(values)) < len(values):
             raise InputError(f"{path}: give every class a value of its own, or none of them.")
+        found = [line for line in found if not _is_void(line)]
         found.sort(key=lambda line: line.value or 0)
     return _class_file(found)
 
@@ -153,6 +156,10 @@ def _class_file(lines: Sequence[ClassLine]) -> ClassFile:
     values = tuple(line.value for line in lines if line.value is not None)
     in_order = values == tuple(range(len(names)))
     return ClassFile(names, colors or None, None if in_order or not values else values)
+
+
+def _is_void(line: ClassLine) -> bool:
+    return line.value == VOID and line.name.lower() in UNLABELLED
 
 
 def _without_parts(line: ClassLine) -> ClassLine:

@@ -38,6 +38,8 @@ LINES = [
     ("classes.txt", "0 road\n255 car\n", NUMBERED),
     ("classes.txt", "road: 0\ncar: 255\n", NUMBERED),
     ("classes.txt", "road\t0\ncar\t255\n", NUMBERED),
+    ("classes.txt", "-1: __ignore__\n0: road\n1: car\n", PLAIN),
+    ("classes.txt", "0 road\n1 car\n255 void\n", PLAIN),
     ("classes.txt", "2 wheeler\ncar\n", ClassFile(("2 wheeler", "car"))),
     ("classes.txt", '"2 wheeler"\n"4 wheeler"\n', ClassFile(("2 wheeler", "4 wheeler"))),
     ("classes.txt", "class 0\nclass 1\n", ClassFile(("class 0", "class 1"))),

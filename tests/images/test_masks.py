@@ -53,6 +53,21 @@ def grey_png(values, bits):
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*one) for one in chunks)
 
 
+def tiff_of_4_bits(values):
+    """A TIFF of two pixels a byte, whose bits are in reverse order; Pillow does not write it."""
+    rows = b"".join(
+        bytes(int(f"{b:04b}{a:04b}"[::-1], 2) for a, b in zip(row[1::2], row[::2], strict=True))
+        for row in values
+    )
+    height, width = np.shape(values)
+    offset = 8
+    tags = {256: width, 257: height, 258: 4, 259: 1, 262: 1, 266: 2, 273: offset, 277: 1}
+    tags |= {278: height, 279: len(rows)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, tags[tag]) for tag in sorted(tags))
+    directory = struct.pack("<H", len(tags)) + entries + struct.pack("<I", 0)
+    return struct.pack("<2sHI", b"II", 42, offset + len(rows)) + rows + directory
+
+
 def palette_png(indices, palette, **options):
     picture = Image.fromarray(np.array(indices, np.uint8)).convert("P")
     picture.putpalette(np.array(palette, np.uint8).tobytes())
@@ -123,7 +138,7 @@ AS_THEY_ARE = {
     "BMP": written(LABELS, "BMP"),
     "GIF": written(LABELS, "GIF"),
     "lossless WebP": written(triple(LABELS), "WEBP", lossless=True),
-    "PGM": written(LABELS, "PPM"),
+    "TIFF of 4 bits, in the other order of bits": tiff_of_4_bits(LABELS),
 }
 
 
@@ -256,6 +271,7 @@ REFUSED = {
         written(with_alpha(triple(np.zeros((1, 2))), [[0, 255]])),
         "pixels of one colour differ in their transparency",
     ),
+    "PGM": (written(LABELS, "PPM"), "masks are read from PNG, TIFF, BMP, GIF and lossless WebP"),
     "white is 0": (written(LABELS, "TIFF", tiffinfo={262: 0}), "white is 0 in it; a mask holds"),
     "float": (written(np.ones((1, 2), np.float32), "TIFF"), "mode F;32F; a mask holds class"),
     "below 0": (written(np.full((1, 2), -1, np.int32), "TIFF"), "value -1; masks hold values"),
