@@ -3,10 +3,10 @@
     python benchmarks/masks.py
 
 Photographs of 4000 x 6000 px (height x width), batches of one crop of 321 px. The same labels lie
-in grey PNGs, in PNGs with a palette and in RGB PNGs. Each mask has been decoded once before the
-time is taken, as in every epoch but the first. Rounds are interleaved. The figures are medians of
-the seconds a crop, and the largest memory of a round less that before it. Exits with 1 where a crop
-with a mask in colour takes more than twice the time of one with a grey mask.
+in grey PNGs, in PNGs with a palette and in RGB PNGs. Each mask has been decoded before the time is
+taken, as in every epoch but the first. Rounds are interleaved; medians of the seconds a crop, and
+the largest memory of a round less that before it. Exits with 1 where a crop with a mask in colour
+takes more than twice the time of one with a grey mask.
 """
 
 import argparse

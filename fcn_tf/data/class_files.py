@@ -25,6 +25,8 @@ CLASS_FILES = (
     *("classes.csv", "label_colors.txt", "labels.txt", ADE20K_FILE),
 )
 UNNAMED = "__ignore__"  # labelme's, which is no class
+# What class files call the value 255 where it is no class.
+UNLABELLED = (UNNAMED, "ignore", "ignored", "void", "unlabelled", "unlabeled", "not labelled")
 
 Names = tuple[str, ...]
 Colors = tuple[Color, ...]
@@ -53,7 +55,7 @@ class ClassFile:
 def find_coding(
     data_dir: Path,
     class_names: Sequence[str] | None = None,
-    mask_values: MaskValues | None = None,
+    mask_values: MaskValues | str | None = None,
     ignore_label: int | None = None,
 ) -> Coding:
     """What the classes of a folder are, and what its masks' values mean.
@@ -72,6 +74,8 @@ def find_coding(
         InputError: no names, names that contradict the file, double names, fewer than two classes
             or more than 255, class files that contradict each other, or as in `Coding.of`.
     """
+    if mask_values is not None:
+        mask_values = MaskValues.of(mask_values)
     path, read = find_class_file(data_dir)
     names = tuple(class_names) if class_names else None
     if path is not None and read is not None:
@@ -147,6 +151,7 @@ def read_class_file(path: Path) -> ClassFile:
     if any(value is not None for value in values):
         if None in values or len(set(values)) < len(values):
             raise InputError(f"{path}: give every class a value of its own, or none of them.")
+        found = [line for line in found if not _is_void(line)]
         found.sort(key=lambda line: line.value or 0)
     return _class_file(found)
 
@@ -157,6 +162,10 @@ def _class_file(lines: Sequence[ClassLine]) -> ClassFile:
     values = tuple(line.value for line in lines if line.value is not None)
     in_order = values == tuple(range(len(names)))
     return ClassFile(names, colors or None, None if in_order or not values else values)
+
+
+def _is_void(line: ClassLine) -> bool:
+    return line.value == VOID and line.name.lower() in UNLABELLED
 
 
 def _without_parts(line: ClassLine) -> ClassLine:

@@ -18,7 +18,7 @@ NUMBER_RGB_NAME = re.compile(rf"(\d+){GAP}{RGB}{GAP}(\D.*)")
 HEX = r"(#[0-9a-fA-F]{6})"
 NAME_HEX = re.compile(rf"(.+?){GAP}{HEX}")
 HEX_NAME = re.compile(rf"{HEX}{GAP}(.+)")
-NUMBER_NAME = re.compile(r"(\d+)(?:\s*[:,;.)=]\s*|\s+)(.+)")
+NUMBER_NAME = re.compile(r"(-?\d+)(?:\s*[:,;.)=]\s*|\s+)(.+)")
 NAME_NUMBER = re.compile(r"(.+?)\s*[:,;=\t]\s*(\d+)")
 QUOTED = re.compile(r"\"([^\"]+)\"|'([^']+)'")
 TRAILING_COMMENT = re.compile(r"\s#(\s.*)?$")
@@ -108,7 +108,7 @@ def read_lines_without_head(lines: Sequence[tuple[int, str]]) -> list[ClassLine]
             found = [
                 replace(line, name=match[places[1]], value=_value(match[places[0]], line.name))
                 for line, match in zip(found, matches, strict=True)
-                if match
+                if match and not match[places[0]].startswith("-")  # -1 is no value in a mask
             ]
     return [replace(line, name=_unquoted(line.name)) for line in found]
 

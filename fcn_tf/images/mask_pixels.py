@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,14 +24,17 @@ from fcn_tf.images.read import ImagePath, file_mode
 
 # Kinds of files by their suffixes. JPEG is among them so that it is refused with the reason.
 MASK_SUFFIXES = (
-    *(".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".pgm", ".pbm", ".ppm"),
+    *(".png", ".tif", ".tiff", ".bmp", ".gif", ".webp"),
     *(".jpg", ".jpeg", ".jpe", ".jfif"),
 )
-# Pillow's names of the formats that change the pixels.
+# Pillow's names of the formats that keep values as they are; a picture in memory has none.
+FORMATS = ("", "PNG", "TIFF", "BMP", "DIB", "GIF", "WEBP")
 LOSSY_FORMATS = ("JPEG", "MPO", "JPEG2000", "AVIF", "HEIF")
 LOSSY_TIFF = ("jpeg", "tiff_jpeg", "webp")
 # How much larger Pillow makes the grey values of few bits, by the mode of the file.
 GREY_STEPS = {"1": 255, "L;2": 85, "L;4": 17}
+PAGES = "pages"  # the key of `Image.info` for the number of pages and frames
+MORE_THAN_8_BITS = re.compile(r";\d\d")  # in the mode of a file
 RIFF_HEADER_BYTES = 12
 BAND_PIXELS = 1 << 20
 MOST_COLORS = 1 << 16
@@ -79,16 +83,19 @@ def mask_pixels(mask_file: Image.Image, path: ImagePath) -> MaskPixels:
         InputError: the file may have changed the values, has a kind of pixels that masks do not
             have, or a transparency that matters.
     """
-    refuse_lossy(mask_file, path)
+    refuse_format(mask_file, path)
+    if mask_file.info.get(PAGES, 1) > 1:
+        raise InputError(
+            f"{path}: it has several pages or frames, and a mask is one picture: save the one that "
+            "fits its image alone."
+        )
     mode = mask_file.mode
-    if mode in ("RGB", "RGBA", "LA") and not file_mode(mask_file).endswith(
-        (";16B", ";16L", ";16N")
-    ):
+    if mode in ("RGB", "RGBA", "LA") and not MORE_THAN_8_BITS.search(file_mode(mask_file)):
         return _of_channels(mask_file, path)
     if mode in ("I", "I;16", "I;16B", "I;16L", "I;16N"):
         return _of_16_bits(np.asarray(mask_file), path)
     values = indices_of(mask_file, path)
-    step = GREY_STEPS.get("1" if mode == "1" else file_mode(mask_file), 1)
+    step = GREY_STEPS.get("1" if mode == "1" else _grey_mode(mask_file), 1)
     counts = np.array(mask_file.histogram()[::step], np.int64)
     pixels = MaskPixels(values, counts, values=range(len(counts)))
     if mode == "P":
@@ -107,20 +114,32 @@ def indices_of(mask_file: Image.Image, path: ImagePath) -> NDArray[np.uint8]:
     """
     in_file = file_mode(mask_file)
     inverted = in_file.endswith(("I", "IR")) and ";" in in_file
-    if mask_file.mode not in ("L", "P", "1") or inverted or ";16" in in_file:
+    is_deep = MORE_THAN_8_BITS.search(in_file)
+    if mask_file.mode not in ("L", "P", "1") or inverted or is_deep:
         what = "white is 0 in it" if inverted else f"mode {in_file}"
         raise InputError(f"{path}: {what}; {ANOTHER}")
     values = np.array(mask_file, np.uint8)
-    return values // GREY_STEPS[in_file] if in_file in ("L;2", "L;4") else values
+    few_bits = _grey_mode(mask_file)
+    return values // GREY_STEPS[few_bits] if few_bits in ("L;2", "L;4") else values
 
 
-def refuse_lossy(mask_file: Image.Image, path: ImagePath) -> None:
+def _grey_mode(mask_file: Image.Image) -> str:
+    """The mode of the file, whatever the order of its bits."""
+    return file_mode(mask_file).removesuffix("R")
+
+
+def refuse_format(mask_file: Image.Image, path: ImagePath) -> None:
     """Refuses a mask whose file may hold other values than were drawn.
 
     Raises:
-        InputError: it is a JPEG or of another lossy format.
+        InputError: its format is lossy, or may scale values.
     """
     kind = mask_file.format or ""
+    if kind not in (*FORMATS, *LOSSY_FORMATS):
+        raise InputError(
+            f"{path}: masks are read from PNG, TIFF, BMP, GIF and lossless WebP, not from {kind}, "
+            "whose values may be scaled: save it as PNG."
+        )
     if kind == "TIFF" and mask_file.info.get("compression") in LOSSY_TIFF:
         kind = f"TIFF with {mask_file.info['compression']} compression"
     elif kind == "WEBP" and not _is_lossless_webp(path):
@@ -131,6 +150,16 @@ def refuse_lossy(mask_file: Image.Image, path: ImagePath) -> None:
         f"{path}: a mask in a lossy format ({kind}): its values are no longer those that were "
         "drawn. Make it again from its source, as PNG."
     )
+
+
+def alpha_that_is_dropped(mask_file: Image.Image) -> str | None:
+    """What to say of an alpha channel that `mask_pixels` drops although it varies, or None."""
+    if mask_file.mode not in ("RGBA", "LA"):
+        return None
+    low, high = mask_file.getchannel("A").getextrema()
+    if low == high:
+        return None
+    return "an alpha channel, which is dropped: transparent pixels have the class of their colour"
 
 
 def _is_lossless_webp(path: ImagePath) -> bool:

@@ -38,6 +38,8 @@ LINES = [
     ("classes.txt", "0 road\n255 car\n", NUMBERED),
     ("classes.txt", "road: 0\ncar: 255\n", NUMBERED),
     ("classes.txt", "road\t0\ncar\t255\n", NUMBERED),
+    ("classes.txt", "-1: __ignore__\n0: road\n1: car\n", PLAIN),
+    ("classes.txt", "0 road\n1 car\n255 void\n", PLAIN),
     ("classes.txt", "2 wheeler\ncar\n", ClassFile(("2 wheeler", "car"))),
     ("classes.txt", '"2 wheeler"\n"4 wheeler"\n', ClassFile(("2 wheeler", "4 wheeler"))),
     ("classes.txt", "class 0\nclass 1\n", ClassFile(("class 0", "class 1"))),
@@ -157,6 +159,7 @@ def test_names_that_contradict_the_file(tmp_path):
 
 
 def test_without_a_file_the_classes_are_those_of_the_mapping(tmp_path):
+    assert find_coding(tmp_path, mask_values="cityscapes").class_names[0] == "road"
     mapping = MaskValues.of({0: "ignore", 255: "vessel", 7: "ring", 8: "vessel"})
     assert find_coding(tmp_path, mask_values=mapping).class_names == ("vessel", "ring")
     with pytest.raises(InputError, match=r"no class file: write classes\.txt") as refused:

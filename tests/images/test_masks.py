@@ -16,6 +16,7 @@ from fcn_tf.data.faults import data_errors_as
 from fcn_tf.errors import InputError
 from fcn_tf.images.coding import Coding
 from fcn_tf.images.mask_graph import decode_mask
+from fcn_tf.images.mask_pixels import PAGES, alpha_that_is_dropped, mask_pixels
 from fcn_tf.images.masks import read_mask, values_in
 from fcn_tf.images.read import open_image
 
@@ -50,6 +51,21 @@ def grey_png(values, bits):
     header = struct.pack(">IIBBBBB", len(values[0]), len(values), bits, 0, 0, 0, 0)
     chunks = (b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*one) for one in chunks)
+
+
+def tiff_of_4_bits(values):
+    """A TIFF of two pixels a byte, whose bits are in reverse order; Pillow does not write it."""
+    rows = b"".join(
+        bytes(int(f"{b:04b}{a:04b}"[::-1], 2) for a, b in zip(row[1::2], row[::2], strict=True))
+        for row in values
+    )
+    height, width = np.shape(values)
+    offset = 8
+    tags = {256: width, 257: height, 258: 4, 259: 1, 262: 1, 266: 2, 273: offset, 277: 1}
+    tags |= {278: height, 279: len(rows)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, tags[tag]) for tag in sorted(tags))
+    directory = struct.pack("<H", len(tags)) + entries + struct.pack("<I", 0)
+    return struct.pack("<2sHI", b"II", 42, offset + len(rows)) + rows + directory
 
 
 def palette_png(indices, palette, **options):
@@ -122,7 +138,7 @@ AS_THEY_ARE = {
     "BMP": written(LABELS, "BMP"),
     "GIF": written(LABELS, "GIF"),
     "lossless WebP": written(triple(LABELS), "WEBP", lossless=True),
-    "PGM": written(LABELS, "PPM"),
+    "TIFF of 4 bits, in the other order of bits": tiff_of_4_bits(LABELS),
 }
 
 
@@ -255,6 +271,8 @@ REFUSED = {
         written(with_alpha(triple(np.zeros((1, 2))), [[0, 255]])),
         "pixels of one colour differ in their transparency",
     ),
+    "PGM": (written(LABELS, "PPM"), "masks are read from PNG, TIFF, BMP, GIF and lossless WebP"),
+    "white is 0": (written(LABELS, "TIFF", tiffinfo={262: 0}), "white is 0 in it; a mask holds"),
     "float": (written(np.ones((1, 2), np.float32), "TIFF"), "mode F;32F; a mask holds class"),
     "below 0": (written(np.full((1, 2), -1, np.int32), "TIFF"), "value -1; masks hold values"),
 }
@@ -324,6 +342,22 @@ def test_values_in_a_mask_are_counted(tmp_path):
     ):
         path.write_bytes(contents)
         assert values_in(open_image(path), path) == expected
+
+
+def test_a_mask_of_several_pages_is_refused():
+    picture = Image.fromarray(LABELS)
+    picture.info[PAGES] = 1
+    assert mask_pixels(picture, "mask").used == [0, 1, 2]
+    picture.info[PAGES] = 2
+    with pytest.raises(InputError, match="mask: it has several pages or frames"):
+        mask_pixels(picture, "mask")
+
+
+def test_an_alpha_channel_that_is_dropped_is_said():
+    for alpha, said in (([[255, 255]], False), ([[0, 255]], True)):
+        for picture in (triple([[0, 1]]), Image.fromarray(np.array([[0, 1]], np.uint8))):
+            assert bool(alpha_that_is_dropped(with_alpha(picture, alpha))) is said
+    assert alpha_that_is_dropped(triple([[0, 1]])) is None
 
 
 def test_a_mapping_names_classes_that_are_there():
