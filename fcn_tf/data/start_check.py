@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from fcn_tf.data.pairs import Pair, orientation_line, read_pair
+from fcn_tf.data.pairs import Notes, Pair, read_pair
 from fcn_tf.errors import InputError
-from fcn_tf.images.depth import Clipped, clipping_line
 from fcn_tf.images.masks import Coding
 from fcn_tf.images.read import Reading
 
@@ -29,11 +28,11 @@ def check_at_start(pairs: list[Pair], coding: Coding, reading: Reading) -> None:
     which = f"{len(some)} of {len(pairs)}" if step > 1 else f"{len(pairs)}"
     print(f"Reading {which} images and masks once, to check them …", flush=True)
 
-    clipped: list[Clipped] = []
+    notes = Notes()
 
     def problem(pair: Pair) -> str | None:
         try:
-            read_pair(pair, coding, reading, clipped)
+            read_pair(pair, coding, reading, notes)
         except InputError as error:
             return str(error)
         return None
@@ -43,6 +42,5 @@ def check_at_start(pairs: list[Pair], coding: Coding, reading: Reading) -> None:
     if found:
         more = f" ({len(found) - 1} more pairs have faults.)" if len(found) > 1 else ""
         raise InputError(found[0] + more)
-    for line in (orientation_line(some, reading.exif), clipping_line(clipped, reading.value_range)):
-        if line:
-            print(line, flush=True)
+    for line in notes.lines(len(some), reading):
+        print(line, flush=True)
