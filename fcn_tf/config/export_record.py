@@ -63,9 +63,10 @@ class ExportRecord:
             raise ValueError("classes is no list")
         if known.get("classes") is not None:
             known["classes"] = tuple(known["classes"])
-        if known.get("value_range") is not None:
-            low, high = map(float, known["value_range"])
-            known["value_range"] = (low, high)
+        if (value_range := known.get("value_range")) is not None:
+            if not isinstance(value_range, list) or len(value_range) != 2:
+                raise ValueError("value_range is no list of two")
+            known["value_range"] = (float(value_range[0]), float(value_range[1]))
         return cls(**known)
 
     def to_json(self) -> str:

@@ -54,8 +54,8 @@ OF_MASKS = ("class_names", "ignore_label", "mask_values")
 OF_TFDS = ("tfds_name", "tfds_image", "tfds_mask")
 OF_VOC = ("tfds_config", "manual_dir")
 UNKNOWN_TO = {
-    "shapes": (*OF_FOLDERS, *OF_MASKS, *OF_TFDS, *OF_VOC),
-    "voc": (*OF_FOLDERS, *OF_MASKS, *OF_TFDS),
+    "shapes": (*OF_FOLDERS, *OF_MASKS, *OF_TFDS, *OF_VOC, "value_range"),
+    "voc": (*OF_FOLDERS, *OF_MASKS, *OF_TFDS, "value_range"),
     "folder": ("tfds_dir", *OF_TFDS, *OF_VOC),
     "tfds": (*OF_FOLDERS, "tfds_config"),
 }

@@ -23,14 +23,13 @@ from fcn_tf.data.layouts import LabelledFolder, open_folder
 from fcn_tf.data.mask_proposals import proposal_for, values_seen, values_text
 from fcn_tf.data.occurrence import Occurrence, count_labels, judge, void_words
 from fcn_tf.data.pair_faults import PairFaults, faults_of, faults_without_classes
-from fcn_tf.data.pairs import Pair, Problem, ReadPair, read_pair
+from fcn_tf.data.pairs import Notes, Pair, Problem, ReadPair, read_pair
 from fcn_tf.data.pipeline import LabelledImage, open_source, samples_of, spread, whole_images
 from fcn_tf.data.skipped import Skipped
 from fcn_tf.data.source import Source
 from fcn_tf.data.start_check import in_threads
 from fcn_tf.errors import InputError
 from fcn_tf.files import shown_name
-from fcn_tf.images.depth import Clipped, clipped_text
 from fcn_tf.images.read import Reading
 from fcn_tf.progress import with_progress
 
@@ -129,7 +128,7 @@ def _check_folder(config: DataConfig) -> Checked:
         return found
     found.class_names, found.colors = folder.class_names, folder.colors
     coding, reading = folder.coding, Reading(config.exif, config.value_range)
-    clipped: list[Clipped] = []
+    notes = Notes()
     read = partial(read_pair, coding=coding, reading=reading)
     void = void_words(config)
     check: Callable[[Pair], PairFaults] = partial(faults_without_classes, reading=reading)
@@ -137,9 +136,8 @@ def _check_folder(config: DataConfig) -> Checked:
         background = 0 if folder.class_names[0].lower() in BACKGROUNDS else None
         check = partial(
             faults_of,
-            read=partial(read, clipped=clipped),
+            read=partial(read, notes=notes),
             coding=coding,
-            reading=reading,
             background=background,
             void=void,
         )
@@ -154,7 +152,7 @@ def _check_folder(config: DataConfig) -> Checked:
             whole += [] if faults.errors else [pair]
         if split == "train" and pairs and not seen.total:  # all are skipped
             found.errors.append((None, "No pair of train can be used."))
-    found.warnings += [(one.path, clipped_text(one)) for one in clipped]
+    found.warnings += [(None, line) for line in notes.lines(len(whole), reading)]
     _conclude(found, folder, misfits)
     if folder.class_names:
         found.samples = _samples(whole, read)

@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 from fcn_tf.config.schema import DataConfig
 from fcn_tf.data.first_pages import say_first_pages
 from fcn_tf.data.layouts import open_folder
-from fcn_tf.data.pairs import Pair, fault_in, read_pair
+from fcn_tf.data.pairs import Notes, Pair, fault_in, read_pair
 from fcn_tf.data.skipped import Skipped
 from fcn_tf.data.source import Dataset, Example, Record, Source
 from fcn_tf.data.start_check import check_at_start
-from fcn_tf.images.depth import Clipped
 from fcn_tf.images.graph import Tensor, Window, as_bytes, cut, from_python, image_size
 from fcn_tf.images.mask_graph import decode_mask
 from fcn_tf.images.orientation_graph import decode_turned, image_turn
@@ -39,13 +38,13 @@ def folder_source(config: DataConfig) -> Source:
     reading = Reading(config.exif, config.value_range)
     skipped = Skipped() if config.broken == "skip" else None
     read = partial(read_pair, coding=coding, reading=reading)
-    clipped: list[Clipped] = []
+    notes = Notes()
     check_at_start(
         folder.splits,
-        partial(read, clipped=clipped),
+        partial(read, notes=notes),
         folder.class_names,
         config=config,
-        clipped=clipped,
+        notes=notes,
         skipped=skipped,
     )
     say_first_pages([pair.image for pairs in folder.splits.values() for pair in pairs])

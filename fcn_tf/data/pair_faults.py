@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fcn_tf.data.occurrence import Counts, count_labels, unlabelled_share
-from fcn_tf.data.pairs import Pair, Problem, ReadPair, size_problem, size_px
+from fcn_tf.data.pairs import Pair, Problem, ReadPair, size_problem
 from fcn_tf.errors import InputError
 from fcn_tf.images.formats import open_in_process, pages_of
 from fcn_tf.images.masks import Coding, read_mask
-from fcn_tf.images.orientation import SizePx, chosen_orientation, shown_size
-from fcn_tf.images.read import UNREADABLE, Reading, open_image, read_header
+from fcn_tf.images.read import UNREADABLE, Reading, open_image
 
 
 @dataclass
@@ -41,7 +40,6 @@ def faults_of(
     *,
     read: ReadPair,
     coding: Coding,
-    reading: Reading,
     background: int | None,
     void: str,
 ) -> PairFaults:
@@ -53,7 +51,6 @@ def faults_of(
         pair: the files.
         read: reads a pair, as training does.
         coding: what the values of the mask mean.
-        reading: how the image becomes pixels.
         background: the label of the background, or None. A mask with no other label is noted.
         void: what is not labelled, as in `Occurrence`.
     """
@@ -69,8 +66,7 @@ def faults_of(
         found.counts = count_labels(labels, coding.num_classes)
         if text := _empty(found.counts, background, void):
             found.warnings.append((pair.mask, text))
-    mask_px = None if labels is None else labels.shape[:2]
-    found.warnings += [(pair.image, text) for text in _image_notes(pair.image, mask_px, reading)]
+    found.warnings += [(pair.image, text) for text in _image_notes(pair.image)]
     return found
 
 
@@ -80,8 +76,7 @@ def faults_without_classes(pair: Pair, reading: Reading) -> PairFaults:
     image, mask = (_opened(path, found) for path in (pair.image, pair.mask))
     if image and mask and (text := size_problem(pair, image, mask, reading)):
         found.errors.append((pair.mask, text))
-    mask_px = size_px(mask) if mask else None
-    found.warnings += [(pair.image, text) for text in _image_notes(pair.image, mask_px, reading)]
+    found.warnings += [(pair.image, text) for text in _image_notes(pair.image)]
     return found
 
 
@@ -115,28 +110,15 @@ def _add_error(found: PairFaults, pair: Pair, text: str) -> None:
         found.errors.append((file, text))
 
 
-def _image_notes(path: Path, mask_px: SizePx | None, reading: Reading) -> Iterator[str]:
-    """What training does with an image that some may not expect.
-
-    Args:
-        path: of the image.
-        mask_px: height and width of its mask, None where it cannot be read.
-        reading: how the image becomes pixels.
-    """
+def _image_notes(path: Path) -> Iterator[str]:
+    """What training does with an image that some may not expect."""
     try:
-        header = read_header(path)
         with open_in_process(path) as image:
             has_alpha = image.mode in ("RGBA", "LA", "PA", "RGBa")
             has_alpha |= "transparency" in image.info
             mode = image.mode
     except (InputError, *UNREADABLE):  # which is an error
         return
-    if header.orientation != 1:
-        mask_px = mask_px or shown_size(header.stored_px, header.orientation)
-        chosen = chosen_orientation(reading.exif, header.orientation, header.stored_px, mask_px)
-        why = " (--data.exif)" if reading.exif == "ignore" else ", as its mask fits only so"
-        how = "as viewers show it" if chosen != 1 else f"as it is stored{why}"
-        yield f"EXIF orientation {header.orientation}: the image is read {how}"
     if (pages := pages_of(path)) > 1:
         yield f"{pages} pages or frames: the first is read; save it as a file of its own"
     if mode == "CMYK":

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from fcn_tf.errors import InputError
-from fcn_tf.images.depth import Clipped
+from fcn_tf.images.depth import Clipped, clipping_line
 from fcn_tf.images.masks import Coding, labels_of
 from fcn_tf.images.orientation import SizePx, chosen_orientation, shown_size, turn
-from fcn_tf.images.read import Reading, file_orientation, open_image, read_header, to_rgb
+from fcn_tf.images.read import Reading, file_orientation, open_image, to_rgb
 
 # What is wrong, with the file or None for the data set as a whole.
 Problem = tuple[Path | str | None, str]
@@ -32,11 +33,64 @@ class Pair:
 ReadPair = Callable[[Pair], tuple[NDArray[np.uint8], NDArray[np.uint8]]]
 
 
+class Turned(NamedTuple):
+    """An image whose file has an EXIF orientation.
+
+    Args:
+        is_turned: whether the image is read as viewers show it, and not as it is stored.
+        is_unclear: whether it has the same size both ways, so that a mask fits either.
+    """
+
+    is_turned: bool
+    is_unclear: bool
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What there is to say of the images that were read; threads may share it.
+
+    Args:
+        turned: those with an EXIF orientation.
+        clipped: those with values outside of `Reading.value_range`.
+    """
+
+    turned: list[Turned] = field(default_factory=list)
+    clipped: list[Clipped] = field(default_factory=list)
+
+    def lines(self, count: int, reading: Reading) -> list[str]:
+        """The notes in words.
+
+        Args:
+            count: the number of images that were read.
+            reading: how they became pixels.
+        """
+        turned = sum(one.is_turned for one in self.turned)
+        unclear = sum(one.is_turned and one.is_unclear for one in self.turned)
+        stored = len(self.turned) - turned
+        parts = []
+        if turned:
+            parts.append(f"{turned} of {count} images are turned by their EXIF orientation.")
+        if stored:
+            is_ignored = reading.exif == "ignore"
+            why = " (data.exif=ignore)" if is_ignored else ", because their masks fit only so"
+            parts.append(
+                f"{stored} of {count} images have an EXIF orientation and are read as they are "
+                f"stored{why}."
+            )
+        if stored and unclear:
+            parts.append(
+                f"Warning: for {unclear} of those that are turned the size does not tell which way "
+                "their masks lie. If they were drawn like the others, give --data.exif ignore."
+            )
+        lines = [" ".join(parts), clipping_line(self.clipped, reading.value_range)]
+        return [line for line in lines if line]
+
+
 def read_pair(
     pair: Pair,
     coding: Coding,
     reading: Reading = Reading(),  # noqa: B008 (it cannot be changed)
-    clipped: list[Clipped] | None = None,
+    notes: Notes | None = None,
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Reads an image and its mask.
 
@@ -44,7 +98,7 @@ def read_pair(
         pair: their files.
         coding: what the values of the mask mean.
         reading: how the image becomes pixels.
-        clipped: takes the image if it has values outside of the range of `reading`.
+        notes: takes what there is to say of the image.
 
     Returns:
         image uint8 (H, W, 3) RGB and mask uint8 (H, W, 1) with labels and VOID.
@@ -59,8 +113,13 @@ def read_pair(
     if text := size_problem(pair, image, mask_file, reading):
         raise InputError(text)
     labels = labels_of(mask_file, pair.mask, coding)
-    rgb = to_rgb(image, pair.image, reading.value_range, clipped=clipped)
-    return np.asarray(turn(rgb, _chosen(image, mask_file, reading))), labels[..., None]
+    notes = notes or Notes()
+    rgb = to_rgb(image, pair.image, reading.value_range, clipped=notes.clipped)
+    chosen = _chosen(image, mask_file, reading)
+    if (own := file_orientation(image)) != 1:
+        is_unclear = shown_size(size_px(image), own) == size_px(image)
+        notes.turned.append(Turned(chosen != 1, is_unclear))
+    return np.asarray(turn(rgb, chosen)), labels[..., None]
 
 
 def fault_in(read: ReadPair, pair: Pair) -> str | None:
@@ -99,45 +158,6 @@ def size_problem(
         f"{pair.mask}: {describe_size(mask_file)}, but {pair.image.name} is "
         f"{describe_size(image)}{turned} (height x width); both must have one size."
     )
-
-
-def orientation_line(pairs: Sequence[Pair], exif: str) -> str | None:
-    """One line about images with an EXIF orientation; None where there are none.
-
-    Args:
-        pairs: their files; those that cannot be read do not count.
-        exif: what `data.exif` says.
-    """
-    turned = stored = unclear = 0
-    for pair in pairs:
-        try:
-            header = read_header(pair.image)
-            if header.orientation == 1:
-                continue
-            mask_px = read_header(pair.mask).stored_px
-        except InputError:
-            continue
-        shown_px = shown_size(header.stored_px, header.orientation)
-        if chosen_orientation(exif, header.orientation, header.stored_px, mask_px) == 1:
-            stored += 1
-        else:
-            turned += 1
-            unclear += shown_px == header.stored_px
-    parts = []
-    if turned:
-        parts.append(f"{turned} of {len(pairs)} images are turned by their EXIF orientation.")
-    if stored:
-        why = " (data.exif=ignore)" if exif == "ignore" else ", because their masks fit only so"
-        parts.append(
-            f"{stored} of {len(pairs)} images have an EXIF orientation and are read as they are "
-            f"stored{why}."
-        )
-    if stored and unclear:
-        parts.append(
-            f"Warning: for {unclear} of those that are turned the size does not tell which way "
-            "their masks lie. If they were drawn like the others, give --data.exif ignore."
-        )
-    return " ".join(parts) or None
 
 
 def size_px(image: Image.Image) -> SizePx:

@@ -10,11 +10,11 @@ from typing import TypeVar
 from fcn_tf.config.schema import DataConfig
 from fcn_tf.data.mask_proposals import proposal_for
 from fcn_tf.data.occurrence import Counts, Occurrence, count_labels, judge, void_words
-from fcn_tf.data.pairs import Pair, ReadPair, orientation_line
+from fcn_tf.data.pairs import Notes, Pair, ReadPair
 from fcn_tf.data.skipped import Skipped
 from fcn_tf.errors import InputError
 from fcn_tf.files import shown_name
-from fcn_tf.images.depth import Clipped, clipping_line
+from fcn_tf.images.read import Reading
 
 CHECKED_AT_START = 500  # pairs; `fcn-tf check-data` reads all
 CHUNK = 256  # items that are given to the threads at a time
@@ -31,7 +31,7 @@ def check_at_start(
     class_names: Sequence[str],
     *,
     config: DataConfig,
-    clipped: Sequence[Clipped] = (),
+    notes: Notes,
     skipped: Skipped | None = None,
 ) -> None:
     """Reads pairs spread over a folder, at most `CHECKED_AT_START`, and says what is missing.
@@ -43,7 +43,7 @@ def check_at_start(
         read: reads a pair.
         class_names: the classes.
         config: the data set.
-        clipped: the images in which `read` finds values outside of data.value_range.
+        notes: what `read` notes of the images.
         skipped: notes the pairs that cannot be used, where these are skipped.
 
     Raises:
@@ -79,11 +79,8 @@ def check_at_start(
     if faults:
         _refuse_or_say(faults, skipped, seen["train"].total)
 
-    lines = (
-        orientation_line([pair for _, pair in some], config.exif),
-        clipping_line(clipped, config.value_range),
-    )
-    for line in filter(None, lines):
+    count = sum(len(of_split.per_image) for of_split in seen.values())
+    for line in notes.lines(count, Reading(config.exif, config.value_range)):
         print(line, flush=True)
     masks = (pair.mask for pair in splits["train"])
     _judge(seen.values(), class_names, lambda: proposal_for(masks, class_names))

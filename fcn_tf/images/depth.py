@@ -84,11 +84,6 @@ def clipping_line(clipped: Sequence[Clipped], value_range: ValueRange | None) ->
     )
 
 
-def clipped_text(clipped: Clipped) -> str:
-    """What is said of one image with values outside of a range."""
-    return f"{100 * clipped.share:.2g} % of its values are outside of data.value_range: clipped"
-
-
 def deep_values(
     image: Image.Image, mode: str, read_file: Callable[[], bytes]
 ) -> NDArray[Any] | None:

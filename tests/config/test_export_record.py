@@ -38,7 +38,7 @@ def test_unknown_keys_are_ignored_and_missing_ones_have_defaults():
     assert record.artefacts == {}
 
 
-@pytest.mark.parametrize("text", ["", "[1]", '{"classes": 3}', "null"])
+@pytest.mark.parametrize("text", ["", "[1]", '{"classes": 3}', '{"value_range": [1]}', "null"])
 def test_a_damaged_file_is_refused(text):
     with pytest.raises(ValueError, match=r"Expecting value|no object|no list"):
         ExportRecord.from_json(text)

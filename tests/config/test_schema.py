@@ -123,7 +123,7 @@ def test_the_data_set_decides_which_of_its_keys_there_are():
     of_tfds = {"tfds_dir": "a", "tfds_config": "voc2012", "manual_dir": "b"}
     for name, known, unknown in (
         ("shapes", {"tfds_dir": "a"}, {**own, "tfds_config": "voc2012", "manual_dir": "b"}),
-        ("voc", of_tfds, own),
+        ("voc", of_tfds, {**own, "value_range": (0, 9)}),
         ("folder", own, of_tfds),
     ):
         base = {"data_dir": "a"} if name == "folder" else {}

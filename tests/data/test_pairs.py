@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from fcn_tf.data.pairs import Pair, orientation_line, read_pair, size_problem
+from fcn_tf.data.pairs import Notes, Pair, read_pair, size_problem
 from fcn_tf.errors import InputError
 from fcn_tf.images.masks import Coding
 from fcn_tf.images.read import Reading
@@ -89,32 +89,38 @@ def test_a_mask_with_an_orientation_of_its_own_is_refused(rotated):
     assert read_pair(pair, CODING, Reading("ignore"))[0].shape == (5, 8, 3)
 
 
+def lines_of(pairs, exif="auto"):
+    notes = Notes()
+    for pair in pairs:
+        read_pair(pair, CODING, Reading(exif), notes)
+    return notes.lines(len(pairs), Reading(exif))
+
+
 def test_orientations_are_counted(rotated):
     plain = {f"p{number}": ((5, 8), 1, (5, 8)) for number in range(2)}
     turned = {f"t{number}": ((5, 8), 6, (8, 5)) for number in range(3)}
     stored = {"s": ((5, 8), 8, (5, 8))}
     unclear = {"u": ((5, 8), 3, (5, 8)), "v": ((6, 6), 6, (6, 6))}
-    assert orientation_line(rotated(**plain), "auto") is None
-    assert orientation_line(rotated(**plain, **turned, **unclear), "auto") == (
+    assert lines_of(rotated(**plain)) == []
+    assert lines_of(rotated(**plain, **turned, **unclear)) == [
         "5 of 7 images are turned by their EXIF orientation."
-    )
-    assert orientation_line(rotated(**plain, **turned, **stored, **unclear), "auto") == (
+    ]
+    assert lines_of(rotated(**plain, **turned, **stored, **unclear)) == [
         "5 of 8 images are turned by their EXIF orientation. 1 of 8 images have an EXIF "
         "orientation and are read as they are stored, because their masks fit only so. Warning: "
         "for 2 of those that are turned the size does not tell which way their masks lie. If they "
         "were drawn like the others, give --data.exif ignore."
-    )
-    assert "1 of 3 images" in orientation_line(rotated(**plain, **stored), "auto")
-    assert "Warning" not in orientation_line(rotated(**plain, **stored), "auto")
-    assert orientation_line(rotated(**plain, **stored), "ignore") == (
-        "1 of 3 images have an EXIF orientation and are read as they are stored (data.exif=ignore)."
-    )
+    ]
+    assert "Warning" not in lines_of(rotated(**plain, **turned, **stored))[0]
+    assert lines_of(rotated(**plain, **stored, **unclear), "ignore") == [
+        "3 of 5 images have an EXIF orientation and are read as they are stored (data.exif=ignore)."
+    ]
 
 
 def test_a_pair_takes_the_range_of_values(rotated):
     (pair,) = rotated(a=((5, 8), 1, (1, 2)))
     Image.fromarray(np.array([[100, 4000]], np.uint16)).save(pair.image)
-    clipped = []
-    image, _ = read_pair(pair, CODING, Reading("auto", (100, 2050)), clipped)
+    notes = Notes()
+    image, _ = read_pair(pair, CODING, Reading("auto", (100, 2050)), notes)
     assert image[0, :, 0].tolist() == [0, 255]
-    assert clipped == [(str(pair.image), 0.5)]
+    assert notes.clipped == [(str(pair.image), 0.5)]

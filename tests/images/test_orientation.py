@@ -1,5 +1,6 @@
 import io
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -31,11 +32,13 @@ def xmp(orientation):
 
 
 def behind(contents):
-    """A PNG whose EXIF stands behind the pixels."""
+    """A PNG whose EXIF stands far behind the pixels."""
     start, end = contents.index(b"eXIf") - 4, contents.index(b"IDAT") - 4
     chunk = contents[start:end]
     last = contents.index(b"IEND") - 4
-    return contents[:start] + contents[end:last] + chunk + contents[last:]
+    other = b"teSt" + b" " * 70_000
+    between = struct.pack(">I", len(other) - 4) + other + struct.pack(">I", zlib.crc32(other))
+    return contents[:start] + contents[end:last] + between + chunk + contents[last:]
 
 
 def found_in(contents):
