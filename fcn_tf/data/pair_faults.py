@@ -14,6 +14,7 @@ from fcn_tf.data.occurrence import Counts, count_labels, unlabelled_share
 from fcn_tf.data.pairs import Pair, Problem, ReadPair, size_problem
 from fcn_tf.errors import InputError
 from fcn_tf.images.formats import open_in_process, pages_of
+from fcn_tf.images.mask_pixels import alpha_that_is_dropped
 from fcn_tf.images.masks import Coding, read_mask
 from fcn_tf.images.read import UNREADABLE, Reading, open_image
 
@@ -67,6 +68,8 @@ def faults_of(
         if text := _empty(found.counts, background, void):
             found.warnings.append((pair.mask, text))
     found.warnings += [(pair.image, text) for text in _image_notes(pair.image)]
+    if labels is not None and (text := _mask_note(pair.mask)):
+        found.warnings.append((pair.mask, text))
     return found
 
 
@@ -125,6 +128,13 @@ def _image_notes(path: Path) -> Iterator[str]:
         yield "CMYK: colours are converted roughly; save it as RGB"
     if has_alpha:
         yield "an alpha channel, which is dropped: save it as RGB"
+
+
+def _mask_note(path: Path) -> str | None:
+    """What training does with a mask that some may not expect."""
+    with open_in_process(path) as mask:
+        has_alpha = mask.mode in ("RGBA", "LA")
+    return alpha_that_is_dropped(open_image(path)) if has_alpha else None
 
 
 def _empty(counts: Counts, background: int | None, void: str) -> str | None:
