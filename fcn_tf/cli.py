@@ -15,6 +15,7 @@ from jsonargparse import ArgumentParser
 
 from fcn_tf.commands import NAMES, find_command
 from fcn_tf.config.files import explain, one_line
+from fcn_tf.config.yaml_text import STRICT
 from fcn_tf.errors import InputError, RunError
 from fcn_tf.version import __version__
 
@@ -48,6 +49,7 @@ def _run(arguments: list[str]) -> None:
         version=__version__,
         exit_on_error=False,
         allow_abbrev=False,
+        parser_mode=STRICT,
     )
     subcommands = parser.add_subcommands()
     named, rest = arguments[:1], arguments[1:]

@@ -1,5 +1,6 @@
 """Text files read, and files that are whole or not there: written beside, then renamed."""
 
+import codecs
 import contextlib
 import os
 import re
@@ -60,15 +61,34 @@ def write_text(path, text):
         beside.write_text(text, encoding="utf-8")
 
 
+def read_text(path):
+    """The text of a file in UTF-8, or in UTF-16 with the mark that Windows' programs write.
+
+    Raises:
+        InputError: it cannot be read as such.
+    """
+    try:
+        contents = Path(path).read_bytes()
+        is_utf16 = contents.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        # Notepad begins a file with a mark, which utf-8-sig takes away.
+        text = contents.decode("utf-16" if is_utf16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = contents[: error.start].count(b"\n") + 1
+        raise InputError(
+            f"{path} cannot be read as text in UTF-8: line {line} has the byte "
+            f"{contents[error.start]:#04x}. Save it in UTF-8."
+        ) from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read as text in UTF-8: {error}") from error
+    if "\0" in text:
+        raise InputError(f"{path} cannot be read as text in UTF-8: it has zeros. Save it in UTF-8.")
+    return text
+
+
 def read_lines(path):
     """The lines of a text file, without the empty ones and the spaces around.
 
     Raises:
-        InputError: it cannot be read as UTF-8.
+        InputError: as in `read_text`.
     """
-    try:
-        # Notepad begins a file with a mark, which utf-8-sig takes away.
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as text in UTF-8: {error}") from error
-    return [line.strip() for line in lines if line.strip()]
+    return [line.strip() for line in read_text(path).splitlines() if line.strip()]

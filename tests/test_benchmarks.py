@@ -52,6 +52,7 @@ SCRIPTS = {
             "Last tenth to second: N; peak N MB",
         )
     ),
+    "masks.py": Script((), [(3, 5)]),
     "loop.py": Script(
         (
             r"loop: N ms \(N to N\)",

@@ -20,6 +20,7 @@ from jsonargparse import ArgumentParser, Namespace
 from fcn_tf.config.files import load_config, parse_recipe, run_config
 from fcn_tf.config.schema import Config, DataConfig
 from fcn_tf.config.types import Names, Scales
+from fcn_tf.config.yaml_text import STRICT
 from fcn_tf.errors import check
 from fcn_tf.images import DEFAULT_OPACITY
 
@@ -46,7 +47,7 @@ def command(options: type, function: Callable[[Any], Any]) -> Command:
     """The command whose options a dataclass declares and a function of it carries out."""
 
     def make_parser(arguments: list[str]) -> ArgumentParser:
-        parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
+        parser = ArgumentParser(exit_on_error=False, allow_abbrev=False, parser_mode=STRICT)
         _add_options(parser, options)
         if issubclass(options, NamesData):
             _set_data_defaults(parser, arguments)

@@ -13,8 +13,10 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from fcn_tf.config.export_record import EXPORT_FILE, newest_version, read_record
+from fcn_tf.config.mask_values import MaskValues
 from fcn_tf.config.schema import Config
 from fcn_tf.config.types import Size
+from fcn_tf.config.yaml_text import STRICT
 from fcn_tf.errors import InputError
 
 PACKAGE_DIR = Path(__file__).parent.parent
@@ -136,7 +138,7 @@ def parse_recipe(name: str | Path) -> Namespace:
 
 def config_parser() -> ArgumentParser:
     """A parser of every key of `Config`, with --config and --print_config."""
-    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
+    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False, parser_mode=STRICT)
     parser.add_argument("--config", action="config", help="a recipe's name or a YAML file.")
     parser.add_class_arguments(Config, as_group=False)
     return parser
@@ -156,10 +158,10 @@ def dump_config(config: Config, version: str) -> str:
 
 
 def _for_yaml(value: Any) -> Any:
-    """A value of a configuration as YAML holds it: sizes as text, other tuples as lists."""
+    """A value as YAML holds it: sizes and mask values as text, other tuples as lists."""
     if isinstance(value, dict):
         return {key: _for_yaml(one) for key, one in value.items()}
-    if isinstance(value, Size):
+    if isinstance(value, (Size, MaskValues)):
         return str(value)
     return [_for_yaml(one) for one in value] if isinstance(value, (list, tuple)) else value
 

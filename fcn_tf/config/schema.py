@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from fcn_tf.config.mask_values import IGNORE, MaskValues
 from fcn_tf.config.networks import (
     GEOMETRIES,
     NETWORK_KEYS,
@@ -23,7 +24,7 @@ from fcn_tf.config.networks import (
     check_network,
 )
 from fcn_tf.config.types import Size
-from fcn_tf.errors import check
+from fcn_tf.errors import InputError, check
 
 # The names that may be given. They come from the tables, which mypy cannot read; jsonargparse
 # would read what stands in `if TYPE_CHECKING`.
@@ -82,8 +83,8 @@ class DataConfig:
             classes.txt.
         ignore_label: a value in your masks that means "not labelled"; 255 always means that.
         mask_values: the class that each value or colour in your masks means, as
-            "{0: background, 255: vessel, 7: ignore}", or the name of a known coding, "cityscapes"
-            for instance; default a value is the number of its class.
+            "{0: background, 255: vessel, 7: ignore}", or "cityscapes", "cityscapes_train_ids" or
+            "ade20k"; default a value is the number of its class.
         value_range: for images of more than 8 bits a channel, the values that become 0 and 255;
             default such images are refused.
         exif: whether images are turned as their EXIF orientation says. "apply" turns them as
@@ -111,7 +112,7 @@ class DataConfig:
     manual_dir: str | None = None
     class_names: list[str] | None = None
     ignore_label: int | None = None
-    mask_values: dict[int | str, str] | str | None = None
+    mask_values: MaskValues | None = None
     value_range: tuple[float, float] | None = None
     exif: Literal["auto", "apply", "ignore"] = "auto"
     broken: Literal["stop", "skip"] = "stop"
@@ -132,6 +133,9 @@ class DataConfig:
         fraction = self.validation_fraction
         check(0 < fraction < 1, "data.validation_fraction", fraction, "above 0 and below 1")
         _check_positive("data.batch_size", self.batch_size)
+        if self.mask_values is not None:
+            object.__setattr__(self, "mask_values", _mask_values(self.mask_values))
+            self._check_ignore_label(_mask_values(self.mask_values))
         if self.crop_px is not None:
             object.__setattr__(self, "crop_px", Size.of(self.crop_px))
         for side in self.crop_px or ():
@@ -139,6 +143,11 @@ class DataConfig:
         low, high = self.scale_range
         check(0 < low <= high, "data.scale_range", [low, high], "[low, high] with 0 < low <= high")
         check(0 <= self.color < 1, "data.color", self.color, "at least 0 and below 1")
+
+    def _check_ignore_label(self, mask_values: MaskValues) -> None:
+        name = dict(mask_values).get(self.ignore_label if self.ignore_label is not None else -1)
+        allowed = f"another value or null, as data.mask_values gives this one to {name}"
+        check(name in (None, IGNORE), "data.ignore_label", self.ignore_label, allowed)
 
 
 @dataclass(frozen=True)
@@ -432,6 +441,13 @@ class Config:
             allowed = f"{published} with all of ImageNet's layers, or give "
             allowed += "model.weights_layers=convolutions"
             check(value == published or not (of_vgg and whole), f"model.{key}", value, allowed)
+
+
+def _mask_values(given: object) -> MaskValues:
+    try:
+        return MaskValues.of(given)
+    except InputError as error:
+        raise InputError(f"data.mask_values: {error}.") from error
 
 
 def _check_positive(key: str, value: float) -> None:

@@ -166,7 +166,7 @@ def _empty(counts: NDArray[np.int64], background: int | None) -> str | None:
 def _check_folder(config: DataConfig) -> Checked:
     problems: list[Problem] = []
     folder = open_folder(config, problems)
-    coding = Coding(len(folder.class_names), folder.colors, config.ignore_label)
+    coding = folder.coding
     background = 0 if folder.class_names[0].lower() in BACKGROUNDS else None
     check = partial(faults_of, coding=coding, background=background)
     counts: dict[str, list[NDArray[np.int64]]] = {}

@@ -24,7 +24,6 @@ from fcn_tf.images.graph import (
     image_size,
 )
 from fcn_tf.images.mask_graph import decode_mask
-from fcn_tf.images.masks import Coding
 
 
 def folder_source(config: DataConfig) -> Source:
@@ -37,7 +36,7 @@ def folder_source(config: DataConfig) -> Source:
         InputError: as in `open_folder` and `read_pair`.
     """
     folder = open_folder(config)
-    coding = Coding(len(folder.class_names), folder.colors, config.ignore_label)
+    coding = folder.coding
     check_at_start([pair for pairs in folder.splits.values() for pair in pairs], coding)
 
     def records(split: str) -> Dataset:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from fcn_tf.classes import palette_or_voc
 from fcn_tf.config.schema import DataConfig
-from fcn_tf.data.class_files import Colors, Names, find_classes
+from fcn_tf.data.class_files import Colors, Names, find_coding
 from fcn_tf.data.listing import list_pairs
 from fcn_tf.data.pairs import Pair, Problem
 from fcn_tf.data.splits import listed_splits
 from fcn_tf.errors import InputError
+from fcn_tf.images.coding import Coding
 
 SPLITS = ("train", "val", "test")
 
@@ -78,11 +78,13 @@ class LabelledFolder:
         class_names: the classes, in the order of the masks' indices.
         colors: an RGB triple for each, 0..255; PASCAL VOC's if the folder gives none.
         splits: the pairs of each split, sorted by name.
+        coding: what the values of the masks mean.
     """
 
     class_names: Names
     colors: Colors
     splits: dict[str, list[Pair]]
+    coding: Coding
 
 
 def open_folder(config: DataConfig, problems: list[Problem] | None = None) -> LabelledFolder:
@@ -103,7 +105,7 @@ def open_folder(config: DataConfig, problems: list[Problem] | None = None) -> La
     data_dir = Path(config.data_dir or "").expanduser()
     if not data_dir.is_dir():
         raise InputError(f"data.data_dir={data_dir}: no such folder.")
-    names, colors = find_classes(data_dir, config.class_names)
+    coding = find_coding(data_dir, config.class_names, config.mask_values, config.ignore_label)
     layout = find_layout(data_dir)
     splits = {
         split: list_pairs(images, masks, some_unlabelled=layout.some_unlabelled, problems=problems)
@@ -119,7 +121,7 @@ def open_folder(config: DataConfig, problems: list[Problem] | None = None) -> La
             raise InputError(
                 f"{data_dir} has no images in split {split}; known are {known_layouts()}."
             )
-    return LabelledFolder(names, colors or _voc_colors(len(names)), splits)
+    return LabelledFolder(coding.class_names, coding.colors, splits, coding)
 
 
 def find_layout(data_dir: Path) -> Layout:
@@ -138,7 +140,3 @@ def known_layouts() -> str:
     """All layouts, for messages."""
     *most, last = map(str, LAYOUTS)
     return f"{', '.join(most)} or {last}"
-
-
-def _voc_colors(num_classes: int) -> Colors:
-    return tuple((red, green, blue) for red, green, blue in palette_or_voc(None, num_classes))

@@ -131,6 +131,7 @@ TABLE = {
         not_run={
             "fcn-tf train --data.data_dir street": "the same command as in README.md",
             "fcn-tf train --data.data_dir labelme": "tests/data/test_layouts.py reads the layout",
+            "fcn-tf train --data.mask_values": "tests/data/test_folder.py trains on such masks",
             "import fcn_tf.data": VOC,
             "fcn-tf check-data --data.tfds_name": TFDS,
             "fcn-tf train --data.tfds_name": TFDS,
