@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
@@ -21,9 +20,9 @@ def example_at(source: Sequence[bytes], number: Tensor) -> Tensor:
         number: int64, scalar.
     """
 
-    def read(place: Any) -> Any:
-        # As an object: NumPy would cut off zeros at the end of bytes.
-        return np.array(source[int(place)], object)
+    def read(place: Any) -> bytes:
+        # Not as an array: TensorFlow keeps the contents of an array of strings without axes.
+        return source[int(place)]
 
     example = tf.numpy_function(read, (number,), tf.string, stateful=False)
     return tf.ensure_shape(example, ())
