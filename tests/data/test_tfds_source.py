@@ -31,7 +31,7 @@ def test_a_data_set_is_prepared_once_and_its_features_are_named(tmp_path, capsys
     source = open_source(pets(tmp_path))
     printed = capsys.readouterr().out
     assert "as array_record files: read them elsewhere with tfds.data_source" in printed
-    assert "images from the feature image, masks from segmentation_mask; classes: none, pet" in (
+    assert "toy_pets/1.0.0: images from the feature image, masks from segmentation_mask; " in (
         printed
     )
     assert source.class_names == tuple(NAMES)
