@@ -62,10 +62,13 @@ def is_mask(feature: Feature) -> bool:
 def class_names_of(info: Any, mask: str, config: DataConfig) -> tuple[str, ...] | None:
     """The names of the classes, in the order of their values; None where nothing says them.
 
-    `data.class_names` comes first, then the mask's LabeledImage, then the metadata's `class_names`.
+    `data.class_names` comes first, then `data.mask_values`, then the mask's LabeledImage, then the
+    metadata's `class_names`.
     """
     if config.class_names is not None:
         return tuple(config.class_names)
+    if config.mask_values is not None:
+        return config.mask_values.class_names
     feature = info.features[mask]
     if isinstance(feature, tfds.features.LabeledImage) and feature.num_classes:
         return tuple(feature.names)

@@ -19,16 +19,15 @@ from numpy.typing import NDArray
 
 import fcn_tf.data.shapes
 import fcn_tf.data.voc  # noqa: F401 (both register a data set)
-from fcn_tf.classes import palette_or_voc
 from fcn_tf.config.schema import DataConfig
 from fcn_tf.data.source import Example, Record, Source
 from fcn_tf.data.tfds_features import Chosen, choose_features, class_names_of
 from fcn_tf.data.tfds_records import Builder, stored_records
 from fcn_tf.data.tfds_splits import Share, share_out
 from fcn_tf.errors import InputError, RunError
+from fcn_tf.images.coding import Coding
 from fcn_tf.images.graph import Tensor, Window, cut, decode_image, from_python, image_size
 from fcn_tf.images.mask_graph import decode_mask
-from fcn_tf.images.masks import Coding
 
 INFO_FILE = "dataset_info.json"  # of a prepared data set
 
@@ -46,12 +45,12 @@ def tfds_source(config: DataConfig) -> Source:
     """
     builder = open_builder(config)
     chosen = choose_features(builder.info, config)
-    coding, class_names = _coding(builder.info, chosen.mask, config)
+    coding = _coding(builder.info, chosen.mask, config)
     shares = share_out(builder.info, config.validation_fraction)
     if config.name == "tfds":
         print(
             f"{builder.info.full_name}: images from the feature {chosen.image}, masks from "
-            f"{chosen.mask}; classes: {', '.join(class_names)}.",
+            f"{chosen.mask}; classes: {', '.join(coding.class_names)}.",
             flush=True,
         )
     unpack = _unpacker(builder.info.features, chosen)
@@ -71,7 +70,7 @@ def tfds_source(config: DataConfig) -> Source:
         }
 
     return Source(
-        class_names=class_names,
+        class_names=coding.class_names,
         split_sizes={split: share.size for split, share in shares.items()},
         records=stored.records,
         image_size=lambda record: image_size(record["image"], record["place"]),
@@ -157,7 +156,7 @@ def _prepare(builder: Builder, config: DataConfig) -> None:
         raise
 
 
-def _coding(info: Any, mask: str, config: DataConfig) -> tuple[Coding, tuple[str, ...]]:
+def _coding(info: Any, mask: str, config: DataConfig) -> Coding:
     """What the values of the masks mean, and the names of the classes."""
     names = class_names_of(info, mask, config)
     if names is None:
@@ -166,8 +165,7 @@ def _coding(info: Any, mask: str, config: DataConfig) -> tuple[Coding, tuple[str
             'order of their values, --data.class_names "[background, pet]", or the class that each '
             'value means, --data.mask_values "{1: pet, 2: background, 3: ignore}".'
         )
-    colors = tuple((r, g, b) for r, g, b in palette_or_voc(None, len(names)))
-    return Coding(len(names), colors, config.ignore_label), names
+    return Coding.of(names, None, config.mask_values, config.ignore_label)
 
 
 def _unpacker(features: Any, chosen: Chosen) -> Any:

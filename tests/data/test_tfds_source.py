@@ -82,6 +82,19 @@ def test_values_follow_the_rule_of_masks_in_folders(folder):
         first(few)
 
 
+def test_mask_values_say_what_the_values_are_and_name_the_classes(folder):
+    mask_values = "{1: pet, 2: background, 3: ignore}"
+    source = open_source(pets(folder, class_names=None, mask_values=mask_values))
+    assert source.class_names == ("pet", "background")
+    example = first(source)
+    mask = picture(int(example["image"][0, 0, 0]))[1]
+    labels = np.array([VOID, 0, 1, VOID])[mask]
+    np.testing.assert_array_equal(example["segmentation_mask"], labels)
+    few = open_source(pets(folder, class_names=None, mask_values="{1: pet, 2: background}"))
+    with pytest.raises(RunError, match=r"train\[\d+\]\): .*3"), data_errors_as(RunError):
+        first(few)
+
+
 def test_an_image_and_a_mask_of_different_sizes_are_refused(tmp_path):
     build(tmp_path, LabelledPets)
     source = open_source(pets(tmp_path, tfds_name="labelled_pets", tfds_mask="small"))
