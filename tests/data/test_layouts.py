@@ -283,10 +283,12 @@ def test_a_layout_that_is_none_is_refused(layout, part, tmp_path):
 def test_the_coding_of_a_data_set_is_said_unless_another_is_given(tmp_path, capsys):
     paths = [f"{kind}/training/ADE_{n}.png" for kind in ("images", "annotations") for n in "ab"]
     config = small(tmp_path, paths)
-    assert open_folder(config).mask_values == "ade20k"
+    (tmp_path / "classes.txt").write_text("\n".join(f"thing{n}" for n in range(1, 151)))
+    labels = open_folder(config).coding.value_labels
+    assert (labels[0], labels[1], labels[150]) == (VOID, 0, 149)
     assert "annotations/SPLIT/ADE_* (data.mask_values ade20k), pairs: 1" in capsys.readouterr().out
-    own = {0: "a", 1: "b"}
-    assert open_folder(replace(config, mask_values=own)).mask_values == own
+    own = {0: "thing1", 1: "thing2"}
+    assert open_folder(replace(config, mask_values=own)).coding.value_labels[0] == 0
     assert "annotations/SPLIT/ADE_*, pairs: 1 in train" in capsys.readouterr().out
 
 

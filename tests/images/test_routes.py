@@ -137,8 +137,9 @@ def routes(tmp_path_factory):
             shown = turned(stored)
             split = "val" if orientation is None else "train"
             (folder / f"images/{split}/{name}{Path(kind).suffix}").write_bytes(make(orientation))
-            mask = Image.fromarray(np.zeros(shown.shape[:2], np.uint8))
-            mask.save(folder / f"masks/{split}/{name}.png")
+            mask = np.zeros(shown.shape[:2], np.uint8)
+            mask[0, 0] = 1
+            Image.fromarray(mask).save(folder / f"masks/{split}/{name}.png")
     (folder / "classes.txt").write_text("a\nb\n")
     files = sorted((folder / "images").rglob("*.*"))
 

@@ -10,8 +10,8 @@ import tensorflow as tf
 from PIL import Image
 
 from fcn_tf.classes import VOID, VOID_COLOR
-from fcn_tf.data.check import faults_of
 from fcn_tf.data.faults import data_errors_as
+from fcn_tf.data.pair_faults import faults_of
 from fcn_tf.data.pairs import Pair, read_pair
 from fcn_tf.errors import InputError
 from fcn_tf.images.graph import decode_image, image_size
@@ -118,9 +118,14 @@ def test_more_than_8_bits_are_refused_everywhere_in_the_same_words(kind, tmp_pat
         with pytest.raises(InputError) as refused:
             read()
         assert str(refused.value) == sentence
-    faults, _ = faults_of(Pair(image, mask), CODING, background=None)
-    assert (image, sentence) in faults
-    assert not [text for path, text in faults if path == mask]
+    found = faults_of(
+        Pair(image, mask),
+        read=lambda pair: read_pair(pair, CODING),
+        coding=CODING,
+        background=None,
+        void="255",
+    )
+    assert found.errors == [(image, sentence)]
 
 
 def colored_mask(mode):
