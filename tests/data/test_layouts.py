@@ -9,7 +9,7 @@ import fcn_tf.data.folder
 from fcn_tf.classes import VOID, voc_palette
 from fcn_tf.config.schema import Config, DataConfig, ModelConfig, TrainingConfig
 from fcn_tf.data import open_source, whole_images
-from fcn_tf.data.layouts import open_folder
+from fcn_tf.data.layouts import known_layouts, open_folder
 from fcn_tf.data.pairs import Pair
 from fcn_tf.data.splits import hashed_splits
 from fcn_tf.errors import InputError
@@ -231,6 +231,7 @@ def test_validation_fraction_is_the_share_of_val(tmp_path):
     for options, val in (({}, "cdfj"), ({"validation_fraction": 0.5}, "bcdefj")):
         splits = listed(tmp_path, **options)
         assert splits == {"train": set("abcdefghij") - set(val), "val": set(val)}
+    assert "".join(pair.image.stem for pair in open_folder(tmp_path).splits["val"]) == "cdfj"
 
 
 def test_sizes_that_differ_are_met_when_the_pair_is_read(tmp_path, monkeypatch):
@@ -250,3 +251,28 @@ def test_an_unknown_layout_is_answered_with_those_that_are_known(tmp_path):
     (tmp_path / "classes.txt").write_text("a\nb\n")
     with pytest.raises(InputError, match=r"images/SPLIT/ \+ masks/SPLIT/.*JPEGImages"):
         open_source(DataConfig(name="folder", data_dir=str(tmp_path)))
+    assert known_layouts() == (
+        "images/SPLIT/ + masks/SPLIT/, SPLIT/ + SPLITannot/ (the SegNet tutorial), "
+        "images/ + masks/, JPEGImages/ + SegmentationClassPNG/ (older labelme) or "
+        "JPEGImages/ + SegmentationClass/ (labelme, CVAT, VOC)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("write", "images"),
+    [
+        (write_labelme, "JPEGImages"),
+        (EXPORTS["labelme, older"], "JPEGImages"),
+        (write_without_splits, "images"),
+    ],
+)
+def test_only_tools_leave_images_without_a_mask(write, images, tmp_path):
+    """labelme and CVAT write all images; in a folder of one's own a mask was forgotten."""
+    write(tmp_path)
+    save(arrays(NAMES[0])[0], tmp_path / images / "nobody_labelled_this.png")
+    if images == "JPEGImages":
+        splits = open_folder(tmp_path).splits
+        assert {p.image.stem for pairs in splits.values() for p in pairs} == set(NAMES)
+    else:
+        with pytest.raises(InputError, match=r"nobody_labelled_this\.png has no partner"):
+            open_folder(tmp_path)

@@ -26,14 +26,20 @@ def stems_of(splits):
 
 def test_lists_of_other_names_are_passed_over(tmp_path, pairs, capsys):
     """Those before, between and behind train and val."""
-    write_lists(tmp_path, default="abcd", Training="dae", trainval="abcd", VAL="b", z="c")
+    write_lists(tmp_path, Default="abcd", Training="dae", UCF="abcd", VAL="b", trainval="c")
     assert stems_of(listed_splits(tmp_path, pairs, 0.5)) == {"train": "ad", "val": "b"}
     assert capsys.readouterr().out == "1 images are in no list and are left out.\n"
 
 
-def test_a_name_in_two_lists(tmp_path, pairs):
-    write_lists(tmp_path, train="ab", val="bc")
-    with pytest.raises(InputError, match=r"val.txt lists b, which is in train too"):
+def test_of_several_names_in_two_lists_the_first_is_named(tmp_path, pairs):
+    write_lists(tmp_path, test="a", train="dcb", val="cba")
+    with pytest.raises(InputError, match=r"val.txt lists a, which is in test too"):
+        listed_splits(tmp_path, pairs, 0.5)
+
+
+def test_of_several_names_without_an_image_the_first_is_named(tmp_path, pairs):
+    write_lists(tmp_path, train="azyx")
+    with pytest.raises(InputError, match=r"train.txt lists x, of which there is no image"):
         listed_splits(tmp_path, pairs, 0.5)
 
 
