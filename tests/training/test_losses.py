@@ -57,11 +57,18 @@ def test_logits_under_void_change_nothing(reduction):
     assert not gradient[1, 0, 1].any()
 
 
-def loss_and_gradient(reduction, masks, logits):
+def test_a_batch_of_classes_that_weigh_nothing_costs_nothing():
+    masks = np.zeros((2, 1, 2), np.uint8)
+    loss, gradient = loss_and_gradient("mean", masks, LOGITS, class_weights=[0, 1])
+    assert loss == 0
+    assert not gradient.any()
+
+
+def loss_and_gradient(reduction, masks, logits, **settings):
     logits = tf.constant(logits)
     with tf.GradientTape() as tape:
         tape.watch(logits)
-        loss = SegmentationLoss(reduction)(masks, logits)
+        loss = SegmentationLoss(reduction, **settings)(masks, logits)
     return loss.numpy(), tape.gradient(loss, logits).numpy()
 
 
