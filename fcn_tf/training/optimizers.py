@@ -135,7 +135,7 @@ class CaffeSGD(FusedOptimizer):
 
     slot_names = ("momentum",)
 
-    def __init__(self, config: OptimizerConfig, schedule: Schedule, replicas: int = 1) -> None:
+    def __init__(self, config: OptimizerConfig, schedule: Schedule, replicas: int) -> None:
         super().__init__(schedule)
         self.config = config
         self.replicas = replicas

@@ -36,9 +36,15 @@ def test_lists_of_other_names_are_passed_over(tmp_path):
     ]
 
 
-def test_a_name_in_two_lists(tmp_path):
-    write_lists(tmp_path, train="ab", val="bc")
-    with pytest.raises(InputError, match=r"val.txt lists b, which is in train too"):
+def test_of_several_names_in_two_lists_the_first_is_named(tmp_path):
+    write_lists(tmp_path, test="a", train="dcb", val="cba")
+    with pytest.raises(InputError, match=r"val.txt lists c, which is in train too"):
+        splits_of(tmp_path, paths=FLAT)
+
+
+def test_of_several_names_without_an_image_the_first_is_named(tmp_path):
+    write_lists(tmp_path, train="azyx")
+    with pytest.raises(InputError, match=r"train.txt lists z, of which there is no image"):
         splits_of(tmp_path, paths=FLAT)
 
 

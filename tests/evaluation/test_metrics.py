@@ -27,6 +27,14 @@ def test_scores_by_hand():
     np.testing.assert_allclose(scores["class_iou"], [2 / 5, 2 / 4, np.nan, 0])
 
 
+def test_a_class_of_one_pixel_counts_like_another():
+    """Class 0 has one pixel, which is found; of four of class 1 one is taken for it."""
+    scores = scores_from_confusion([[1, 0], [1, 3]])
+    assert scores["mean_accuracy"] == pytest.approx((1 + 3 / 4) / 2)
+    assert scores["mean_iou"] == pytest.approx((1 / 2 + 3 / 4) / 2)
+    assert scores["frequency_weighted_iou"] == pytest.approx((1 * 1 / 2 + 4 * 3 / 4) / 5)
+
+
 def test_without_a_label_every_score_is_undefined():
     matrix = confusion_matrix(np.full((3, 3), VOID), np.zeros((3, 3), int), 2)
     assert not matrix.any()

@@ -316,7 +316,7 @@ def test_classes_that_are_not_the_models_are_refused(few_scenes_dir, tmp_path):
 
 
 def test_versions_count_on_and_what_is_there_is_not_touched(tmp_path):
-    tree = tmp_path / "saved_model"
+    tree = tmp_path / "scenes/saved_model"
     for number in (1, 2):
         with new_version(tree) as folder:
             (folder / "a").write_text(str(number))
@@ -327,7 +327,8 @@ def test_versions_count_on_and_what_is_there_is_not_touched(tmp_path):
     assert (tree / "1/a").read_text() == "1"
     (tree / ".hidden").touch()
     check_tree(tree)
-    (tree / "notes.txt").write_text("mine")
+    for name in ("notes.txt", "other.txt"):
+        (tree / name).write_text("mine")
     with pytest.raises(InputError, match=r"no folder of versions .* it holds notes.txt"):
         check_tree(tree)
     with pytest.raises(InputError, match="it is a file"):
@@ -335,7 +336,7 @@ def test_versions_count_on_and_what_is_there_is_not_touched(tmp_path):
     # Before the model is looked at.
     for formats in ("saved_model", "tflite,saved_model"):
         with pytest.raises(InputError, match="no folder of versions"):
-            export(tmp_path / "no model", tmp_path, options=ExportOptions(formats=formats))
+            export(tmp_path / "no model", tree.parent, options=ExportOptions(formats=formats))
 
 
 def test_a_number_that_another_export_took_meanwhile_is_left_to_it(tmp_path, monkeypatch, capsys):

@@ -26,6 +26,8 @@ def test_mean_over_the_labelled_pixels_of_the_batch(dtype):
 def test_sum_over_the_pixels_divided_by_the_images():
     loss = SegmentationLoss("sum")(MASKS, LOGITS)
     np.testing.assert_allclose(loss, LOSSES.sum() / 2, rtol=1e-6)
+    alone = SegmentationLoss("sum")(MASKS[:1], LOGITS[:1])
+    np.testing.assert_allclose(alone, LOSSES[:2].sum(), rtol=1e-6)
 
 
 def test_class_weights():
@@ -34,6 +36,9 @@ def test_class_weights():
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
     loss = SegmentationLoss("sum", class_weights=[2, 5])(MASKS, LOGITS)
     np.testing.assert_allclose(loss, expected * 9 / 2, rtol=1e-6)
+    # A mean does not see a factor of all weights, be their sum below 1 or not.
+    loss = SegmentationLoss("mean", class_weights=[0.02, 0.05])(MASKS, LOGITS)
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
@@ -55,11 +60,18 @@ def test_logits_under_void_change_nothing(reduction):
     assert not gradient[1, 0, 1].any()
 
 
-def loss_and_gradient(reduction, masks, logits):
+def test_a_batch_of_classes_that_weigh_nothing_costs_nothing():
+    masks = np.zeros((2, 1, 2), np.uint8)
+    loss, gradient = loss_and_gradient("mean", masks, LOGITS, class_weights=[0, 1])
+    assert loss == 0
+    assert not gradient.any()
+
+
+def loss_and_gradient(reduction, masks, logits, **settings):
     logits = tf.constant(logits)
     with tf.GradientTape() as tape:
         tape.watch(logits)
-        loss = SegmentationLoss(reduction)(masks, logits)
+        loss = SegmentationLoss(reduction, **settings)(masks, logits)
     return loss.numpy(), tape.gradient(loss, logits).numpy()
 
 
@@ -124,6 +136,21 @@ def test_it_is_saved_with_a_compiled_model():
     assert len(set(drawn)) > 1  # each call draws its own pixels
 
 
+def test_by_default_all_pixels_count_in_one_pass_and_a_sample_has_the_seed_0():
+    loss = SegmentationLoss()
+    assert (loss.sample_fraction, loss.needs_sums, loss.class_weights) == (1.0, False, None)
+    losses = SegmentationLoss(sample_fraction=0.5), SegmentationLoss(sample_fraction=0.5, seed=0)
+    drawn, again = ([float(loss(MASKS, LOGITS)) for _ in range(20)] for loss in losses)
+    assert drawn == again
+
+
+def test_a_sample_is_refused_on_jax(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    assert SegmentationLoss(sample_fraction=1.0).sample_fraction == 1
+    with pytest.raises(ValueError, match="keeps no state on JAX"):
+        SegmentationLoss(sample_fraction=0.99)
+
+
 def test_another_reduction_is_refused():
     with pytest.raises(ValueError, match="mean, sum"):
         SegmentationLoss("average")
@@ -176,6 +203,7 @@ def test_the_gradient_of_a_sample_is_on_average_that_of_all():
     assert standard_error > 0.001  # the draws differ
 
 
-def test_a_fraction_of_zero_is_refused():
-    with pytest.raises(ValueError, match="above 0 and at most 1"):
-        SegmentationLoss(sample_fraction=0)
+@pytest.mark.parametrize("fraction", [-0.5, 0, 1.01])
+def test_another_fraction_is_refused(fraction):
+    with pytest.raises(ValueError, match=f"={fraction}: it must be above 0 and at most 1"):
+        SegmentationLoss(sample_fraction=fraction)

@@ -105,6 +105,16 @@ def test_the_norm_of_the_whole_gradient_is_clipped(clip_norm, factor, precision)
     np.testing.assert_allclose(bias, BIAS - 0.1 * 2 * factor * BIAS_GRADIENT, rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_the_loss_is_scaled_in_float16_alone(name):
+    """Keras begins with 2 ** 15."""
+    config = OptimizerConfig(name=name)
+    for precision, scale in (("float32", 1), ("mixed_bfloat16", 1), ("mixed_float16", 2**15)):
+        optimizer = make_optimizer(config, make_schedule(config, max_steps=10), precision)
+        optimizer.build([keras.Variable(KERNEL)])
+        assert float(optimizer.scale_loss(1.0)) == scale
+
+
 def test_steps_of_adamw_are_those_of_keras():
     """Clipped and decayed, on a schedule, from random gradients."""
     random = np.random.default_rng(0)
