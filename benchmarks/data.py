@@ -3,7 +3,8 @@
     python benchmarks/data.py            # needs torch: pip install '.[bench]'
 
 500 x 375 JPEGs with PNG masks, scaled at random by 0.5 to 2, cropped to 321,
-flipped, in batches of 8. Both sides cut the window out before they scale it.
+flipped, in batches of 8. All sides cut the window out before they scale it. This
+package reads them from a folder, and from a TFDS data set in either format.
 Rounds are interleaved; medians of images a second, and their range.
 """
 
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from photographs import prepare
 from PIL import Image
 from toy import parse
 
@@ -25,6 +27,8 @@ SIZE_PX = (375, 500)
 CROP_PX = 321
 SCALES = (0.5, 2.0)
 BATCH = 8
+CLASSES = [f"class {index}" for index in range(21)]
+AUGMENTED = {"batch_size": BATCH, "crop_px": CROP_PX, "scale_range": SCALES}
 
 
 def main():
@@ -38,8 +42,14 @@ def main():
     arguments = parse(parser, rounds=1, seconds=0.1, workers=1, images=8)
     with tempfile.TemporaryDirectory() as folder:
         write_folder(Path(folder), arguments.images)
+        prepared = {
+            name: prepare(folder, arguments.images, name, Path(folder, name))
+            for name in ("array_record", "tfrecord")
+        }
         sides = {
             "fcn_tf": lambda: ours(folder),
+            "fcn_tf, TFDS, array_record": lambda: ours_of_tfds(prepared["array_record"]),
+            "fcn_tf, TFDS, tfrecord": lambda: ours_of_tfds(prepared["tfrecord"]),
             "decoding alone": lambda: decoding(folder),
             "PyTorch DataLoader, Pillow": lambda: torch_loader(folder, arguments.workers),
         }
@@ -56,18 +66,18 @@ def main():
         print(f"| {name} | {middle:.0f} | {low:.0f} to {high:.0f} | {best / middle:.2f} |")
 
 
-def write_folder(folder, images):
+def write_folder(folder, images, size_px=SIZE_PX):
     """Photograph-like images and masks of 21 classes, as many of train and two of val."""
     rng = np.random.default_rng(0)
     for split, size in (("train", images), ("val", 2)):
         for number in range(size):
             small = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)
-            image = Image.fromarray(small).resize(SIZE_PX[::-1], Image.Resampling.BICUBIC)
-            noise = rng.normal(0, 6, (*SIZE_PX, 3))
+            image = Image.fromarray(small).resize(size_px[::-1], Image.Resampling.BICUBIC)
+            noise = rng.normal(0, 6, (*size_px, 3))
             pixels = np.clip(np.asarray(image) + noise, 0, 255).astype(np.uint8)
             labels = np.asarray(
                 Image.fromarray(rng.integers(0, 21, (6, 8), dtype=np.uint8)).resize(
-                    SIZE_PX[::-1], Image.Resampling.NEAREST
+                    size_px[::-1], Image.Resampling.NEAREST
                 )
             )
             write_pair(folder, f"{split}/{number:04d}", pixels, labels)
@@ -83,14 +93,26 @@ def write_pair(folder, name, image, labels):
 
 
 def write_class_names(folder):
-    (folder / "classes.txt").write_text("\n".join(f"class {index}" for index in range(21)))
+    (folder / "classes.txt").write_text("\n".join(CLASSES))
 
 
 def ours(folder):
     """This package's batches, for ever."""
-    data = DataConfig(
-        name="folder", data_dir=folder, batch_size=BATCH, crop_px=CROP_PX, scale_range=SCALES
-    )
+    return batches_of(DataConfig(name="folder", data_dir=folder, **AUGMENTED))
+
+
+def ours_of_tfds(prepared):
+    """The same of a prepared TFDS data set."""
+    return batches_of(tfds_data(prepared, **AUGMENTED))
+
+
+def tfds_data(prepared, **data):
+    """The `DataConfig` of a data set as `prepare` makes it."""
+    return DataConfig(name="tfds", tfds_name=prepared, class_names=CLASSES, **data)
+
+
+def batches_of(data):
+    """The training batches of a `DataConfig`, for ever."""
     config = Config(data=data).data
     return iter(training_batches(open_source(config), config, seed=0))
 

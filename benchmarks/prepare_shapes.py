@@ -10,7 +10,8 @@ import time
 
 from toy import exit_code, parse
 
-from fcn_tf.data.pipeline import tfds_source
+from fcn_tf.config.schema import DataConfig
+from fcn_tf.data import open_source
 
 SECONDS_AT_MOST = 15
 
@@ -19,7 +20,7 @@ def main():
     arguments = parse(argparse.ArgumentParser(description=__doc__.splitlines()[0]))
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        tfds_source("shapes", folder)
+        open_source(DataConfig(name="shapes", tfds_dir=folder))
         seconds = time.perf_counter() - started
     print(f"prepared in {seconds:.1f} s")
     return exit_code(seconds > SECONDS_AT_MOST, arguments)

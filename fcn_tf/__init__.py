@@ -18,7 +18,7 @@ _PUBLIC = {
     "warm_start": "fcn_tf.models",
     "convolutionalize": "fcn_tf.models",
     "SegmentationLoss": "fcn_tf.training.losses",
-    "SegmentationMetrics": "fcn_tf.evaluation.metrics",
+    "SegmentationMetrics": "fcn_tf.evaluation.batches",
     "load_config": "fcn_tf.config.files",
     "train": "fcn_tf.training.loop",
     "evaluate": "fcn_tf.evaluation.score",

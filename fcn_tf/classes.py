@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fcn_tf.errors import InputError
+
 # The label that takes no part in the loss or the scores, everywhere inside (PASCAL VOC's).
 VOID = 255
 VOID_COLOR = (224, 224, 192)  # PASCAL VOC's
@@ -40,6 +42,23 @@ VOC_CLASSES = (
     "train",
     "tvmonitor",
 )
+
+
+def check_num_classes(num_classes: int, key: str = "num_classes") -> None:
+    """Refuses a number of classes that 8-bit labels cannot tell apart.
+
+    Args:
+        num_classes: C.
+        key: what messages call it.
+
+    Raises:
+        InputError: it is below 2, or above 255.
+    """
+    if not 2 <= num_classes <= VOID:
+        raise InputError(
+            f"{key}={num_classes}: it must be between 2 and {VOID}. Labels are 8-bit numbers, and "
+            f"{VOID} means not labelled."
+        )
 
 
 def voc_palette(num_classes: int = 256) -> NDArray[np.uint8]:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 import traceback
@@ -15,6 +16,7 @@ from jsonargparse import ArgumentParser
 
 from fcn_tf.commands import NAMES, find_command
 from fcn_tf.config.files import explain, one_line
+from fcn_tf.config.yaml_text import STRICT
 from fcn_tf.errors import InputError, RunError
 from fcn_tf.version import __version__
 
@@ -26,6 +28,10 @@ def main(arguments: list[str] | None = None) -> None:
         arguments: default those of the process.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        # A file's name may have bytes that the terminal's encoding has not.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     # Taken out before parsing, so that it is no key of a recipe.
     show_traceback = "--traceback" in arguments
     arguments = [argument for argument in arguments if argument != "--traceback"]
@@ -48,6 +54,7 @@ def _run(arguments: list[str]) -> None:
         version=__version__,
         exit_on_error=False,
         allow_abbrev=False,
+        parser_mode=STRICT,
     )
     subcommands = parser.add_subcommands()
     named, rest = arguments[:1], arguments[1:]
@@ -81,6 +88,12 @@ def _describe(error: BaseException) -> tuple[Any, int]:
             return "stopped by SIGTERM; what was saved stays.", 143
     if "No space left on device" in str(error):
         return f"the disk is full; what was there is untouched. Free some space. ({error})", 1
+    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+        return (
+            "out of memory: give a smaller --tile_px (evaluate, predict) or --batch_size "
+            "(predict); training has --data.crop_px, --data.batch_size, "
+            "--training.accumulate_steps and --model.width."
+        ), 1
     return f"failed: {type(error).__name__}: {error} (--traceback shows where)", 1
 
 

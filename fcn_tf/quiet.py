@@ -7,7 +7,9 @@ import importlib
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
+from typing import TextIO
 
 # Read when the module is imported: later the commands set the variable themselves.
 _user_wants_messages = "TF_CPP_MIN_LOG_LEVEL" in os.environ
@@ -36,6 +38,30 @@ def stderr_held_back() -> Iterator[None]:
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
+
+
+@contextlib.contextmanager
+def library_messages_dropped() -> Iterator[TextIO]:
+    """Drops what libraries say on standard error inside the block: it is said in other words.
+
+    Yields:
+        A stream to the standard error of before, for what is to be seen.
+    """
+    if _user_wants_messages:
+        yield sys.stderr
+        return
+    sys.stderr.flush()
+    before = os.dup(2)
+    with open(os.devnull, "w") as nothing, os.fdopen(os.dup(before), "w") as stderr:
+        os.dup2(nothing.fileno(), 2)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield stderr
+        finally:
+            sys.stderr.flush()
+            os.dup2(before, 2)
+            os.close(before)
 
 
 def import_quietly(module: str) -> None:

@@ -49,10 +49,11 @@ def pytest_terminal_summary(terminalreporter):
 @pytest.fixture(scope="session")
 def tfds_dir(tmp_path_factory):
     """A folder in which `shapes` is prepared, once for all tests."""
-    from fcn_tf.data.pipeline import tfds_source
+    from fcn_tf.config.schema import DataConfig
+    from fcn_tf.data import open_source
 
     folder = tmp_path_factory.mktemp("tfds")
-    tfds_source("shapes", str(folder))
+    open_source(DataConfig(name="shapes", tfds_dir=str(folder)))
     return str(folder)
 
 

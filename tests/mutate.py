@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import ast
 import difflib
+import gc
 import multiprocessing
 import os
 import re
@@ -140,7 +141,8 @@ def _in_child(copy: Path, tests: Sequence[str], output: int) -> None:
     os.environ["PYTHONPATH"] = sys.path[0] = str(copy)
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # so that none is stale
     sys.dont_write_bytecode = True
-    code = pytest.main(["-n", "0", "-x", "-q", "--no-header", "-p", "no:cacheprovider", *tests])
+    quick = ("-n", "0", "-x", "-q", "--no-header", "--assert=plain", "-p", "no:cacheprovider")
+    code = pytest.main([*quick, *tests])
     sys.stdout.flush()
     os._exit(int(code))
 
@@ -269,7 +271,10 @@ def main() -> None:
     tables = read_list(arguments.list)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import keras  # noqa: F401 (each child would import them again)
+    import pytest  # noqa: F401
     import tensorflow_datasets  # noqa: F401
+
+    gc.freeze()  # no child looks for garbage in all that they have loaded
 
     if arguments.tool:
         survivors = run_tool(tables, arguments.only, arguments.jobs)

@@ -13,6 +13,11 @@ ROOT = Path(__file__).parent.parent
 started = []  # what is left of them is killed at the end of a test
 
 
+def flipped(contents, place):
+    """Bytes with one bit of the byte at a place changed, as a bad disk changes it."""
+    return contents[:place] + bytes([contents[place] ^ 1]) + contents[place + 1 :]
+
+
 def environment():
     """That of a user, who has not quieted TensorFlow."""
     variables = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -32,6 +32,7 @@ ONLY = {
 PRIVATE = ("keras.src", "tensorflow.python", "tensorflow_datasets.core.")
 THIRD_PARTY = {
     "PIL",
+    "array_record",
     "fcn_tf",
     "h5py",
     "jsonargparse",

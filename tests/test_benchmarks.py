@@ -36,7 +36,7 @@ class Script(NamedTuple):
 
 
 SCRIPTS = {
-    "data.py": Script((), [(3, 4)]),
+    "data.py": Script((), [(5, 4)]),
     "growth.py": Script(("N ms and N for each",) * 2, [(3, 5), (3, 5)]),
     "inference.py": Script(
         (
@@ -52,6 +52,7 @@ SCRIPTS = {
             "Last tenth to second: N; peak N MB",
         )
     ),
+    "masks.py": Script((), [(3, 5)]),
     "loop.py": Script(
         (
             r"loop: N ms \(N to N\)",
@@ -65,6 +66,7 @@ SCRIPTS = {
         ("N s, mean IU N %, sheet and curve: True",), options=("--tfds_dir", "{few}")
     ),
     "prepare_shapes.py": Script(("prepared in N s",)),
+    "records.py": Script((), [(4, 5)]),
     "report.py": Script(("N s for 4 images of 50×75",)),
     "run.py": Script(
         (
@@ -82,6 +84,7 @@ SCRIPTS = {
         ),
         [(1, 6)],
     ),
+    "tiny_objects.py": Script(("The disc is N % of the pixels of train.",), [(1, 5)]),
     "training.py": Script(
         ("N threads", "float32: N × the fastest PyTorch, N of the limit, N of the least memory"),
         [(4, 11)],
@@ -100,6 +103,7 @@ MODULES = {
     "classifier.py": "variants.py",
     "memory.py": "loop.py",
     "peers.py": "training.py",
+    "photographs.py": "records.py",
     "sides.py": "training.py",
     "toy.py": "loop.py",
 }

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from fcn_tf.classes import (
     MEAN_RGB,
@@ -6,10 +7,12 @@ from fcn_tf.classes import (
     VOID,
     VOID_COLOR,
     Classes,
+    check_num_classes,
     class_names_or_numbers,
     palette_or_voc,
     voc_palette,
 )
+from fcn_tf.errors import InputError
 
 
 def test_voc_palette_has_the_published_colors():
@@ -42,3 +45,11 @@ def test_names_and_colors_where_there_are_none():
     assert palette_or_voc(None, 3) == [[0, 0, 0], [128, 0, 0], [0, 128, 0]]
     assert Classes.of(None, palette, 2) == Classes(("0", "1"), [[1, 2, 3], [4, 5, 6]])
     assert Classes.of(["a"], None, 1) == Classes(("a",), [[0, 0, 0]])
+
+
+def test_labels_tell_255_classes_apart():
+    for possible in (2, 255):
+        check_num_classes(possible)
+    for impossible in (0, 1, 256, 300):
+        with pytest.raises(InputError, match=f"classes of X={impossible}: .* between 2 and 255"):
+            check_num_classes(impossible, "classes of X")

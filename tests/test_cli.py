@@ -204,6 +204,13 @@ def test_a_traceback_only_on_demand(tmp_path, run_here):
             "the disk is full; what was there is untouched. Free some space. ([Errno 28] No space "
             "left on device)",
         ),
+        (
+            MemoryError(),
+            1,
+            "out of memory: give a smaller --tile_px (evaluate, predict) or --batch_size "
+            "(predict); training has --data.crop_px, --data.batch_size, "
+            "--training.accumulate_steps and --model.width.",
+        ),
         (KeyError("x"), 1, "failed: KeyError: 'x' (--traceback shows where)"),
         (None, 0, ""),
     ],

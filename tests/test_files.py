@@ -1,6 +1,16 @@
+import zipfile
+
 import pytest
 
-from fcn_tf.files import is_unfinished, read_lines, remove_unfinished, write_text, written_whole
+from fcn_tf.errors import InputError
+from fcn_tf.files import (
+    is_unfinished,
+    read_lines,
+    remove_unfinished,
+    unreadable_as_input_error,
+    write_text,
+    written_whole,
+)
 
 
 def test_a_file_is_replaced_whole(tmp_path):
@@ -43,3 +53,22 @@ def test_what_a_killed_process_left_is_told_from_files_of_others(tmp_path):
     assert {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()} == set(
         kept
     )
+
+
+def test_what_a_library_says_of_a_file_is_one_line_that_names_it(tmp_path):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"x")
+    for error, reason in [
+        (RuntimeError("two\n  lines"), r"a\.bin cannot be read as a model: two lines \(If"),
+        (zipfile.BadZipFile(), "as a model: BadZipFile "),
+        (KeyError("z" * 500), "as a model: 'z{399} … "),
+    ]:
+        with pytest.raises(InputError, match=reason), unreadable_as_input_error(path, "a model"):
+            raise error
+    for error in (MemoryError(), InputError("ours")):
+        with pytest.raises(type(error)) as raised, unreadable_as_input_error(path, "a model"):
+            raise error
+        assert raised.value is error
+    path.write_bytes(b"")
+    with pytest.raises(InputError, match="it is empty"), unreadable_as_input_error(path, "a"):
+        pass

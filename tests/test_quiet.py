@@ -2,10 +2,11 @@
 
 import os
 import sys
+import warnings
 
 import pytest
 
-from fcn_tf.quiet import import_quietly, stderr_held_back
+from fcn_tf.quiet import import_quietly, library_messages_dropped, stderr_held_back
 
 
 @pytest.fixture
@@ -38,6 +39,15 @@ def test_who_asks_for_messages_sees_them(monkeypatch, capfd):
     with stderr_held_back():
         os.write(2, b"inside")
     assert capfd.readouterr().err == "inside"
+
+
+def test_messages_are_dropped_and_ours_are_seen(user_is_silent, capfd):
+    with library_messages_dropped() as stderr:
+        os.write(2, b"noise of a library")
+        warnings.warn("noise of another", stacklevel=1)
+        print("ours", file=stderr)
+    os.write(2, b"after")
+    assert capfd.readouterr().err == "ours\nafter"
 
 
 @pytest.mark.parametrize(("given", "level"), [(None, "3"), ("0", "0")])

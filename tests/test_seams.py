@@ -1,6 +1,7 @@
 """What is meant to be extended is extended in a few lines, and works."""
 
 import json
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -21,7 +22,8 @@ from fcn_tf.config.schema import (
 )
 from fcn_tf.data import layouts, open_source, training_batches, whole_images
 from fcn_tf.errors import InputError, RunError
-from fcn_tf.evaluation.metrics import SCORES, SegmentationMetrics
+from fcn_tf.evaluation.batches import SegmentationMetrics
+from fcn_tf.evaluation.metrics import SCORES
 from fcn_tf.evaluation.report import write_report
 from fcn_tf.exporting.export import export
 from fcn_tf.exporting.formats import FORMATS, Bar, Format, Kind
@@ -313,13 +315,13 @@ def write_photos(folder, classes=3):
 def test_a_layout_is_one_entry(monkeypatch, tmp_path):
     """Its pairs are found, and the messages know it."""
     written = write_photos(tmp_path / "data")
+    (tmp_path / "data/labels").rename(tmp_path / "data/drawn")
     config = DataConfig(name="folder", data_dir=str(tmp_path / "data"))
-    with pytest.raises(InputError, match="none of the known layouts") as refused:
+    with pytest.raises(InputError, match="no images with masks that are recognised"):
         open_source(config)
-    assert "photos" not in str(refused.value)
 
-    photos = layouts.Layout("photos/SPLIT", "labels/SPLIT", origin="a camera")
-    monkeypatch.setattr(layouts, "LAYOUTS", (*layouts.LAYOUTS, photos))
+    camera = layouts.Layout.of("photos/SPLIT/* + drawn/SPLIT/*", "camera", "a camera")
+    monkeypatch.setattr(layouts, "LAYOUTS", (*layouts.LAYOUTS, camera))
     source = open_source(config)
     assert source.split_sizes == {"train": 2, "val": 1}
     read = {
@@ -332,7 +334,5 @@ def test_a_layout_is_one_entry(monkeypatch, tmp_path):
         np.testing.assert_array_equal(read[pair]["image"], image)
         np.testing.assert_array_equal(read[pair]["segmentation_mask"][..., 0], mask)
 
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "empty/classes.txt").write_text("a\nb\n")
-    with pytest.raises(InputError, match=r" or photos/SPLIT/ \+ labels/SPLIT/ \(a camera\)\.$"):
-        open_source(DataConfig(name="folder", data_dir=str(tmp_path / "empty")))
+    with pytest.raises(InputError, match=r"cityscapes, .*, ade20k, camera\.$"):
+        open_source(replace(config, layout="?"))

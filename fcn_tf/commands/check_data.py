@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,9 @@ from typing import Any
 from fcn_tf.commands.options import NamesData, command
 from fcn_tf.config.schema import Config
 from fcn_tf.errors import RunError
-from fcn_tf.quiet import import_quietly
+from fcn_tf.quiet import import_quietly, library_messages_dropped
+
+SHOWN_OF_A_KIND = 5  # findings; --json lists all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +38,7 @@ def check_data(options: CheckDataOptions) -> None:
 
     Raises:
         InputError: there is nothing that could be read.
-        RunError: there are findings; they have been printed.
+        RunError: there are errors, which training would refuse; they have been printed.
 
     Example:
         >>> check_data(CheckDataOptions(data=DataConfig(data_dir="street")))
@@ -44,35 +48,83 @@ def check_data(options: CheckDataOptions) -> None:
     from fcn_tf.data.check import as_json, check_data_set
     from fcn_tf.images.figures import sample_sheet, write_figure
 
-    with contextlib.redirect_stdout(sys.stderr if options.json else sys.stdout):
-        checked = check_data_set(data)
-        if checked.samples:
-            sheet = Path(options.out) / "sample_sheet.png"
-            samples = sample_sheet(checked.samples, checked.class_names, checked.colors)
-            write_figure(sheet, samples)
-            print(f"Written: {sheet}")
-    report = as_json(checked)
-    text = json.dumps(report, indent=2, ensure_ascii=False) if options.json else _table(report)
-    print(text)
-    if checked.problems:
-        raise RunError(f"{len(checked.problems)} findings.")
+    # TFDS shows how far a download is on standard error.
+    of_folder = data.name == "folder"
+    with library_messages_dropped() if of_folder else contextlib.nullcontext(sys.stderr) as stderr:
+        with contextlib.redirect_stdout(stderr if options.json else sys.stdout):
+            checked = check_data_set(data)
+            if checked.samples:
+                sheet = Path(options.out) / "sample_sheet.png"
+                samples = sample_sheet(checked.samples, checked.class_names, checked.colors)
+                write_figure(sheet, samples)
+                print(f"Written: {sheet}")
+        report = as_json(checked)
+    print(_json_text(report) if options.json else _table(report))
+    if checked.errors:
+        raise RunError(f"{_counted(len(checked.errors), 'error')}: training would refuse this.")
+
+
+def _json_text(report: dict[str, Any]) -> str:
+    """The report as JSON that the terminal, or the file behind it, can take."""
+    text = json.dumps(report, indent=2, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(report, indent=2)
+    return text
 
 
 def _table(report: dict[str, Any]) -> str:
     """The report for the terminal."""
-    lines = [f"{len(report['problems'])} findings."]
-    for problem in report["problems"]:
+    errors, warnings = report["errors"], report["warnings"]
+    lines = [f"{_counted(len(errors), 'error')}, {_counted(len(warnings), 'warning')}."]
+    for title, problems in (("error", errors), ("warning", warnings)):
+        lines += [f"  {title}: {text}" for text in _shortened(problems)]
+    lines += [f"  {note}" for note in report["notes"]]
+    lines += [
+        f"{100 * share:.2f} % of the pixels of {split} are not labelled."
+        for split, share in report["not_labelled"].items()
+        if share
+    ]
+    if any(entry["pixels"] for entry in report["classes"].values()):
+        lines += _class_rows(report["classes"])
+    return "\n".join(lines)
+
+
+def _class_rows(classes: dict[str, Any]) -> Iterator[str]:
+    width = max(map(len, ["class in train", *classes]))
+    yield f"{'class in train':<{width}}  images    share  median_frequency  sqrt_median_frequency"
+    for name, c in classes.items():
+        yield (
+            f"{name:<{width}}  {c['images']:>6} {100 * c['share']:>6.2f} % "
+            f"{c['median_frequency_weight']:>16.3f} {c['sqrt_median_frequency_weight']:>22.3f}"
+        )
+
+
+def _shortened(problems: list[dict[str, Any]]) -> Iterator[str]:
+    """The lines of problems, a few of each kind, and the number of the others."""
+    kinds: dict[str, list[str]] = {}
+    for problem in problems:
         path, text = problem["file"], problem["problem"]
         # Many messages begin with the file already.
-        lines.append(f"  {text}" if path is None or text.startswith(path) else f"  {path}: {text}")
-    width = max(map(len, ["class in train", *report["classes"]]))
-    lines.append(f"{'class in train':<{width}}  images    share  median-frequency weight")
-    lines += [
-        f"{name:<{width}}  {c['images']:>6} {100 * c['share']:>6.2f} % "
-        f"{c['median_frequency_weight']:>8.3f}"
-        for name, c in report["classes"].items()
-    ]
-    return "\n".join(lines)
+        line = text if path is None or text.startswith(path) else f"{path}: {text}"
+        kinds.setdefault(_kind(path, line), []).append(line)
+    for lines in kinds.values():
+        yield from lines[:SHOWN_OF_A_KIND]
+        if len(lines) > SHOWN_OF_A_KIND:
+            more = len(lines) - SHOWN_OF_A_KIND
+            yield f"… and {more} more of this kind (--json lists all)"
+
+
+def _kind(path: str | None, line: str) -> str:
+    """A message without what differs from file to file."""
+    if path is not None:
+        line = line.replace(path, "").replace(Path(path).stem, "")
+    return re.sub(r"\d+", "#", line)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 COMMAND = command(CheckDataOptions, check_data)

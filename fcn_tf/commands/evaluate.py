@@ -44,7 +44,7 @@ def evaluate(options: EvaluateOptions) -> None:
     from fcn_tf.data import open_source
     from fcn_tf.data.faults import data_errors_as
     from fcn_tf.evaluation.report import default_out, write_report
-    from fcn_tf.evaluation.score import check_classes
+    from fcn_tf.evaluation.score import check_classes, read_as_model, with_classes_of
     from fcn_tf.inference.predictor import Predictor
 
     paths = [options.model, *([options.compare] if options.compare else [])]
@@ -56,6 +56,8 @@ def evaluate(options: EvaluateOptions) -> None:
         raise InputError(
             f"--model {options.model} does not say what data it is for: give --config or --data.*."
         )
+    model = predictors[options.model].model
+    data = with_classes_of(model, read_as_model(data, model), options.model)
     source = open_source(data)
     if not source.split_sizes.get(options.split):
         there = ", ".join(source.split_sizes)
@@ -64,7 +66,7 @@ def evaluate(options: EvaluateOptions) -> None:
         check_classes(predictor.model, source, path)
     out = default_out(options.model, options.split, options.out)
     make_folder(out)
-    with data_errors_as(RunError):
+    with data_errors_as(RunError, source, options.split):
         write_report(predictors, source, options.split, out)
 
 

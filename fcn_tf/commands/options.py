@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 import docstring_parser
 from jsonargparse import ArgumentParser, Namespace
 
-from fcn_tf.config.files import load_config, parse_recipe, run_config
-from fcn_tf.config.schema import Config, DataConfig
+from fcn_tf.config.files import data_of_run, load_config, parse_recipe, run_config
+from fcn_tf.config.schema import UNKNOWN_TO, Config, DataConfig
 from fcn_tf.config.types import Names, Scales
+from fcn_tf.config.yaml_text import STRICT
 from fcn_tf.errors import check
 from fcn_tf.images import DEFAULT_OPACITY
 
@@ -46,7 +47,7 @@ def command(options: type, function: Callable[[Any], Any]) -> Command:
     """The command whose options a dataclass declares and a function of it carries out."""
 
     def make_parser(arguments: list[str]) -> ArgumentParser:
-        parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
+        parser = ArgumentParser(exit_on_error=False, allow_abbrev=False, parser_mode=STRICT)
         _add_options(parser, options)
         if issubclass(options, NamesData):
             _set_data_defaults(parser, arguments)
@@ -109,10 +110,8 @@ class NamesModelAndData(NamesData):
 
     def data_or_runs(self) -> DataConfig | None:
         """The data that are named, or else those of the model's run; None where it has none."""
-        if (named := self.named_data()) is not None:
-            return named
-        own = run_config(self.model)
-        return load_config(own).data if own.is_file() else None
+        named = self.named_data()
+        return data_of_run(self.model) if named is None else named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,8 +200,14 @@ def _set_data_defaults(parser: ArgumentParser, arguments: list[str]) -> None:
         return
     recipe: str | Path | None = value_of("--config", arguments)
     model = value_of("--model", arguments)
+    of_run = None
     if recipe is None and model is not None and (own := run_config(model)).is_file():
-        recipe = own
-    if recipe is not None:
-        # The file's values as they stand: whether they fit is judged with the command line's.
-        parser.set_defaults({"data": parse_recipe(recipe).data.as_dict()})
+        recipe = of_run = own
+    if recipe is None:
+        return
+    # The file's values as they stand: whether they fit is judged with the command line's.
+    data = parse_recipe(recipe).data.as_dict()
+    if of_run and value_of("--data.data_dir", arguments) and data["name"] != "folder":
+        # A folder in place of the data set of the run.
+        data |= dict.fromkeys(("name", *UNKNOWN_TO["folder"]))
+    parser.set_defaults({"data": data})

@@ -48,6 +48,7 @@ def predict(options: PredictOptions) -> None:
     import_quietly("tensorflow")
     import numpy as np
 
+    from fcn_tf.images.depth import Clipped, clipping_line
     from fcn_tf.images.find import ImageFile, find_images
     from fcn_tf.images.read import open_pixels
     from fcn_tf.inference.outputs import OUTPUTS, Prediction, Wanted, work_through
@@ -55,6 +56,8 @@ def predict(options: PredictOptions) -> None:
 
     check_names("format", options.format, list(OUTPUTS))
     images = find_images(options.images, options.out, options.shard)
+    if not images:
+        return
     make_folder(options.out)
     predictor = Predictor(
         options.model,
@@ -68,14 +71,21 @@ def predict(options: PredictOptions) -> None:
     if wants_scores and predictor.model.scores is None:
         raise InputError("--format npy: this file gives labels alone; export it with scores.")
 
+    value_range = predictor.model.value_range
+    clipped: list[Clipped] = []
+
     def predicted(image: ImageFile) -> Prediction:
-        pixels = open_pixels(image.path, options.max_pixels)
+        pixels = open_pixels(image.path, options.max_pixels, value_range, clipped)
         scores = predictor.scores(pixels) if wants_scores else None
         labels = predictor(pixels) if scores is None else scores.argmax(-1).astype(np.uint8)
         return Prediction(pixels, labels, scores)
 
     wanted = Wanted(options.out, options.format, options.opacity, options.overwrite)
-    work_through(images, predicted, predictor.model.classes, wanted)
+    try:
+        work_through(images, predicted, predictor.model.classes, wanted)
+    finally:
+        if line := clipping_line(clipped, value_range):
+            print(line, flush=True)
 
 
 COMMAND = command(PredictOptions, predict)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fcn_tf.commands.options import ImagesToFilesOptions, command
+from fcn_tf.config.schema import check_value_range
 from fcn_tf.errors import RunError, check, check_names
 from fcn_tf.files import make_folder, read_lines
 from fcn_tf.quiet import import_quietly
@@ -21,17 +22,21 @@ class RequestOptions(ImagesToFilesOptions):
         concurrency: requests at once.
         timeout_seconds: how long the server may take for an image.
         class_names: the labels.txt of the export, for the overlay's legend; default numbers.
+        value_range: for images of more than 8 bits a channel, the values that become 0 and 255, as
+            in the export.json of the model; default such images are refused.
     """
 
     url: str
     concurrency: int = 8
     timeout_seconds: float = 60.0
     class_names: str | None = None
+    value_range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check(self.concurrency >= 1, "concurrency", self.concurrency, "at least 1")
         check(self.timeout_seconds > 0, "timeout_seconds", self.timeout_seconds, "above 0")
+        check_value_range("value_range", self.value_range)
 
 
 def request(options: RequestOptions) -> None:
@@ -46,7 +51,8 @@ def request(options: RequestOptions) -> None:
     """
     if options.url.startswith("grpc"):
         import_quietly("tensorflow")
-    from fcn_tf.classes import Classes
+    from fcn_tf.classes import VOID, Classes, check_num_classes
+    from fcn_tf.images.depth import Clipped, clipping_line
     from fcn_tf.images.find import ImageFile, find_images
     from fcn_tf.images.read import read_rgb
     from fcn_tf.inference.client import connection, encoded, labels_of_answer
@@ -56,22 +62,31 @@ def request(options: RequestOptions) -> None:
     check_names("format", options.format, formats)
     connect = connection(options.url)
     images = find_images(options.images, options.out)
+    if not images:
+        return
     names = read_lines(options.class_names) if options.class_names else None
-    count = 256 if names is None else len(names)
-    check(1 <= count <= 256, "class_names", options.class_names, "a file of 1 to 256 names")
+    count = VOID if names is None else len(names)
+    check_num_classes(count, f"number of classes in {options.class_names}")
     with connect(options.concurrency, options.timeout_seconds) as label_png_of:
         make_folder(options.out)
 
+        clipped: list[Clipped] = []
+
         def predicted(image: ImageFile) -> Prediction:
-            labels = labels_of_answer(label_png_of(encoded(image.path)), count)
-            pixels = read_rgb(image.path)
+            sent = encoded(image.path, options.value_range, clipped)
+            labels = labels_of_answer(label_png_of(sent), count)
+            pixels = read_rgb(image.path, value_range=options.value_range)
             if pixels.shape[:2] != labels.shape:
                 raise RunError("the answer has another size than the image.")
             return Prediction(pixels, labels)
 
         wanted = Wanted(options.out, options.format, options.opacity, options.overwrite)
         classes = Classes.of(names, None, count)
-        work_through(images, predicted, classes, wanted, concurrency=options.concurrency)
+        try:
+            work_through(images, predicted, classes, wanted, concurrency=options.concurrency)
+        finally:
+            if line := clipping_line(clipped, options.value_range):
+                print(line, flush=True)
 
 
 COMMAND = command(RequestOptions, request)

@@ -80,8 +80,9 @@ def _recipe_of_run(arguments: list[str]) -> str | None:
 
 
 def _names_own_data(arguments: list[str]) -> bool:
-    named = value_of("--data.name", arguments) in ("folder", "voc")
-    return named or bool(value_of("--data.data_dir", arguments))
+    named = value_of("--data.name", arguments) in ("folder", "voc", "tfds")
+    given = ("--data.data_dir", "--data.tfds_name")
+    return named or any(value_of(option, arguments) for option in given)
 
 
 COMMAND = Command(_make_parser, _run, first_sentence(train), _prepared)

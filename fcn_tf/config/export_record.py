@@ -11,7 +11,7 @@ from typing import Any
 
 EXPORT_FILE = "export.json"
 # Fields that only some formats have; the others are written as null where they are not known.
-OF_SOME_FORMATS = ("max_pixels", "size", "output")
+OF_SOME_FORMATS = ("max_pixels", "size", "output", "value_range")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,8 @@ class ExportRecord:
         output: of TFLite files: "scores" or "labels".
         classes: names of the classes, in the order of their labels.
         palette: their colours, RGB triples in 0..255.
+        value_range: of images of more than 8 bits a channel, the values that become 0 and 255; None
+            for a model that takes 8 bits alone.
         artefacts: what was measured, by kind (float32, int8, …).
     """
 
@@ -43,6 +45,7 @@ class ExportRecord:
     output: str | None = None
     classes: tuple[str, ...] | None = None
     palette: list[list[int]] | None = None
+    value_range: tuple[float, float] | None = None
     artefacts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @classmethod
@@ -50,7 +53,7 @@ class ExportRecord:
         """Reads the text of an export.json.
 
         Raises:
-            ValueError: it is no JSON, or no object, or the classes are no list.
+            ValueError: it is no JSON, or no object, the classes are no list, or the range is none.
         """
         values = json.loads(text)
         if not isinstance(values, dict):
@@ -60,6 +63,10 @@ class ExportRecord:
             raise ValueError("classes is no list")
         if known.get("classes") is not None:
             known["classes"] = tuple(known["classes"])
+        if (value_range := known.get("value_range")) is not None:
+            if not isinstance(value_range, list) or len(value_range) != 2:
+                raise ValueError("value_range is no list of two")
+            known["value_range"] = (float(value_range[0]), float(value_range[1]))
         return cls(**known)
 
     def to_json(self) -> str:

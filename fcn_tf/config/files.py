@@ -13,8 +13,10 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from fcn_tf.config.export_record import EXPORT_FILE, newest_version, read_record
-from fcn_tf.config.schema import Config
+from fcn_tf.config.mask_values import MaskValues
+from fcn_tf.config.schema import Config, DataConfig
 from fcn_tf.config.types import Size
+from fcn_tf.config.yaml_text import STRICT
 from fcn_tf.errors import InputError
 
 PACKAGE_DIR = Path(__file__).parent.parent
@@ -38,6 +40,55 @@ def run_config(model: str | Path) -> Path:
     if not (model / "model.keras").exists():
         model = _source_of_export(model) or model
     return (model if model.is_dir() else model.parent) / RUN_CONFIG_FILE
+
+
+def data_of_run(model: str | Path) -> DataConfig | None:
+    """The data that a model was trained on; None where it has no run.
+
+    Args:
+        model: as in `run_config`.
+
+    Raises:
+        InputError: the run's configuration cannot be read, or its folder of data is gone.
+    """
+    own = run_config(model)
+    if not own.is_file():
+        return None
+    data = load_config(own).data
+    if data.data_dir is not None and not Path(data.data_dir).expanduser().is_dir():
+        raise InputError(
+            f"{own} says data_dir: {data.data_dir}, and no such folder is there, seen from "
+            f"{Path.cwd()}: say where the images are, with --data.data_dir."
+        )
+    return data
+
+
+def with_absolute_paths(config: Config) -> Config:
+    """The same configuration, whose paths mean the same from every folder.
+
+    Addresses such as gs://bucket/prepared stay as they are.
+    """
+
+    def absolute(path: str | None) -> str | None:
+        if path is None or "://" in path:
+            return path
+        return str(Path(path).expanduser().absolute())
+
+    data, weights = config.data, config.model.weights
+    if weights not in ("none", "imagenet"):
+        weights = absolute(weights) or weights
+    data = dataclasses.replace(
+        data,
+        data_dir=absolute(data.data_dir),
+        tfds_dir=absolute(data.tfds_dir),
+        manual_dir=absolute(data.manual_dir),
+    )
+    return dataclasses.replace(
+        config,
+        data=data,
+        model=dataclasses.replace(config.model, weights=weights),
+        init_from=absolute(config.init_from),
+    )
 
 
 def _source_of_export(model: Path) -> Path | None:
@@ -136,7 +187,7 @@ def parse_recipe(name: str | Path) -> Namespace:
 
 def config_parser() -> ArgumentParser:
     """A parser of every key of `Config`, with --config and --print_config."""
-    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
+    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False, parser_mode=STRICT)
     parser.add_argument("--config", action="config", help="a recipe's name or a YAML file.")
     parser.add_class_arguments(Config, as_group=False)
     return parser
@@ -156,10 +207,10 @@ def dump_config(config: Config, version: str) -> str:
 
 
 def _for_yaml(value: Any) -> Any:
-    """A value of a configuration as YAML holds it: sizes as text, other tuples as lists."""
+    """A value as YAML holds it: sizes and mask values as text, other tuples as lists."""
     if isinstance(value, dict):
         return {key: _for_yaml(one) for key, one in value.items()}
-    if isinstance(value, Size):
+    if isinstance(value, (Size, MaskValues)):
         return str(value)
     return [_for_yaml(one) for one in value] if isinstance(value, (list, tuple)) else value
 

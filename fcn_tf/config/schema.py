@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from fcn_tf.config.mask_values import IGNORE, MaskValues
 from fcn_tf.config.networks import (
     GEOMETRIES,
     NETWORK_KEYS,
@@ -23,7 +24,7 @@ from fcn_tf.config.networks import (
     check_network,
 )
 from fcn_tf.config.types import Size
-from fcn_tf.errors import check
+from fcn_tf.errors import InputError, check
 
 # The names that may be given. They come from the tables, which mypy cannot read; jsonargparse
 # would read what stands in `if TYPE_CHECKING`.
@@ -43,6 +44,8 @@ else:
     TrunkLayers: TypeAlias = str
 # keras.applications' names of what a classifier wants its pixels turned into.
 Preprocessing = Literal["caffe", "tf", "torch", "none"]
+# The names that data.frequencies uses too, and "none".
+ClassWeighting = Literal["none", "median_frequency", "sqrt_median_frequency"]
 # The names that `data` uses too; a test holds them equal.
 VocConfig = Literal["voc2012", "voc2012_aug", "fcn2015"]
 # The keys of `data` that a data set does not know.
@@ -51,10 +54,10 @@ OF_MASKS = ("class_names", "ignore_label", "mask_values")
 OF_TFDS = ("tfds_name", "tfds_image", "tfds_mask")
 OF_VOC = ("tfds_config", "manual_dir")
 UNKNOWN_TO = {
-    "shapes": (*OF_FOLDERS, *OF_MASKS, *OF_TFDS, *OF_VOC),
-    "voc": (*OF_FOLDERS, *OF_MASKS, *OF_TFDS),
+    "shapes": (*OF_FOLDERS, *OF_MASKS, *OF_TFDS, *OF_VOC, "value_range"),
+    "voc": (*OF_FOLDERS, *OF_MASKS, *OF_TFDS, "value_range"),
     "folder": ("tfds_dir", *OF_TFDS, *OF_VOC),
-    "tfds": (*OF_FOLDERS, *OF_VOC),
+    "tfds": (*OF_FOLDERS, "tfds_config"),
 }
 
 
@@ -67,8 +70,9 @@ class DataConfig:
             (a data set of TFDS); default folder where data_dir is given, tfds where tfds_name is
             given, else shapes.
         data_dir: the folder of your images and masks.
-        layout: where images and masks lie in data_dir, by the name of a layout or as a pattern,
-            "SPLIT/images/* + SPLIT/masks/*_mask"; default found by itself, and printed.
+        layout: where images and masks lie in data_dir, as two patterns,
+            "SPLIT/images/* + SPLIT/masks/*_mask" for instance, or by the name of a known layout;
+            default found from the names, and printed.
         tfds_dir: where shapes and voc are prepared; default the folder of TFDS,
             ~/tensorflow_datasets.
         tfds_name: of tfds only, the data set, NAME or NAME/CONFIG, or the folder of a prepared one.
@@ -82,16 +86,18 @@ class DataConfig:
             classes.txt.
         ignore_label: a value in your masks that means "not labelled"; 255 always means that.
         mask_values: the class that each value or colour in your masks means, as
-            "{0: background, 255: vessel, 7: ignore}", or the name of a known coding, "cityscapes"
-            for instance; default a value is the number of its class.
-        value_range: for images of more than 8 bits a channel, the values that become 0 and 255;
-            default such images are refused.
-        exif: whether images are turned as their EXIF orientation says. "apply" turns them as
-            viewers do, "ignore" takes the pixels as they are stored, "auto" turns them unless the
-            mask has the size of the stored pixels alone.
-        broken: what training does with a file that cannot be read, "stop" or "skip".
-        validation_fraction: share of your images that becomes val where the folder has no splits.
-            A hash of the name decides, so that an image stays in its split when others are added.
+            "{0: background, 255: vessel, 7: ignore}", or "cityscapes", "cityscapes_train_ids" or
+            "ade20k"; default a value is the number of its class.
+        value_range: for images of more than 8 bits a channel, the values that become 0 and 255,
+            [0, 4095] for example. Values between them are spread evenly and rounded, those outside
+            are clipped. The model keeps the range for prediction. Default such images are refused.
+        exif: of folder only, whether images are turned as their EXIF orientation says. "apply"
+            turns them as viewers do, "ignore" takes the pixels as they are stored, "auto" turns
+            them unless the mask has the size of the stored pixels alone.
+        broken: what is done with an image or a mask that cannot be used, "stop" (the training names
+            it and keeps its state) or "skip" (the pair is left out and counted).
+        validation_fraction: share of train that becomes val where the folder has no val. A hash of
+            the name decides, so that an image stays in its split when others are added.
         batch_size: images of a batch, all devices together; a step takes accumulate_steps batches.
         crop_px: size of the crops to train on, 321 or 240x320 (height x width); default whole
             images, padded to the largest of the batch.
@@ -111,7 +117,7 @@ class DataConfig:
     manual_dir: str | None = None
     class_names: list[str] | None = None
     ignore_label: int | None = None
-    mask_values: dict[int | str, str] | str | None = None
+    mask_values: MaskValues | None = None
     value_range: tuple[float, float] | None = None
     exif: Literal["auto", "apply", "ignore"] = "auto"
     broken: Literal["stop", "skip"] = "stop"
@@ -129,9 +135,13 @@ class DataConfig:
             self.ignore_label,
             "between 0 and 255",
         )
+        check_value_range("data.value_range", self.value_range)
         fraction = self.validation_fraction
         check(0 < fraction < 1, "data.validation_fraction", fraction, "above 0 and below 1")
         _check_positive("data.batch_size", self.batch_size)
+        if self.mask_values is not None:
+            object.__setattr__(self, "mask_values", _mask_values(self.mask_values))
+            self._check_ignore_label(_mask_values(self.mask_values))
         if self.crop_px is not None:
             object.__setattr__(self, "crop_px", Size.of(self.crop_px))
         for side in self.crop_px or ():
@@ -139,6 +149,11 @@ class DataConfig:
         low, high = self.scale_range
         check(0 < low <= high, "data.scale_range", [low, high], "[low, high] with 0 < low <= high")
         check(0 <= self.color < 1, "data.color", self.color, "at least 0 and below 1")
+
+    def _check_ignore_label(self, mask_values: MaskValues) -> None:
+        name = dict(mask_values).get(self.ignore_label if self.ignore_label is not None else -1)
+        allowed = f"another value or null, as data.mask_values gives this one to {name}"
+        check(name in (None, IGNORE), "data.ignore_label", self.ignore_label, allowed)
 
 
 @dataclass(frozen=True)
@@ -187,15 +202,16 @@ class LossConfig:
         name: the loss, by its name in training/losses.py.
         reduction: "mean" over the pixels, or "sum" over the pixels divided by the number of images
             (Caffe's normalize: false).
-        class_weights: a factor for each class, "median_frequency" (factors that make up for rare
-            classes, from the masks of train), or "none".
+        class_weights: a factor for each class; "median_frequency", factors from the masks of train
+            that make up for rare classes; "sqrt_median_frequency", the square roots of these; or
+            "none".
         sample_fraction: the probability with which each labelled pixel counts, drawn again at
             every step (the paper's patchwise training).
     """
 
     name: str = "cross_entropy"
     reduction: Literal["mean", "sum"] = "mean"
-    class_weights: list[float] | Literal["none", "median_frequency"] | None = None
+    class_weights: list[float] | ClassWeighting | None = None
     sample_fraction: float = 1.0
 
     def __post_init__(self) -> None:
@@ -267,7 +283,7 @@ class TrainingConfig:
         steps_per_call: most steps in one call of the compiled loop; a call takes fewer where steps
             are slow. The progress bar moves once a call.
         accumulate_steps: batches whose gradients make one step, for batches that do not fit into
-            memory.
+            memory. Batch normalization normalizes each of them alone.
         precision: what the layers compute in; logits and loss are always float32. mixed_float16
             scales the loss.
         jit_compile: compile the step with XLA; give crop_px with it.
@@ -375,6 +391,8 @@ class Config:
         for key in UNKNOWN_TO[name]:
             value = getattr(data, key)
             check(value is None, f"data.{key}", value, f"left out with data.name={name}")
+        fits = name == "folder" or data.exif == "auto"
+        check(fits, "data.exif", data.exif, f"left out with data.name={name}")
         tfds_config = (data.tfds_config or "voc2012") if name == "voc" else None
         eval_steps = training.eval_every_steps or math.ceil(training.max_steps / 10)
         checkpoint_steps = training.checkpoint_every_steps or eval_steps
@@ -432,6 +450,26 @@ class Config:
             allowed = f"{published} with all of ImageNet's layers, or give "
             allowed += "model.weights_layers=convolutions"
             check(value == published or not (of_vgg and whole), f"model.{key}", value, allowed)
+
+
+def _mask_values(given: object) -> MaskValues:
+    try:
+        return MaskValues.of(given)
+    except InputError as error:
+        raise InputError(f"data.mask_values: {error}.") from error
+
+
+def check_value_range(key: str, value_range: tuple[float, float] | None) -> None:
+    """Refuses a range of pixel values that is none.
+
+    Args:
+        key: what messages call it.
+        value_range: the values that become 0 and 255, or None.
+    """
+    if value_range is not None:
+        low, high = value_range
+        is_range = math.isfinite(low) and math.isfinite(high) and low < high
+        check(is_range, key, list(value_range), "[low, high], numbers with low < high")
 
 
 def _check_positive(key: str, value: float) -> None:

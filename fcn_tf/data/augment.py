@@ -156,7 +156,7 @@ def place_mask(mask: Tensor, crop: Crop, mirrored: Tensor) -> Tensor:
     def chosen(axis: int) -> Tensor:
         centers = to_float(tf.range(crop.scaled[axis])) + 0.5
         step = to_float(size[axis]) / to_float(crop.scaled[axis])
-        inside = tf.minimum(tf.cast(centers * step, tf.int32), size[axis] - 1)
+        inside = tf.cast(centers * step, tf.int32)
         before, after = (tf.fill([n[axis]], size[axis]) for n in (crop.before, crop.after))
         return tf.concat([before, inside, after], 0)
 

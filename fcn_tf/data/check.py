@@ -1,52 +1,63 @@
-"""What is wrong with which file of a data set, before a training meets it."""
+"""What is wrong with which file of a data set, before a training meets it.
+
+An error is what training refuses, a warning what it accepts.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
 
 from fcn_tf.classes import VOID, palette_or_voc
 from fcn_tf.config.schema import DataConfig
-from fcn_tf.data.frequencies import median_frequency_weights
-from fcn_tf.data.layouts import open_folder
-from fcn_tf.data.pairs import Pair, Problem, read_pair, size_problem
-from fcn_tf.data.pipeline import LabelledImage, open_source, spread_samples, whole_images
+from fcn_tf.data.broken import SKIPPED_MARK
+from fcn_tf.data.frequencies import WEIGHTINGS
+from fcn_tf.data.layouts import LabelledFolder, open_folder
+from fcn_tf.data.mask_proposals import proposal_for, values_seen, values_text
+from fcn_tf.data.occurrence import Occurrence, count_labels, judge, void_words
+from fcn_tf.data.pair_faults import PairFaults, faults_of, faults_without_classes
+from fcn_tf.data.pairs import Notes, Pair, Problem, ReadPair, read_pair
+from fcn_tf.data.pipeline import LabelledImage, open_source, samples_of, spread, whole_images
+from fcn_tf.data.skipped import Skipped
 from fcn_tf.data.source import Source
+from fcn_tf.data.start_check import in_threads
 from fcn_tf.errors import InputError
-from fcn_tf.images.masks import Coding, labels_of
-from fcn_tf.images.read import open_image, to_rgb
+from fcn_tf.files import shown_name
+from fcn_tf.images.read import Reading
 from fcn_tf.progress import with_progress
 
 SAMPLES = 6
 BACKGROUNDS = ("background", "_background_", "bg", "void", "unlabelled", "unlabeled")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Checked:
     """The findings in a data set.
 
     Args:
-        problems: what is wrong, each with its file.
-        counts: the labelled pixels of each class in each image of a split, int64 (C,).
-        class_names: C names.
+        errors: what training refuses, each with its file; None for the data set as a whole.
+        warnings: what training accepts but may not be meant, likewise.
+        seen: what the masks of each split hold.
+        class_names: C names; none where the classes are not known.
         colors: C RGB triples, 0..255.
         samples: a few labelled images, for a sheet.
+        notes: what may help to mend the errors.
     """
 
-    problems: list[Problem]
-    counts: dict[str, list[NDArray[np.int64]]]
-    class_names: tuple[str, ...]
-    colors: Sequence[Sequence[int]]
-    samples: list[LabelledImage]
+    errors: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+    seen: dict[str, Occurrence] = field(default_factory=dict)
+    class_names: tuple[str, ...] = ()
+    colors: Sequence[Sequence[int]] = ()
+    samples: list[LabelledImage] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def check_data_set(config: DataConfig) -> Checked:
@@ -58,165 +69,198 @@ def check_data_set(config: DataConfig) -> Checked:
     Raises:
         InputError: there is nothing to read, because there is no such folder for instance.
     """
-    checked = _check_folder(config) if config.name == "folder" else _check_source(config)
-    present = _counts_of_train(checked).sum(axis=0) > 0
-    missing = [n for n, there in zip(checked.class_names, present, strict=True) if not there]
-    for name in missing:
-        checked.problems.append((None, f"class {name} never occurs in train"))
-    return checked
+    return _check_folder(config) if config.name == "folder" else _check_source(config)
 
 
 def as_json(checked: Checked) -> dict[str, Any]:
-    """The findings as values that JSON has: the problems, and figures of each class in train."""
+    """The findings as values that JSON has, and figures of each class in train.
+
+    `problems` holds the errors and the warnings together.
+    """
     counts = _counts_of_train(checked)
     pixels = counts.sum(axis=0)
-    weights = median_frequency_weights(counts)
+    weights = {name: weigh(counts) for name, weigh in WEIGHTINGS.items()}
+    errors, warnings = (
+        [{"file": path and shown_name(path), "problem": shown_name(text)} for path, text in found]
+        for found in (checked.errors, checked.warnings)
+    )
     return {
-        "images": {split: len(images) for split, images in checked.counts.items()},
-        "problems": [
-            {"file": path and str(path), "problem": text} for path, text in checked.problems
-        ],
+        "images": {split: len(seen.per_image) for split, seen in checked.seen.items()},
+        "errors": errors,
+        "warnings": warnings,
+        "problems": errors + warnings,
+        "notes": checked.notes,
+        "not_labelled": {split: _unlabelled(seen) for split, seen in checked.seen.items()},
         "classes": {
             name: {
                 "images": int((counts[:, index] > 0).sum()),
                 "pixels": int(pixels[index]),
                 "share": float(pixels[index] / max(pixels.sum(), 1)),
-                "median_frequency_weight": round(weights[index], 4),
+                **{f"{way}_weight": round(of_class[index], 4) for way, of_class in weights.items()},
             }
             for index, name in enumerate(checked.class_names)
         },
     }
 
 
+def _unlabelled(seen: Occurrence) -> float:
+    """The share of VOID in the pixels of a split's masks."""
+    labelled_px = sum(int(counts.sum()) for counts in seen.per_image)
+    return seen.unlabelled_px / max(labelled_px + seen.unlabelled_px, 1)
+
+
 def _counts_of_train(checked: Checked) -> NDArray[np.int64]:
     """The labelled pixels of each class in each image of train, (images, C)."""
-    counts = np.array(checked.counts["train"], np.int64)
-    return counts.reshape(-1, len(checked.class_names))  # (0, C) where no image could be read
-
-
-def faults_of(
-    pair: Pair, coding: Coding, background: int | None
-) -> tuple[list[Problem], NDArray[np.int64]]:
-    """Everything that is wrong with a pair, and the contents of its mask.
-
-    Args:
-        pair: the files.
-        coding: what the values of the mask mean.
-        background: the label of the background, or None. A mask with no other label is a fault.
-
-    Returns:
-        the problems, and the labelled pixels of each class, int64 (C,); zeros without a mask.
-    """
-    faults: list[Problem] = []
-    counts = np.zeros(coding.num_classes, np.int64)
-    image = _opened(pair.image, faults)
-    mask_file = _opened(pair.mask, faults)
-    if image:
-        faults += [(pair.image, text) for text in _image_faults(image, pair.image)]
-    if mask_file:
-        try:
-            labels = labels_of(mask_file, pair.mask, coding)
-        except InputError as error:
-            faults.append((pair.mask, str(error)))
-        else:
-            counts += np.bincount(labels.ravel(), minlength=VOID + 1)[: coding.num_classes]
-            if text := _empty(counts, background):
-                faults.append((pair.mask, text))
-    if image and mask_file and (text := size_problem(pair, image, mask_file)):
-        faults.append((pair.mask, text))
-    return faults, counts
-
-
-def _opened(path: Path, faults: list[Problem]) -> Image.Image | None:
-    """A decoded file. If it cannot be read this is None, and `faults` gets the reason."""
-    try:
-        return open_image(path)
-    except InputError as error:
-        faults.append((path, str(error)))
-        return None
-
-
-def _image_faults(image: Image.Image, path: Path) -> Iterator[str]:
-    """Why a decoded image is refused, or read in another way than some may expect."""
-    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    if orientation != 1:
-        yield (
-            f"EXIF orientation {orientation}: viewers turn it, training reads the pixels as they "
-            "are stored; turn the image for good, as its mask is"
-        )
-    if image.mode == "CMYK":
-        yield "CMYK: colours are converted roughly; save it as RGB"
-    try:
-        to_rgb(image, path)
-    except InputError as error:
-        yield str(error)
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        yield "an alpha channel, which is dropped: save it as RGB"
-
-
-def _empty(counts: NDArray[np.int64], background: int | None) -> str | None:
-    """The message for a mask without labels or with background alone, or None."""
-    if not counts.any():
-        return "empty: no pixel is labelled"
-    if background is not None and counts[background] == counts.sum():
-        return "empty: nothing but background"
-    return None
+    train = checked.seen.get("train")
+    per_image = train.per_image if train else []
+    # (0, C) where no mask could be read
+    return np.array(per_image, np.int64).reshape(len(per_image), len(checked.class_names))
 
 
 def _check_folder(config: DataConfig) -> Checked:
-    problems: list[Problem] = []
-    folder = open_folder(config, problems)
-    coding = Coding(len(folder.class_names), folder.colors, config.ignore_label)
-    background = 0 if folder.class_names[0].lower() in BACKGROUNDS else None
-    check = partial(faults_of, coding=coding, background=background)
-    counts: dict[str, list[NDArray[np.int64]]] = {}
-    whole = []
-    with ThreadPoolExecutor() as pool:
-        for split, pairs in folder.splits.items():
-            print(f"{split}, {len(pairs)} images and masks:", flush=True)
-            counts[split] = []
-            results = with_progress(pool.map(check, pairs), len(pairs), "pair")
-            for pair, (faults, pixels) in zip(pairs, results, strict=True):
-                problems += faults
-                counts[split].append(pixels)
-                if not faults:
-                    whole.append(pair)
+    found = Checked()
+    if not Path(config.data_dir or "").expanduser().is_dir():
+        open_folder(config)  # refuses it
+    try:
+        folder = open_folder(config, found.errors)
+    except InputError as error:
+        found.errors.append((None, str(error)))
+        return found
+    found.class_names, found.colors = folder.class_names, folder.colors
+    coding, reading = folder.coding, Reading(config.exif, config.value_range)
+    notes = Notes()
+    read = partial(read_pair, coding=coding, reading=reading)
+    void = void_words(config)
+    check: Callable[[Pair], PairFaults] = partial(
+        faults_without_classes, coding=coding, reading=reading
+    )
+    if folder.class_names:
+        background = 0 if folder.class_names[0].lower() in BACKGROUNDS else None
+        check = partial(
+            faults_of,
+            read=partial(read, notes=notes),
+            coding=coding,
+            background=background,
+            void=void,
+        )
+    whole: list[Pair] = []
+    misfits: list[Path] = []
+    for split, pairs in folder.splits.items():
+        seen = found.seen[split] = Occurrence(split, len(pairs), void=void)
+        for pair, faults in zip(pairs, _checked(split, pairs, check), strict=True):
+            skips = bool(faults.errors) and config.broken == "skip"
+            _add(found, seen, faults, skips)
+            misfits += [pair.mask] if faults.misfit else []
+            whole += [] if faults.errors else [pair]
+        if split == "train" and pairs and not seen.total:  # all are skipped
+            found.errors.append((None, "No pair of train can be used."))
+    found.warnings += [(None, line) for line in notes.lines(len(whole), reading)]
+    _conclude(found, folder, misfits)
+    if folder.class_names:
+        found.samples = _samples(whole, read)
+    return found
+
+
+def _checked(
+    split: str, pairs: list[Pair], check: Callable[[Pair], PairFaults]
+) -> Iterable[PairFaults]:
+    """What is found in each pair of a split, with a bar; nothing is printed of an empty split."""
+    if not pairs:
+        return ()
+    _announce(split, len(pairs))
+    return with_progress(in_threads(check, pairs), len(pairs), "pair")
+
+
+def _add(found: Checked, seen: Occurrence, faults: PairFaults, skips: bool) -> None:
+    """Adds what was found in a pair; where training skips it, nothing of it is an error."""
+    (found.warnings if skips else found.errors).extend(faults.errors)
+    found.warnings += faults.warnings
+    seen.total -= skips
+    if faults.counts is not None and not skips:
+        seen.add(faults.counts)
+
+
+def _conclude(found: Checked, folder: LabelledFolder, misfits: list[Path]) -> None:
+    """Adds what follows from the masks of all splits together.
+
+    Args:
+        found: takes it.
+        folder: the pairs.
+        misfits: the masks with a value of no class. A few are mistakes; many have a coding of
+            their own.
+    """
+    masks = [pair.mask for pairs in folder.splits.values() for pair in pairs]
+    if not folder.class_names:
+        if values := values_seen(masks):
+            found.notes.append(f"The masks hold the values {values_text(values)}.")
+        return
+    _judge(found, lambda: proposal_for(masks, found.class_names))
+    if 2 * len(misfits) > len(masks) and (line := proposal_for(misfits, found.class_names)):
+        found.notes.append(f"If the values of the masks are meant so: {line}")
+
+
+def _judge(found: Checked, remedy: Callable[[], str | None]) -> None:
+    """Adds what the classes of each split mean for a training."""
+    for seen in found.seen.values():
+        judged = judge(seen, found.class_names, remedy)
+        found.errors += [(None, judged.error)] if judged.error else []
+        found.warnings += [(None, text) for text in judged.warnings]
+        if seen.total and not seen.per_image:
+            found.notes.append(f"The classes in {seen.split} could not be counted.")
+
+
+def _announce(split: str, size: int) -> None:
+    images = "image and its mask" if size == 1 else "images and masks"
+    print(f"{split}, {size} {images}:", flush=True)
+
+
+def _samples(whole: list[Pair], read: ReadPair) -> list[LabelledImage]:
+    """A few pairs, evenly spread, for a sheet."""
     samples: list[LabelledImage] = []
-    for pair in whole[:: max(1, len(whole) // SAMPLES)][:SAMPLES]:
-        image, mask = read_pair(pair, coding)
-        samples.append({"image": image, "truth": mask[..., 0], "title": pair.image.name})
-    return Checked(problems, counts, folder.class_names, folder.colors, samples=samples)
+    for number in spread(len(whole), SAMPLES):
+        pair = whole[number]
+        with contextlib.suppress(InputError):  # where it broke meanwhile
+            image, mask = read(pair)
+            title = shown_name(pair.image.name)
+            samples.append({"image": image, "truth": mask[..., 0], "title": title})
+    return samples
 
 
 def _check_source(config: DataConfig) -> Checked:
-    source = open_source(config)
-    problems: list[Problem] = []
-    counts = {}
+    skipped = Skipped()
+    source = replace(open_source(config), skipped=skipped)
+    found = Checked(class_names=source.class_names)
+    found.colors = palette_or_voc(source.colors, len(source.class_names))
+    whole: list[int] = []
     for split, size in source.split_sizes.items():
-        print(f"{split}, {size} images and masks:", flush=True)
-        counts[split] = _count_split(source, split, problems)
-    size = len(counts["train"])  # up to the first that is broken
-    samples = list(spread_samples(source, "train", size, SAMPLES))
-    colors = palette_or_voc(source.colors, len(source.class_names))
-    return Checked(problems, counts, source.class_names, colors, samples=samples)
+        _announce(split, size)
+        numbers = _count_split(source, split, found)
+        whole = numbers if split == "train" else whole
+    found.errors[:0] = [(None, text) for text in skipped.texts()]
+    _judge(found, lambda: None)
+    numbers = [whole[place] for place in spread(len(whole), SAMPLES)]
+    found.samples = list(samples_of(source, "train", numbers))
+    return found
 
 
-def _count_split(source: Source, split: str, problems: list[Problem]) -> list[NDArray[np.int64]]:
-    """The labelled pixels of each class in each image, up to the first that is broken."""
+def _count_split(source: Source, split: str, found: Checked) -> list[int]:
+    """Counts what the masks of a split hold; returns the numbers of the records without a fault."""
     num_classes = len(source.class_names)
-    counts: list[NDArray[np.int64]] = []
-    examples = whole_images(source, split).as_numpy_iterator()
-    try:
-        for example in with_progress(examples, source.split_sizes[split], "image"):
-            image, mask = example["image"], example["segmentation_mask"]
-            name = example["file_name"].decode()
-            pixels = np.bincount(mask.ravel(), minlength=VOID + 1)
-            counts.append(pixels[:num_classes])
-            if image.shape[:2] != mask.shape[:2]:
-                problems.append((name, f"{image.shape[:2]}, its mask {mask.shape[:2]}"))
-            if pixels[num_classes:VOID].any():
-                problems.append((name, "its mask has values of no class"))
-    except tf.errors.OpError as error:
-        place = f"image {len(counts) + 1} of {split}"
-        problems.append((None, f"{place} cannot be decoded: {str(error).splitlines()[0]}"))
-    return counts
+    seen = found.seen[split] = Occurrence(split, source.split_sizes[split])
+    whole = []
+    examples = with_progress(
+        whole_images(source, split).as_numpy_iterator(), source.split_sizes[split], "image"
+    )
+    for number, example in enumerate(examples):
+        image, mask, name = example["image"], example["segmentation_mask"], example["file_name"]
+        title = shown_name(name)
+        if title.endswith(SKIPPED_MARK):
+            continue
+        seen.add(count_labels(mask, num_classes))
+        if image.shape[:2] != mask.shape[:2]:
+            found.errors.append((title, f"{image.shape[:2]}, its mask {mask.shape[:2]}"))
+        elif np.any((mask >= num_classes) & (mask != VOID)):
+            found.errors.append((title, "its mask has values of no class"))
+        else:
+            whole.append(number)
+    return whole

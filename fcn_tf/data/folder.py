@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +12,16 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from fcn_tf.config.schema import DataConfig
+from fcn_tf.data.first_pages import say_first_pages
 from fcn_tf.data.layouts import open_folder
-from fcn_tf.data.pairs import Pair, read_pair
+from fcn_tf.data.pairs import Notes, Pair, fault_in, read_pair
+from fcn_tf.data.skipped import Skipped
 from fcn_tf.data.source import Dataset, Example, Record, Source
 from fcn_tf.data.start_check import check_at_start
-from fcn_tf.images.graph import (
-    Window,
-    as_bytes,
-    cut,
-    decode_image,
-    from_python,
-    image_size,
-)
+from fcn_tf.images.graph import Tensor, Window, as_bytes, cut, from_python, image_size
 from fcn_tf.images.mask_graph import decode_mask
-from fcn_tf.images.masks import Coding
+from fcn_tf.images.orientation_graph import decode_turned, image_turn
+from fcn_tf.images.read import Reading
 
 
 def folder_source(config: DataConfig) -> Source:
@@ -37,39 +34,81 @@ def folder_source(config: DataConfig) -> Source:
         InputError: as in `open_folder` and `read_pair`.
     """
     folder = open_folder(config)
-    coding = Coding(len(folder.class_names), folder.colors, config.ignore_label)
-    check_at_start([pair for pairs in folder.splits.values() for pair in pairs], coding)
+    coding = folder.coding
+    reading = Reading(config.exif, config.value_range)
+    skipped = Skipped() if config.broken == "skip" else None
+    read = partial(read_pair, coding=coding, reading=reading)
+    notes = Notes()
+    check_at_start(
+        folder.splits,
+        partial(read, notes=notes),
+        folder.class_names,
+        config=config,
+        notes=notes,
+        skipped=skipped,
+    )
+    say_first_pages([pair.image for pairs in folder.splits.values() for pair in pairs])
 
     def records(split: str) -> Dataset:
         return tf.data.Dataset.from_tensor_slices(
             {
-                "image": [str(pair.image) for pair in folder.splits[split]],
-                "mask": [str(pair.mask) for pair in folder.splits[split]],
+                "image": [os.fsencode(pair.image) for pair in folder.splits[split]],
+                "mask": [os.fsencode(pair.mask) for pair in folder.splits[split]],
             }
         )
 
+    def mask_contents(record: Record) -> Tensor:
+        """What tells a mask from another: outlines of several images may lie in one file."""
+        return tf.io.read_file(record["mask"]) if coding.drawn is None else record["mask"]
+
+    def labels_of(record: Record) -> Tensor:
+        return decode_mask(mask_contents(record), coding, record["mask"])
+
+    def size_of(record: Record) -> Tensor:
+        def mask_px() -> Tensor:
+            if coding.drawn is not None:
+                return tf.shape(labels_of(record))[:2]
+            return image_size(mask_contents(record), record["mask"])
+
+        contents = tf.io.read_file(record["image"])
+        return image_turn(contents, record["image"], reading.exif, mask_px).shown_px
+
     def decode(record: Record, window: Window | None = None) -> Example:
         contents = tf.io.read_file(record["image"])
-        mask = decode_mask(tf.io.read_file(record["mask"]), coding, record["mask"])
-        same_size = tf.reduce_all(tf.shape(mask)[:2] == image_size(contents, record["image"]))
+        mask = labels_of(record)
+        mask_px = tf.shape(mask)[:2]
+        turn = image_turn(contents, record["image"], reading.exif, lambda: mask_px)
+        same_size = tf.reduce_all(mask_px == turn.shown_px)
         # Where the sizes differ, reading the pair in Python gives the error that names both.
         files = record["image"], record["mask"]
         mask = tf.cond(same_size, lambda: mask, lambda: from_python(mask_of, files, channels=1))
         return {
-            "image": decode_image(contents, window, record["image"]),
+            "image": decode_turned(
+                contents, turn, window, name=record["image"], value_range=reading.value_range
+            ),
             "segmentation_mask": cut(mask, window),
-            "file_name": tf.strings.regex_replace(record["image"], ".*/", ""),
+            "file_name": tf.strings.split(record["image"], os.sep)[-1],
         }
 
     def mask_of(*files: Any) -> NDArray[np.uint8]:
-        image, mask = (Path(os.fsdecode(as_bytes(file))) for file in files)
-        return read_pair(Pair(image, mask), coding)[1]
+        return read(_pair(*files))[1]
+
+    def fault(record: Record) -> str | None:
+        return fault_in(read, _pair(record["image"], record["mask"]))
 
     return Source(
         class_names=folder.class_names,
         split_sizes={split: len(pairs) for split, pairs in folder.splits.items()},
         records=records,
-        image_size=lambda record: image_size(tf.io.read_file(record["image"]), record["image"]),
+        image_size=size_of,
         decode=decode,
         colors=folder.colors,
+        fault=fault,
+        skipped=skipped,
     )
+
+
+def _pair(*files: Any) -> Pair:
+    """The pair of two paths, as TensorFlow hands them to Python."""
+    image, mask = (Path(os.fsdecode(as_bytes(file))) for file in files)
+    return Pair(image, mask)

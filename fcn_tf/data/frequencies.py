@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
 from fcn_tf.classes import VOID
+from fcn_tf.data.broken import decoded, skip
 from fcn_tf.data.source import Record, Source
 from fcn_tf.images.graph import Tensor
 from fcn_tf.progress import with_progress
+
+EXTREME_RATIO = 100  # of the largest weight to the smallest
 
 
 def count_classes(source: Source, split: str) -> Iterator[NDArray[np.int64]]:
@@ -29,7 +32,11 @@ def count_classes(source: Source, split: str) -> Iterator[NDArray[np.int64]]:
         mask = tf.cast(source.decode(record)["segmentation_mask"], tf.int32)
         return tf.math.bincount(tf.reshape(mask, [-1]), minlength=VOID + 1, dtype=tf.int64)
 
-    counts = source.records(split).map(count, tf.data.AUTOTUNE)
+    def none(record: Record) -> Tensor:
+        with tf.control_dependencies([skip(source, record)]):
+            return tf.zeros(VOID + 1, tf.int64)
+
+    counts = decoded(source, source.records(split), count, none)
     for image in with_progress(counts, source.split_sizes[split], "image"):
         yield image.numpy()[: len(source.class_names)]
 
@@ -60,3 +67,44 @@ def median_frequency_weights(counts: ArrayLike) -> list[float]:
         frequencies = pixels[occurs] / around[occurs]
         weights[occurs] = np.median(frequencies) / frequencies
     return weights.tolist()
+
+
+def sqrt_median_frequency_weights(counts: ArrayLike) -> list[float]:
+    """The square roots of `median_frequency_weights`: rare classes count more, but not as much.
+
+    Args:
+        counts: integer (images, C), labelled pixels.
+
+    Returns:
+        C weights.
+
+    Example:
+        >>> sqrt_median_frequency_weights([[80, 20, 0], [10, 10, 80]])
+        [1.0, 1.7320508075688772, 0.75]
+    """
+    return np.sqrt(median_frequency_weights(counts)).tolist()
+
+
+# By the name that loss.class_weights takes.
+WEIGHTINGS: dict[str, Callable[[ArrayLike], list[float]]] = {
+    "median_frequency": median_frequency_weights,
+    "sqrt_median_frequency": sqrt_median_frequency_weights,
+}
+
+
+def extreme_weights(weights: Sequence[float], names: Sequence[str]) -> str | None:
+    """The warning where one class counts more than 100 times as much as another, or None.
+
+    Args:
+        weights: C weights above 0.
+        names: C names.
+    """
+    least, most = int(np.argmin(weights)), int(np.argmax(weights))
+    ratio = weights[most] / weights[least]
+    if ratio <= EXTREME_RATIO:
+        return None
+    return (
+        f"A pixel of {names[most]} counts {ratio:.0f} times as much as one of {names[least]}. "
+        f"Above {EXTREME_RATIO}, networks often see the rare class where it is not: compare "
+        "--loss.class_weights sqrt_median_frequency and none."
+    )

@@ -41,13 +41,15 @@ def names_in(path: Path) -> list[str]:
     return list(dict.fromkeys(shape["label"] for shape in _shapes(path, read_json(path))))
 
 
-def draw_labelme(path: Path, meaning: Meaning, size_px: tuple[int, int]) -> NDArray[np.uint8]:
+def draw_labelme(
+    path: Path, meaning: Meaning, image_px: Callable[[], tuple[int, int]]
+) -> NDArray[np.uint8]:
     """The labels of an image.
 
     Args:
         path: of the JSON file.
         meaning: what the names of its outlines mean.
-        size_px: height and width of the image, for a file that does not give them.
+        image_px: gives height and width of the image, for a file that does not.
 
     Returns:
         uint8 (H, W), labels and VOID. (H, W) is what the file says of its image.
@@ -57,8 +59,8 @@ def draw_labelme(path: Path, meaning: Meaning, size_px: tuple[int, int]) -> NDAr
     """
     values = read_json(path)
     shapes = _shapes(path, values)
-    height_px = values.get("imageHeight") or size_px[0]
-    width_px = values.get("imageWidth") or size_px[1]
+    size_px = values.get("imageHeight"), values.get("imageWidth")
+    height_px, width_px = size_px if all(size_px) else image_px()
     canvas = Image.new("L", (int(width_px), int(height_px)), meaning.undrawn)
     for shape in shapes:
         label = meaning.label(shape["label"], path)

@@ -2,72 +2,52 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fcn_tf.classes import palette_or_voc
+from fcn_tf.config.mask_values import MaskValues
 from fcn_tf.config.schema import DataConfig
-from fcn_tf.data.class_files import Colors, Names, find_classes
-from fcn_tf.data.listing import list_pairs
+from fcn_tf.data.class_files import CLASS_FILES, Colors, Names, find_class_file, find_coding
+from fcn_tf.data.drawn import Meaning
+from fcn_tf.data.drawn_pairs import ORIGINS, DrawnPairs, find_drawn
+from fcn_tf.data.explain import check_is_folder, no_pair, not_understood
+from fcn_tf.data.find_layout import find_layout, named
+from fcn_tf.data.listing import NO_SPLIT, Listing, PairsByName, list_pairs
 from fcn_tf.data.pairs import Pair, Problem
-from fcn_tf.data.splits import listed_splits
-from fcn_tf.errors import InputError
+from fcn_tf.data.patterns import SUFFIXES, Layout
+from fcn_tf.data.splits import find_splits
+from fcn_tf.data.tree import Tree, walk
+from fcn_tf.errors import InputError, check
+from fcn_tf.files import shown_name
+from fcn_tf.images.coding import Coding
 
-SPLITS = ("train", "val", "test")
-
-
-@dataclass(frozen=True)
-class Layout:
-    """A way to lay out images and masks in a folder.
-
-    SPLIT in a name stands for train, val and test. Without it the layout has no folders of
-    splits: lists in ImageSets/Segmentation or a hash of the names decide.
-
-    Args:
-        images: the folder of the images, "images/SPLIT" for instance.
-        masks: the folder of the masks.
-        origin: the tools that write it, for messages; none for people's own folders.
-        some_unlabelled: whether images without a mask are left out. They are refused otherwise.
-    """
-
-    images: str
-    masks: str
-    origin: str = ""
-    some_unlabelled: bool = False
-
-    def __str__(self) -> str:
-        origin = f" ({self.origin})" if self.origin else ""
-        return f"{self.images}/ + {self.masks}/{origin}"
-
-    @property
-    def has_splits(self) -> bool:
-        """Whether the folders say which pair is in which split."""
-        return "SPLIT" in self.images
-
-    def folders(self, data_dir: Path) -> dict[str, tuple[Path, Path]]:
-        """The folders of images and masks of this layout that are in a folder, by split.
-
-        A layout without splits has its folders under "". If the images of a split are there,
-        its masks are asked for later, with an error that names them.
-        """
-        found = {}
-        for split in SPLITS if self.has_splits else ("",):
-            images, masks = (
-                data_dir / name.replace("SPLIT", split) for name in (self.images, self.masks)
-            )
-            if images.is_dir() and (self.has_splits or masks.is_dir()):
-                found[split] = images, masks
-        return found
-
-
-# A further layout is a further entry. The first that fits a folder is taken.
+# A further layout is a further entry. Those with an origin are taken before what is found by
+# words, where they fit at least half as many files.
 LAYOUTS = (
-    Layout("images/SPLIT", "masks/SPLIT"),
-    Layout("SPLIT", "SPLITannot", "the SegNet tutorial"),
-    Layout("images", "masks"),
-    Layout("JPEGImages", "SegmentationClassPNG", "older labelme", some_unlabelled=True),
-    Layout("JPEGImages", "SegmentationClass", "labelme, CVAT, VOC", some_unlabelled=True),
+    Layout.of("images/SPLIT/* + masks/SPLIT/*", "own"),
+    Layout.of("images/* + masks/*", "unsplit"),
+    Layout.of("SPLIT/* + SPLITannot/*", "segnet", "the SegNet tutorial, CVAT's CamVid"),
+    Layout.of("JPEGImages/* + SegmentationClassPNG/*", "labelme_png", "older labelme"),
+    Layout.of("JPEGImages/* + SegmentationClass/*", "voc", "labelme, CVAT, VOC"),
+    Layout.of(
+        "leftImg8bit/SPLIT/*_leftImg8bit + gtFine/SPLIT/*_gtFine_labelIds",
+        "cityscapes",
+        "Cityscapes",
+        mask_values="cityscapes",
+    ),
+    Layout.of(
+        "leftImg8bit/SPLIT/*_leftImg8bit + gtFine/SPLIT/*_gtFine_labelTrainIds",
+        "cityscapes_train_ids",
+        "Cityscapes",
+        mask_values="cityscapes_train_ids",
+    ),
+    Layout.of(
+        "images/SPLIT/ADE_* + annotations/SPLIT/ADE_*", "ade20k", "ADE20K", mask_values="ade20k"
+    ),
 )
+ANY = Layout.of("* + *.json")  # for the lists of splits
+NAMED = 3  # folders or files that a printed line names
 
 
 @dataclass(frozen=True)
@@ -78,67 +58,190 @@ class LabelledFolder:
         class_names: the classes, in the order of the masks' indices.
         colors: an RGB triple for each, 0..255; PASCAL VOC's if the folder gives none.
         splits: the pairs of each split, sorted by name.
+        coding: what the values of the masks mean: data.mask_values, else what goes with the
+            layout, else what the class file says.
     """
 
     class_names: Names
     colors: Colors
     splits: dict[str, list[Pair]]
+    coding: Coding
 
 
 def open_folder(config: DataConfig, problems: list[Problem] | None = None) -> LabelledFolder:
     """Finds the classes and the pairs of a folder, in whichever layout it has.
 
+    What was found is printed: the layout, the number of pairs in each split, and what is left out.
+
     Args:
         config: the folder, and how it is read.
-        problems: takes a `Problem` for each file without a partner, in place of an error.
+        problems: takes a `Problem` for each file that is refused, for classes that are not known
+            (which are then none), and for splits that cannot be made, in place of an error.
 
     Raises:
-        InputError: no such folder, layout or classes; train or val empty; an image
-            without a mask or a mask without an image.
+        InputError: no such folder, layout or classes; no pair in train; a mask without an image.
 
     Example:
         >>> open_folder(DataConfig(data_dir="street")).class_names
+        Layout: images/SPLIT/* + masks/SPLIT/*, pairs: 24 in train, 6 in val.
         ('road', 'car', 'tree')
     """
     data_dir = Path(config.data_dir or "").expanduser()
-    if not data_dir.is_dir():
-        raise InputError(f"data.data_dir={data_dir}: no such folder.")
-    names, colors = find_classes(data_dir, config.class_names)
-    layout = find_layout(data_dir)
-    splits = {
-        split: list_pairs(images, masks, some_unlabelled=layout.some_unlabelled, problems=problems)
-        for split, (images, masks) in layout.folders(data_dir).items()
-    }
-    if not layout.has_splits:
-        pairs = splits[""]
-        if not pairs:
-            raise InputError(f"No image in {data_dir} has a mask of the same stem.")
-        splits = listed_splits(data_dir, pairs, config.validation_fraction)
-    for split in ("train", "val"):
-        if not splits.get(split):
-            raise InputError(
-                f"{data_dir} has no images in split {split}; known are {known_layouts()}."
-            )
-    return LabelledFolder(names, colors or _voc_colors(len(names)), splits)
+    check_is_folder(data_dir)
+    tree = walk(data_dir)
+    drawn = find_drawn(tree, config.layout) if config.layout in ORIGINS else None
+    layout = None
+    if drawn is None:
+        layout = given_layout(config.layout) if config.layout else find_layout(tree, LAYOUTS)
+        drawn = None if layout else find_drawn(tree)
+    if drawn is not None:
+        return _open_drawn(tree, drawn, config, problems)
+    if layout is None:
+        raise InputError(not_understood(tree, LAYOUTS))
+    listing = list_pairs(tree, layout, problems)
+    if not listing.num_pairs:
+        raise InputError(no_pair(tree, layout, listing))
+    splits, notes = _splits(tree, layout, listing, config=config, problems=problems)
+    mask_values = config.mask_values
+    said = ""
+    if mask_values is None and layout.mask_values:
+        mask_values = MaskValues.of(layout.mask_values)
+        said = f" (data.mask_values {layout.mask_values})"
+    counts = ", ".join(f"{len(names)} in {split}" for split, names in splits.items())
+    print(f"Layout: {layout}{said}, pairs: {counts}.", flush=True)
+    for line in (*notes, *_left_out(tree, listing)):
+        print(line, flush=True)
+    coding = _coding(_folder_of_classes(data_dir, splits), config, mask_values, problems)
+    pairs = {split: list(named.values()) for split, named in splits.items()}
+    return LabelledFolder(coding.class_names, coding.colors, pairs, coding)
 
 
-def find_layout(data_dir: Path) -> Layout:
-    """The layout of a folder.
+def _open_drawn(
+    tree: Tree, drawn: DrawnPairs, config: DataConfig, problems: list[Problem] | None
+) -> LabelledFolder:
+    """As `open_folder`, where the masks are outlines in JSON."""
+    check(
+        config.mask_values is None, "data.mask_values", config.mask_values, "left out with outlines"
+    )
+    check(
+        config.ignore_label is None,
+        "data.ignore_label",
+        config.ignore_label,
+        "left out with outlines",
+    )
+    splits, notes = _splits(tree, ANY, drawn.listing, config=config, problems=problems)
+    counts = ", ".join(f"{len(names)} in {split}" for split, names in splits.items())
+    print(f"Layout: {ORIGINS[drawn.kind]}, masks are drawn, pairs: {counts}.", flush=True)
+    for line in (*notes, *_left_out(tree, drawn.listing)):
+        print(line, flush=True)
+    coding = Coding(0, (), drawn=lambda mask: drawn.draw(mask, Meaning.of(())))
+    try:
+        names = config.class_names
+        if names is None and find_class_file(tree.root)[0] is None:
+            names = list(drawn.class_names())
+            print(f"Classes, from the outlines: {', '.join(names)}.", flush=True)
+        coding = find_coding(tree.root, names)
+        meaning = Meaning.of(coding.class_names)
+        coding = replace(coding, drawn=lambda mask: drawn.draw(mask, meaning))
+    except InputError as error:
+        if problems is None:
+            raise
+        problems.append((None, str(error)))
+    pairs = {split: list(named.values()) for split, named in splits.items()}
+    return LabelledFolder(coding.class_names, coding.colors, pairs, coding)
+
+
+def _splits(
+    tree: Tree,
+    layout: Layout,
+    listing: Listing,
+    *,
+    config: DataConfig,
+    problems: list[Problem] | None,
+) -> tuple[dict[str, PairsByName], list[str]]:
+    """As `find_splits`; where problems are taken, the pairs as they are in place of an error."""
+    try:
+        return find_splits(tree, layout, listing, config.validation_fraction)
+    except InputError as error:
+        if problems is None:
+            raise
+        problems.append((None, str(error)))
+        return {split or "train": pairs for split, pairs in listing.splits.items()}, []
+
+
+def _coding(
+    data_dir: Path,
+    config: DataConfig,
+    mask_values: MaskValues | None,
+    problems: list[Problem] | None,
+) -> Coding:
+    """As `find_coding`; where problems are taken, a coding of no class in place of an error."""
+    try:
+        return find_coding(data_dir, config.class_names, mask_values, config.ignore_label)
+    except InputError as error:
+        if problems is None:
+            raise
+        problems.append((None, str(error)))
+        return Coding(0, ())
+
+
+def given_layout(text: str) -> Layout:
+    """The layout that data.layout gives: the name of a known one, or two patterns.
 
     Raises:
-        InputError: none of `LAYOUTS` fits.
+        InputError: it is neither.
     """
-    for layout in LAYOUTS:
-        if layout.folders(data_dir):
-            return layout
-    raise InputError(f"{data_dir} has none of the known layouts: {known_layouts()}.")
+    known = {layout.name: layout for layout in LAYOUTS if layout.name}
+    if text in known:
+        return known[text]
+    layout = Layout.of(text.replace("\\", "/"))
+    fault = layout.fault()
+    if fault:
+        raise InputError(
+            f"data.layout={text!r}: {fault}. Give two patterns, "
+            '"images/SPLIT/* + masks/SPLIT/*_mask" for instance, with SPLIT for the word of the '
+            f"split and * for the name that an image and its mask share; or {', '.join(known)}."
+        )
+    return named(layout, LAYOUTS)
 
 
-def known_layouts() -> str:
-    """All layouts, for messages."""
-    *most, last = map(str, LAYOUTS)
-    return f"{', '.join(most)} or {last}"
+def _left_out(tree: Tree, listing: Listing) -> list[str]:
+    """A line for each kind of file that is left out, or taken in spite of its name."""
+    lines = []
+    for split, paths in listing.unlabelled.items():
+        of = f" of {split}" if split != NO_SPLIT else ""
+        more = ", …" if len(paths) > 1 else ""
+        images = _number(len(paths), f"image{{}}{of} without a mask")
+        lines.append(f"Left out: {images} ({shown_name(paths[0])}{more}).")
+    if total := listing.unused.total():
+        files = _number(total, "image file{} with no place in this layout")
+        lines.append(f"Left out: {files}, in {_by_folder(listing.unused)}.")
+    if hidden := sum(count for suffix, count in tree.hidden.items() if suffix in SUFFIXES):
+        lines.append(f"Left out: {_number(hidden, 'hidden image file{}')}.")
+    if listing.alike:
+        pairs = _number(listing.alike, "pair{}")
+        lines.append(f"Letter case or Unicode form differs between the names of {pairs}.")
+    return lines
 
 
-def _voc_colors(num_classes: int) -> Colors:
-    return tuple((red, green, blue) for red, green, blue in palette_or_voc(None, num_classes))
+def _number(count: int, what: str) -> str:
+    """A number of things; {} in what they are called takes the s of more than one."""
+    return f"{count} {what.format('' if count == 1 else 's')}"
+
+
+def _by_folder(counts: Counter[str]) -> str:
+    """The folders with the most files, for a line."""
+    parts = [
+        f"{shown_name(folder or '.')} ({count})" for folder, count in counts.most_common(NAMED)
+    ]
+    if len(counts) > NAMED:
+        parts.append(f"{len(counts) - NAMED} more folders")
+    return ", ".join(parts)
+
+
+def _folder_of_classes(data_dir: Path, splits: dict[str, PairsByName]) -> Path:
+    """The folder with the class file: the highest one above the first image that has one."""
+    image = next(pair.image for pairs in splits.values() for pair in pairs.values())
+    folders = [data_dir, *reversed(image.relative_to(data_dir).parents[:-1])]
+    places = (folder if folder == data_dir else data_dir / folder for folder in folders)
+    return next((p for p in places if any((p / n).is_file() for n in CLASS_FILES)), data_dir)

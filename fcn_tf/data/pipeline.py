@@ -7,26 +7,25 @@ own number.
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from dataclasses import replace
 from typing import TypedDict
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_datasets as tfds
 from numpy.typing import NDArray
 
-import fcn_tf.data.shapes
-import fcn_tf.data.voc  # noqa: F401 (both register a data set)
 from fcn_tf.classes import MEAN_RGB, VOID
 from fcn_tf.config.schema import DataConfig
 from fcn_tf.data.augment import augment_window
+from fcn_tf.data.broken import decoded, skip, unlabelled_crop, unlabelled_example
 from fcn_tf.data.folder import folder_source
-from fcn_tf.data.source import Dataset, Example, Record, Source
-from fcn_tf.errors import InputError, RunError
-from fcn_tf.images.graph import Tensor, Window, cut, decode_image, image_size
+from fcn_tf.data.order import training_order, wanted_records
+from fcn_tf.data.skipped import Skipped
+from fcn_tf.data.source import Dataset, Record, Source
+from fcn_tf.data.tfds_source import tfds_source
+from fcn_tf.files import shown_name
+from fcn_tf.images.graph import Tensor, Window
 
 
 class LabelledImage(TypedDict):
@@ -56,68 +55,8 @@ def open_source(config: DataConfig) -> Source:
     """
     if config.name == "folder":
         return folder_source(config)
-    if config.name == "voc":
-        return tfds_source(
-            f"voc_segmentation/{config.tfds_config}", config.tfds_dir, config.manual_dir
-        )
-    return tfds_source(config.name or "shapes", config.tfds_dir)
-
-
-def tfds_source(
-    name: str,
-    tfds_dir: str | os.PathLike[str] | None = None,
-    manual_dir: str | os.PathLike[str] | None = None,
-) -> Source:
-    """A TFDS data set with `segmentation_mask`, generated or downloaded at the first call.
-
-    Args:
-        name: of the data set, NAME or NAME/CONFIG.
-        tfds_dir: the folder in which it is prepared; by default that of TFDS.
-        manual_dir: a folder with archives that the user has, or None.
-
-    Raises:
-        InputError: the archives are missing or not whole.
-        RunError: the disk is full.
-    """
-    if manual_dir is not None and not Path(manual_dir).expanduser().is_dir():
-        raise InputError(f"data.manual_dir={manual_dir}: no such folder.")
-    builder = tfds.builder(name, data_dir=tfds_dir)
-    try:
-        builder.download_and_prepare(
-            download_config=tfds.download.DownloadConfig(
-                manual_dir=manual_dir, try_download_gcs=False
-            )
-        )
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            message = f"The disk of {builder.data_dir} is full: make room and run again."
-            raise RunError(message) from error
-        raise
-    features = builder.info.features
-    pictures = [key for key, value in features.items() if isinstance(value, tfds.features.Image)]
-
-    def records(split: str) -> Dataset:
-        return builder.as_dataset(
-            split,
-            decoders={key: tfds.decode.SkipDecoding() for key in pictures},
-            read_config=tfds.ReadConfig(try_autocache=False),
-        )
-
-    def decode(record: Record, window: Window | None = None) -> Example:
-        mask = features["segmentation_mask"].decode_example(record["segmentation_mask"])
-        return {
-            "image": decode_image(record["image"], window, record["file_name"]),
-            "segmentation_mask": cut(mask, window),
-            "file_name": record["file_name"],
-        }
-
-    return Source(
-        class_names=tuple(builder.info.metadata["class_names"]),
-        split_sizes={split: info.num_examples for split, info in builder.info.splits.items()},
-        records=records,
-        image_size=lambda record: image_size(record["image"], record["file_name"]),
-        decode=decode,
-    )
+    source = tfds_source(config)
+    return replace(source, skipped=Skipped()) if config.broken == "skip" else source
 
 
 def training_batches(
@@ -166,11 +105,17 @@ def training_batches(
         )
         return image, mask[..., 0]
 
+    def unlabelled(number: Tensor, record: Record) -> tuple[Tensor, Tensor]:
+        with tf.control_dependencies([skip(source, record, source.split_sizes["train"])]):
+            return unlabelled_crop(*(config.crop_px or (1, 1)))
+
     share = config.batch_size // workers
-    data = training_order(source, seed, skip_samples)
-    if workers > 1:
-        data = data.filter(lambda number, _: number // share % workers == worker)
-    data = data.map(sample, tf.data.AUTOTUNE, deterministic=True)
+
+    def is_own(number: Tensor) -> Tensor:
+        return number // share % workers == worker
+
+    data = training_order(source, seed, skip_samples, is_own if workers > 1 else None)
+    data = decoded(source, data, sample, unlabelled)
     if config.crop_px:
         data = data.batch(share // split_in, drop_remainder=True)
     else:
@@ -179,38 +124,6 @@ def training_batches(
     # Samples are worked on in parallel: a single operation needs no threads of its own.
     options.threading.max_intra_op_parallelism = 1
     return data.prefetch(tf.data.AUTOTUNE).with_options(options)
-
-
-def training_order(source: Source, seed: int, skip_samples: int = 0) -> Dataset:
-    """The numbered records of train, each epoch in an order of its own, without end.
-
-    The order of an epoch comes from the seed and the epoch's number, so a stream can begin in
-    any epoch without reading those before. Records are small, paths or encoded images: those
-    of a whole epoch are held in memory.
-
-    Returns:
-        A `tf.data.Dataset` of the sample's number, int64 from 0, and its record.
-    """
-    size = source.split_sizes["train"]
-    first_epoch, skip_records = divmod(skip_samples, size)
-    records = source.records("train")
-
-    def one_epoch(epoch: Tensor) -> Dataset:
-        key = tf.stack([tf.constant(seed, tf.int64), epoch])
-        order = tf.random.experimental.stateless_shuffle(tf.range(size, dtype=tf.int64), key)
-
-        def shuffled(epoch_records: Record) -> Dataset:
-            return tf.data.Dataset.range(size).map(
-                lambda place: (
-                    epoch * size + place,
-                    tf.nest.map_structure(lambda values: values[order[place]], epoch_records),
-                )
-            )
-
-        return records.batch(size, drop_remainder=True).flat_map(shuffled)
-
-    epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
-    return epochs.flat_map(one_epoch).skip(skip_records)
 
 
 def pad_batch(data: Dataset, batch_size: int) -> Dataset:
@@ -255,17 +168,13 @@ def samples_of(source: Source, split: str, numbers: Iterable[int]) -> Iterator[L
     No other image is decoded.
     """
     wanted = tf.constant(sorted(map(int, numbers)), tf.int64)
-    chosen = (
-        source.records(split)
-        .enumerate()
-        .filter(lambda number, record: tf.reduce_any(number == wanted))
-    )
-    examples = chosen.map(lambda number, record: source.decode(record))
+    chosen = wanted_records(source, split, lambda number: tf.reduce_any(number == wanted))
+    examples = decoded(source, chosen, source.decode, unlabelled_example(source))
     for example in examples.as_numpy_iterator():
         yield {
             "image": example["image"],
             "truth": example["segmentation_mask"][..., 0],
-            "title": example["file_name"].decode(),
+            "title": shown_name(example["file_name"]),
         }
 
 
@@ -276,7 +185,7 @@ def whole_images(source: Source, split: str) -> Dataset:
         A `tf.data.Dataset` of `Example`s: `image` uint8 (H, W, 3),
         `segmentation_mask` uint8 (H, W, 1) and `file_name`.
     """
-    data = source.records(split).map(source.decode, tf.data.AUTOTUNE, deterministic=True)
+    data = decoded(source, source.records(split), source.decode, unlabelled_example(source))
     return data.prefetch(tf.data.AUTOTUNE)
 
 
@@ -298,11 +207,8 @@ def evaluation_share(
     """
     local = replicas // workers
 
-    def is_own(number: Tensor, _: Record) -> Tensor:
-        return number % replicas // local == worker
-
-    data = source.records(split).enumerate().filter(is_own)
-    data = data.map(lambda _, record: source.decode(record), tf.data.AUTOTUNE, deterministic=True)
+    data = wanted_records(source, split, lambda number: number % replicas // local == worker)
+    data = decoded(source, data, source.decode, unlabelled_example(source))
     filler = {
         "image": tf.zeros((1, 1, 3), tf.uint8),
         "segmentation_mask": tf.fill((1, 1, 1), tf.constant(VOID, tf.uint8)),

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from fcn_tf.classes import VOID
+from fcn_tf.data.random_access import LoadsArrayRecords
 
 CLASSES = ("background", "disc", "ring", "triangle", "cross", "bar")
 SPLIT_SIZES = {"train": 1000, "val": 200, "test": 200}
@@ -32,7 +33,7 @@ HIDDEN_SHARE = 0.25  # the share of an object that another one may hide
 RING_PX = 1  # width of the VOID ring around an object
 
 
-class Shapes(tfds.core.GeneratorBasedBuilder):
+class Shapes(LoadsArrayRecords, tfds.core.GeneratorBasedBuilder):
     """Scenes of discs, rings, triangles, crosses and bars.
 
     Features: `image` uint8 (H, W, 3), `segmentation_mask` and `instance_mask`

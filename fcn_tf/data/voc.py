@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from fcn_tf.classes import VOC_CLASSES
 from fcn_tf.data.archives import Archive, unpacked
+from fcn_tf.data.random_access import LoadsArrayRecords
 from fcn_tf.errors import InputError
 from fcn_tf.images.masks import indices_of
 from fcn_tf.images.read import open_image
@@ -59,7 +60,7 @@ PUBLISHED_SIZES = {
 }
 
 
-class VocSegmentation(tfds.core.GeneratorBasedBuilder):
+class VocSegmentation(LoadsArrayRecords, tfds.core.GeneratorBasedBuilder):
     """PASCAL VOC 2012 for semantic segmentation, 20 classes and the background.
 
     Features: `image` uint8 (H, W, 3), `segmentation_mask` uint8 (H, W, 1) with

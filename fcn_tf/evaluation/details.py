@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
 from fcn_tf.classes import VOID
-from fcn_tf.evaluation.metrics import scores_from_confusion
+from fcn_tf.evaluation.metrics import check_labels, scores_from_confusion
 
 CALIBRATION_BINS = 15
 EDGE_DISTANCES_PX = (1, 2, 4, 8, 16, 32)
@@ -32,7 +32,11 @@ def edge_confusions(
     Returns:
         int64 (D + 1, C, C): of the pixels up to each of the D `EDGE_DISTANCES_PX` from an edge,
         then of all pixels.
+
+    Raises:
+        InputError: the shapes differ, or a label is not below C.
     """
+    check_labels(truth, labels, num_classes)
     inner = np.ones(truth.shape, bool)
     for axis in (0, 1):
         before, after = [slice(None)] * 2, [slice(None)] * 2

@@ -119,9 +119,11 @@ def edges_figure(confusions: NDArray[np.int64]) -> Figure:
     *near, whole = edge_ious(confusions)
     figure = Figure(figsize=(5, 3.6), layout="constrained")
     axis = figure.subplots()
+    # Given before the scale: where no mean IU is defined, matplotlib finds no limits for it.
+    axis.set_xlim(EDGE_DISTANCES_PX[0] / 1.2, EDGE_DISTANCES_PX[-1] * 1.2)
+    axis.set_xscale("log", base=2)
     axis.plot(EDGE_DISTANCES_PX, near, marker="o", label="near the edges")
     axis.axhline(whole, color="gray", linestyle="--", label="all pixels")
-    axis.set_xscale("log", base=2)
     axis.set_xticks(EDGE_DISTANCES_PX, list(map(str, EDGE_DISTANCES_PX)))
     axis.set_xlabel("pixels up to this distance from an edge of the truth, px")
     axis.set_ylabel("mean IU")

@@ -6,14 +6,12 @@ n_ij are the pixels of class i that were labelled j; t_i is the sum of n_ij over
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
 from fcn_tf.classes import VOID
-
-Tensor = Any  # a tensor of Keras' backend, or an array: Keras has no types
+from fcn_tf.errors import InputError
 
 
 class Tally(NamedTuple):
@@ -89,11 +87,40 @@ def confusion_matrix(
 
     Returns:
         int64 array (C, C): [i, j] pixels of class i that were labelled j.
+
+    Raises:
+        InputError: the shapes differ, or a label is not below C.
     """
+    check_labels(truth, prediction, num_classes)
     valid = truth != VOID
     pairs = truth[valid].astype(np.int64) * num_classes + prediction[valid]
     counts = np.bincount(pairs, minlength=num_classes**2)
     return counts.reshape(num_classes, num_classes)
+
+
+def check_labels(
+    truth: NDArray[np.integer], prediction: NDArray[np.integer], num_classes: int
+) -> None:
+    """Refuses a pair of label maps that would be counted in the wrong cells.
+
+    Args:
+        truth, prediction, num_classes: as `confusion_matrix`.
+
+    Raises:
+        InputError: the shapes differ, or a label is not below C.
+    """
+    if truth.shape != prediction.shape:
+        raise InputError(
+            f"The truth is {truth.shape} and the prediction {prediction.shape}: give label maps "
+            "of the same shape."
+        )
+    for name, labels in (("truth", truth[truth != VOID]), ("prediction", prediction)):
+        if labels.size and not 0 <= labels.min() <= labels.max() < num_classes:
+            wrong = labels.min() if labels.min() < 0 else labels.max()
+            raise InputError(
+                f"The {name} has the label {wrong}: with {num_classes} classes labels are 0 to "
+                f"{num_classes - 1}, and {VOID} where nothing is labelled."
+            )
 
 
 def scores_from_confusion(matrix: Any, xp: Any = np) -> dict[str, Any]:
@@ -113,62 +140,3 @@ def scores_from_confusion(matrix: Any, xp: Any = np) -> dict[str, Any]:
     iou = _divide(xp, hits, in_truth + in_prediction - hits)
     of = Tally(hits=hits, in_truth=in_truth, in_prediction=in_prediction, recall=recall, iou=iou)
     return {**{name: score(xp, of) for name, score in SCORES.items()}, "class_iou": iou}
-
-
-def count_pixels(y_true: Tensor, y_pred: Tensor, num_classes: int) -> Tensor:
-    """The confusion matrix of a batch, in Keras' operations.
-
-    Args:
-        y_true: uint8 or int32 (N, H, W), class indices and VOID.
-        y_pred: (N, H, W, C), logits.
-        num_classes: C.
-
-    Returns:
-        int32 (C, C): [i, j] pixels of class i that were labelled j.
-    """
-    labels = ops.reshape(ops.cast(y_true, "int32"), (-1,))
-    predictions = ops.reshape(ops.cast(ops.argmax(y_pred, axis=-1), "int32"), (-1,))
-    valid = labels != VOID
-    pairs = ops.where(valid, labels * num_classes + predictions, 0)
-    counts = ops.segment_sum(ops.cast(valid, "int32"), pairs, num_classes**2)
-    return ops.reshape(counts, (num_classes, num_classes))
-
-
-@keras.saving.register_keras_serializable("fcn_tf")
-class SegmentationMetrics(keras.metrics.Metric):
-    """The scores of everything since the last reset, for `compile` and `fit`.
-
-    The confusion matrix stays on the device. `y_true` is uint8 or int32
-    (N, H, W), class indices and VOID; `y_pred` is (N, H, W, C), logits.
-    `result()` is a dict of each of `SCORES`, so that `fit` logs mean_iou and val_mean_iou.
-
-    Args:
-        num_classes: C.
-        name: name of the metric.
-        **kwargs: as `keras.metrics.Metric` takes them.
-
-    Example:
-        >>> model.compile("adam", fcn_tf.SegmentationLoss(), [fcn_tf.SegmentationMetrics(21)])
-    """
-
-    def __init__(self, num_classes: int, name: str = "segmentation_metrics", **kwargs: Any) -> None:
-        super().__init__(name=name, **kwargs)
-        self.num_classes = num_classes
-        self.matrix = self.add_weight(
-            shape=(num_classes, num_classes), initializer="zeros", dtype="int64", name="confusion"
-        )
-
-    def update_state(
-        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
-    ) -> None:
-        if sample_weight is not None:
-            raise ValueError("SegmentationMetrics counts pixels: it takes no sample_weight.")
-        counts = count_pixels(y_true, y_pred, self.num_classes)
-        self.matrix.assign_add(ops.cast(counts, self.matrix.dtype))
-
-    def result(self) -> dict[str, Tensor]:
-        scores = scores_from_confusion(self.matrix, xp=ops)
-        return {name: scores[name] for name in SCORES}
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "num_classes": self.num_classes}

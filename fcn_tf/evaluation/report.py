@@ -32,7 +32,7 @@ from fcn_tf.evaluation.tables import (
     table,
     write_json,
 )
-from fcn_tf.files import write_text
+from fcn_tf.files import shown_name, write_text
 from fcn_tf.images.draw import error_map
 from fcn_tf.images.figures import sample_sheet, write_figure
 from fcn_tf.inference.loaded import saved_model_folder
@@ -80,10 +80,11 @@ def write_report(
         out: folder for the files.
     """
     size = source.split_sizes[split]
+    images = f"{size} image" if size == 1 else f"{size} images"
     (name, predictor), *others = predictors.items()
     found = _evaluate(predictor, source, split)
     summary = _summary(found, source, split)
-    lines = [f"{name} on {split}, {size} images: mean IU {percent(summary['mean_iou'])} %."]
+    lines = [f"{name} on {split}, {images}: mean IU {percent(summary['mean_iou'])} %."]
     head, rows = ["", "%"], score_rows(summary)
     other_iou = None
     for other_name, other in others:
@@ -92,7 +93,10 @@ def write_report(
         head, rows = ["", "A", "B", "B - A"], compared_rows(summary, other_summary)
         lines.append(f"B is {other_name}: mean IU {percent(other_summary['mean_iou'])} %.")
         write_json(out / "compared.json", {name: summary, other_name: other_summary})
-    print(f"Scores on {split}, {size} images:\n{table(rows)}")
+    print(f"Scores on {split}, {images}:\n{table(rows)}")
+    if source.skipped and (skips := source.skipped.summary()):
+        lines.append(shown_name(skips))
+        print(lines[-1])
     write_json(out / "scores.json", summary)
 
     sections = [Section("Scores", "", [head, *rows])]

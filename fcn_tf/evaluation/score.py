@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fcn_tf.classes import class_names_or_numbers
+from fcn_tf.classes import VOID, class_names_or_numbers
+from fcn_tf.config.schema import DataConfig
+from fcn_tf.data.class_files import has_class_file
 from fcn_tf.data.source import Source
 from fcn_tf.errors import InputError
 from fcn_tf.evaluation.metrics import confusion_matrix, scores_from_confusion
@@ -45,14 +47,14 @@ class Evaluation:
     Args:
         confusion: int64 (C, C), of all parts.
         scores: the scores of `scores_from_confusion`, NaN where undefined.
-        loss: mean loss of the labelled images; 0 where no loss was counted.
+        loss: mean loss of the labelled images; None where there are none.
         part_ious: float64 (parts,), the mean IU of each part, NaN where nothing is labelled.
         edges, calibration: as in `Counts`, summed; None where they were not counted.
     """
 
     confusion: NDArray[np.int64]
     scores: dict[str, Any]
-    loss: float
+    loss: float | None
     part_ious: NDArray[np.float64]
     edges: NDArray[np.int64] | None
     calibration: NDArray[np.float64] | None
@@ -82,7 +84,7 @@ def evaluate_split(parts: Iterable[Counts], num_classes: int) -> Evaluation:
     return Evaluation(
         confusion=confusion,
         scores=scores_from_confusion(confusion),
-        loss=loss / max(labelled_images, 1),
+        loss=loss / labelled_images if labelled_images else None,
         part_ious=np.array(part_ious, np.float64),
         edges=edges,
         calibration=calibration,
@@ -98,7 +100,7 @@ def evaluate(
         model_or_path: an `FCN`, a `LoadedModel`, or the path of a model of any kind: a run
             folder, a `.keras` file, a SavedModel or a `.tflite` file.
         dataset: an iterable of dicts with `image` uint8 (H, W, 3) and
-            `segmentation_mask` uint8 (H, W, 1), class indices and 255 for VOID:
+            `segmentation_mask` uint8 (H, W, 1) or (H, W), class indices and 255 for VOID:
             `tfds.load("shapes", split="val")`, for example.
 
     Returns:
@@ -106,7 +108,7 @@ def evaluate(
         (fractions, NaN where undefined), class_iou (C,) and confusion_matrix int64 (C, C).
 
     Raises:
-        InputError: there is no such model.
+        InputError: there is no such model, or a mask does not fit its image or the classes.
 
     Example:
         >>> scores = fcn_tf.evaluate("runs/mine", tfds.load("shapes", split="val"))
@@ -116,12 +118,49 @@ def evaluate(
     num_classes = predictor.model.num_classes
 
     def counts(example: dict[str, Any]) -> Counts:
-        truth = np.asarray(example["segmentation_mask"])[..., 0]
+        truth = np.asarray(example["segmentation_mask"])
+        truth = truth[..., 0] if truth.ndim == 3 and truth.shape[-1] == 1 else truth
         labels = predictor(np.asarray(example["image"]))
         return Counts(confusion_matrix(truth, labels, num_classes))
 
     found = evaluate_split(map(counts, dataset), num_classes)
     return {**found.scores, "confusion_matrix": found.confusion}
+
+
+def read_as_model(data: DataConfig, model: FCN | LoadedModel) -> DataConfig:
+    """The data, read with the range of values that a model was trained with.
+
+    A range of the data's own stays; a line says so where it is another one.
+    """
+    if data.value_range is None:
+        return replace(data, value_range=model.value_range)
+    if model.value_range is not None and tuple(data.value_range) != model.value_range:
+        print(
+            f"data.value_range={list(data.value_range)}: the model was trained with "
+            f"{list(model.value_range)}.",
+            flush=True,
+        )
+    return data
+
+
+def with_classes_of(model: FCN | LoadedModel, data: DataConfig, name: str) -> DataConfig:
+    """The same data set, with the model's classes where its folder names none; that is printed.
+
+    Args:
+        model: the model.
+        data: the data set, resolved.
+        name: what messages call the model.
+    """
+    is_named = data.name != "folder" or data.class_names or has_class_file(data.data_dir or "")
+    if is_named or model.num_classes > VOID:  # a file of labels alone does not know how many
+        return data
+    names = class_names_or_numbers(model.class_names, model.num_classes)
+    print(
+        f"{data.data_dir} has no file of classes: its masks are read with those of {name}, "
+        f"{', '.join(names)}.",
+        flush=True,
+    )
+    return replace(data, class_names=list(names))
 
 
 def check_classes(model: FCN | LoadedModel, source: Source, name: str) -> None:
@@ -142,5 +181,21 @@ def check_classes(model: FCN | LoadedModel, source: Source, name: str) -> None:
     if not same or len(known) != len(source.class_names):
         raise InputError(
             f"{name} knows the classes {', '.join(known)}, but the data set has "
-            f"{', '.join(source.class_names)}."
+            f"{', '.join(source.class_names)}.{_how_they_differ(known, source.class_names)}"
         )
+
+
+def _how_they_differ(known: Sequence[str], given: Sequence[str]) -> str:
+    """What to do where as many classes are called otherwise; nothing where their number differs."""
+    if len(known) != len(given):
+        return ""
+    if sorted(known) == sorted(given):
+        return (
+            " They are the same in another order, so the values of the masks mean other classes: "
+            "bring the masks to the model's order."
+        )
+    renamed = [f"{b} for {a}" for a, b in zip(known, given, strict=True) if a != b]
+    return (
+        f" The data set says {', '.join(renamed)}: if these are the same classes, call them as "
+        "the model does."
+    )

@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 
 from fcn_tf.classes import Classes
 from fcn_tf.config.export_record import EXPORT_FILE, ExportRecord
-from fcn_tf.config.files import load_config, run_config
+from fcn_tf.config.files import data_of_run
 from fcn_tf.config.schema import DataConfig
 from fcn_tf.data import open_source
 from fcn_tf.data.pipeline import spread_samples
 from fcn_tf.data.shapes import draw_scene
 from fcn_tf.data.source import Source
 from fcn_tf.errors import InputError, RunError
-from fcn_tf.evaluation.score import check_classes
+from fcn_tf.evaluation.score import check_classes, read_as_model, with_classes_of
 from fcn_tf.exporting.formats import FORMATS, Format, Job
 from fcn_tf.exporting.freeze import freeze
 from fcn_tf.exporting.options import ExportOptions
@@ -94,10 +94,13 @@ def export(
     if isinstance(model_or_path, (str, Path)):
         path = str(model_or_path)
         model, model_file = load_model(path), str(Path(path).expanduser().resolve())
-        source = open_source(data) if data else _source_of_run(path)
     else:
         path, model, model_file = "a model in memory", model_or_path, None
-        source = open_source(data) if data else None
+    source = None
+    if data is not None:
+        source = open_source(with_classes_of(model, read_as_model(data, model), path))
+    elif model_file is not None:
+        source = _source_of_run(model, path)
     kinds = {name: _kinds_to_write(FORMATS[name], options, source) for name in options.formats}
     if source is not None:
         check_classes(model, source, path)
@@ -109,6 +112,7 @@ def export(
         margin_px=margin_px(model),
         classes=classes.names,
         palette=classes.palette,
+        value_range=model.value_range,
     )
     exported = Exported(model=model, source=source, options=options, record=record, stem=out.name)
     samples = list(_samples(source))
@@ -231,13 +235,11 @@ def _write(
     return paths
 
 
-def _source_of_run(path: str) -> Source | None:
+def _source_of_run(model: FCN, path: str) -> Source | None:
     """The data set that a run was trained on, or None where it is no run or the data are gone."""
-    config_file = run_config(path)
-    if not config_file.is_file():
-        return None
     try:
-        return open_source(load_config(config_file).data)
+        data = data_of_run(path)
+        return None if data is None else open_source(with_classes_of(model, data, path))
     except InputError as error:
         print(f"The data of the run are left out: {error}", flush=True)
         return None

@@ -14,7 +14,15 @@ from PIL import Image
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from fcn_tf.exporting.formats import Job
-from fcn_tf.images.graph import JPEG, PNG, png_size, starts_with
+from fcn_tf.images.graph import (
+    CMYK_CHANNELS,
+    EXACT,
+    JPEG,
+    PNG,
+    is_deep_png,
+    png_size,
+    starts_with,
+)
 
 Tensor = Any  # a tf.Tensor: TensorFlow has no types
 
@@ -120,14 +128,21 @@ class Served(tf.Module):
             is_jpeg | is_png, ["image_bytes holds neither a JPEG nor a PNG."]
         )
         with tf.control_dependencies([known]):
-            size = tf.cond(
-                is_jpeg,
-                lambda: tf.io.extract_jpeg_shape(contents)[:2],
-                lambda: png_size(contents),
+            size, is_cmyk, is_deep = tf.cond(
+                is_jpeg, lambda: _jpeg_header(contents), lambda: _png_header(contents)
             )
-        with tf.control_dependencies(self._checks(size)):
-            # It decodes JPEG too.
-            return tf.io.decode_png(contents, channels=3)
+        kinds = [
+            tf.debugging.Assert(~is_cmyk, ["image_bytes holds a JPEG in CMYK: send it as RGB."]),
+            tf.debugging.Assert(
+                ~is_deep, ["image_bytes holds a PNG of 16 bits a channel: send it with 8 bits."]
+            ),
+        ]
+        with tf.control_dependencies([*self._checks(size), *kinds]):
+            return tf.cond(
+                is_jpeg,
+                lambda: tf.io.decode_jpeg(contents, channels=3, dct_method=EXACT),
+                lambda: tf.io.decode_png(contents, channels=3),
+            )
 
     def _checks(self, sides: Tensor) -> list[Tensor]:
         """Assertions on the sides of an array, which fail with InvalidArgument."""
@@ -139,6 +154,17 @@ class Served(tf.Module):
                 pixels <= self._max_pixels, ["The number of pixels is", pixels, allowed]
             ),
         ]
+
+
+def _jpeg_header(contents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Height and width, whether it is CMYK, and whether it has more than 8 bits a channel."""
+    shape = tf.io.extract_jpeg_shape(contents)
+    return shape[:2], shape[2] == CMYK_CHANNELS, tf.constant(False)
+
+
+def _png_header(contents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The same of a PNG."""
+    return png_size(contents), tf.constant(False), is_deep_png(contents)
 
 
 def _write_warm_up(folder: Path) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import warnings
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from typing import IO, Any
 
 import numpy as np
 import rasterio
@@ -13,35 +14,45 @@ from rasterio.windows import Window
 
 from fcn_tf.errors import InputError
 
+# Makes pixels of values of more than 8 bits, both (h, w, 3).
+OfDeep = Callable[[NDArray[Any]], NDArray[Any]]
 
-def tiff_windows(path: Path) -> TiffWindows | None:
+
+def tiff_windows(
+    source: str | os.PathLike[str] | IO[bytes], of_deep: OfDeep | None = None
+) -> TiffWindows | None:
     """Opens a TIFF that can be read slice by slice.
 
     Args:
-        path: of the file.
+        source: its path, or its bytes as a file.
+        of_deep: what slices give for values of more than 8 bits, (h, w, 3); None where such files
+            are not wanted.
 
     Returns:
-        The file as an array, if its pixels are grey or RGB of 8 bits, with further channels or
-        without. None for a palette, CMYK, another depth or a broken file: Pillow reads or
-        refuses these.
+        The file as an array, if its pixels are grey or RGB, with further channels or without. None
+        for a palette, CMYK or a broken file: Pillow reads or refuses these. Colours that are
+        multiplied by alpha stay so.
     """
     try:
         with warnings.catch_warnings():
             # The place on earth does not matter here.
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-            file = rasterio.open(path)
+            file = rasterio.open(source)
     except rasterio.errors.RasterioError:
         return None
-    bands = _rgb_bands(file)
-    return TiffWindows(file, bands) if bands else None
+    is_deep = set(file.dtypes) != {"uint8"}
+    bands = _rgb_bands(file, is_deep)
+    if bands is None or (is_deep and of_deep is None):
+        return None
+    return TiffWindows(file, bands, of_deep if is_deep else None)
 
 
-def _rgb_bands(file: Any) -> list[int] | None:
+def _rgb_bands(file: Any, is_deep: bool) -> list[int] | None:
     """The numbers of the bands that are red, green and blue; None where Pillow is to decide."""
     kinds = tuple(kind.name for kind in file.colorinterp)
-    deep = set(file.dtypes) != {"uint8"} or file.tags(1, ns="IMAGE_STRUCTURE").get("NBITS")
+    stretched = not is_deep and file.tags(1, ns="IMAGE_STRUCTURE").get("NBITS")
     inverted = file.photometric is not None and file.photometric.name == "white"
-    if deep or inverted:
+    if stretched or inverted or len(set(file.dtypes)) > 1:
         return None
     if kinds[:3] == ("red", "green", "blue"):
         return [1, 2, 3]
@@ -54,20 +65,23 @@ class TiffWindows:
     Args:
         file: an open `rasterio` data set.
         bands: the numbers of the bands that are red, green and blue.
+        convert: what a slice gives for the file's values, (h, w, 3); None for the values.
     """
 
-    def __init__(self, file: Any, bands: list[int]) -> None:
+    def __init__(self, file: Any, bands: list[int], convert: OfDeep | None = None) -> None:
         self._file = file
         self._bands = bands
+        self._convert = convert
         self.dtype = np.dtype(np.uint8)
         self.shape: tuple[int, ...] = (file.height, file.width, 3)
 
-    def __getitem__(self, slices: tuple[slice, ...]) -> NDArray[np.uint8]:
+    def __getitem__(self, slices: tuple[slice, ...]) -> NDArray[Any]:
         rows, columns = (
             slice(*part.indices(side)) for part, side in zip(slices, self.shape, strict=False)
         )
         try:
             window = Window.from_slices(rows, columns)
-            return np.moveaxis(self._file.read(self._bands, window=window), 0, -1)
+            values = np.moveaxis(self._file.read(self._bands, window=window), 0, -1)
         except rasterio.errors.RasterioError as error:
             raise InputError(f"{self._file.name}: cannot be read ({error}).") from error
+        return values if self._convert is None else self._convert(values)

@@ -21,13 +21,17 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from fcn_tf.errors import InputError, RunError
-from fcn_tf.images.read import UNREADABLE, read_rgb
+from fcn_tf.images.depth import Clipped, ValueRange
+from fcn_tf.images.formats import open_in_process
+from fcn_tf.images.orientation import orientation_of
+from fcn_tf.images.read import UNREADABLE, is_deep, read_rgb
 
 ATTEMPTS = 5  # gRPC allows no more
 FIRST_PAUSE_SECONDS = 0.2  # doubled before every further attempt
 LONGEST_PAUSE_SECONDS = 10
 LONGEST_MESSAGE = 500
 NO_LABELS = "{} does not answer with label_png_bytes: is it a model of fcn-tf export?"
+SERVED = (b"\xff\xd8\xff", b"\x89PNG")  # how files begin that a server decodes
 TRY_AGAIN = (429, 502, 503, 504)  # overloaded, or about to start
 
 # From an encoded image, JPEG or PNG, to the PNG of its labels.
@@ -206,25 +210,38 @@ def _check_available(url: str, states: list[str]) -> None:
         raise RunError(f"{url}: the server has no version ready ({known}).")
 
 
-def encoded(path: Path) -> bytes:
-    """The bytes of an image file, as a PNG where the server does not read its format.
+def encoded(
+    path: Path, value_range: ValueRange | None = None, clipped: list[Clipped] | None = None
+) -> bytes:
+    """An image file as a server takes it: its bytes, or a PNG of the pixels that viewers show.
+
+    Sent as they are: JPEG in grey or RGB and PNG of 8 bits, without an EXIF orientation.
+
+    Args:
+        path: of the file.
+        value_range, clipped: as in `read_rgb`.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: it cannot be read, or has more than 8 bits a channel and there is no range.
     """
     try:
         contents = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
     try:
-        with Image.open(io.BytesIO(contents)) as image:
-            is_sent_as_it_is = image.format in ("JPEG", "PNG")
+        with open_in_process(io.BytesIO(contents)) as image:
+            is_plain = not is_deep(image) and image.mode != "CMYK"
+            is_known = contents.startswith(SERVED)
+            is_sent_as_it_is = is_plain and is_known and orientation_of(image) == 1
+    except InputError as error:  # HEIC, without the extra that reads it
+        raise InputError(f"{path}: {error}.") from error
     except UNREADABLE:
         is_sent_as_it_is = True  # the server says what is wrong with it
     if is_sent_as_it_is:
         return contents
     png = io.BytesIO()
-    Image.fromarray(read_rgb(path)).save(png, "png")
+    pixels = read_rgb(path, contents=contents, value_range=value_range, clipped=clipped)
+    Image.fromarray(pixels).save(png, "png")
     return png.getvalue()
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 from fcn_tf.config.schema import Preprocessing
 from fcn_tf.errors import InputError
 from fcn_tf.images.figures import heatmap_figure, write_figure
+from fcn_tf.images.formats import pages_of
 from fcn_tf.images.read import read_rgb, resize
 from fcn_tf.models import convolutionalize
 from fcn_tf.models.saving import load_keras_file
@@ -62,6 +63,8 @@ def heatmap(
     if out.suffix.lower() != ".png" or (out.exists() and out.samefile(image)):
         raise InputError(f"--out {out}: it must end in .png and not be the image.")
     pixels = read_rgb(image)
+    if (pages := pages_of(image)) > 1:
+        print(f"{image} has {pages} pages or frames, of which the first is taken.")
     classifier = _classifier(model, weights)
     network = _convolutionalized(classifier, model)
     columns = _columns(classes, network.output.shape[-1], class_names)

@@ -13,9 +13,10 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from fcn_tf.classes import Classes, palette_or_voc
+from fcn_tf.classes import VOID, Classes, check_num_classes, palette_or_voc
 from fcn_tf.config.export_record import EXPORT_FILE, ExportRecord, newest_version, read_record
 from fcn_tf.errors import InputError
+from fcn_tf.files import unreadable_as_input_error
 from fcn_tf.models import FCN, load_model
 from fcn_tf.models.margin import margin_px
 
@@ -40,6 +41,8 @@ class LoadedModel:
         margin_px: what a tile needs around it, or None where it is not known.
         size_px: (height, width) of images where it is fixed, or None.
         max_pixels: pixels of a call above which the model refuses it, or None.
+        value_range: the values that become 0 and 255 in images of more than 8 bits a channel, or
+            None where such images are refused.
     """
 
     scores: ScoresOf | None
@@ -50,6 +53,7 @@ class LoadedModel:
     margin_px: int | None
     size_px: tuple[int, int] | None = None
     max_pixels: int | None = None
+    value_range: tuple[float, float] | None = None
 
     @property
     def classes(self) -> Classes:
@@ -67,8 +71,13 @@ def load_any(model_or_path: Any) -> LoadedModel:
     Raises:
         InputError: no such model, or it is none of this package.
     """
-    if not isinstance(model_or_path, (str, Path)):
+    if isinstance(model_or_path, FCN):
         return loaded_from_keras(model_or_path)
+    if not isinstance(model_or_path, (str, os.PathLike)):
+        raise InputError(
+            "A model is an FCN, or the path of a run folder, a .keras file, a SavedModel or a "
+            f".tflite file; this is {type(model_or_path).__name__}."
+        )
     path = Path(model_or_path).expanduser()
     if path.suffix == ".tflite":
         return _loaded_from_tflite(path)
@@ -92,6 +101,7 @@ def loaded_from_keras(model: FCN) -> LoadedModel:
         class_names=None if model.class_names is None else tuple(model.class_names),
         palette=palette_or_voc(model.palette, model.num_classes),
         margin_px=margin_px(model),
+        value_range=model.value_range,
     )
 
 
@@ -128,6 +138,7 @@ def _described(
     size_px: tuple[int, int] | None = None,
 ) -> LoadedModel:
     """A `LoadedModel` with what the export.json beside a file says of it, if there is one."""
+    check_num_classes(num_classes, f"number of classes of {path}")
     record = record_of(path)
     names = record.classes
     if names is not None and len(names) != num_classes:
@@ -144,14 +155,13 @@ def _described(
         margin_px=record.margin_px,
         size_px=size_px,
         max_pixels=record.max_pixels,
+        value_range=record.value_range,
     )
 
 
 def _loaded_from_saved_model(folder: Path) -> LoadedModel:
-    try:
+    with unreadable_as_input_error(folder, "a SavedModel"):
         loaded = tf.saved_model.load(str(folder))
-    except (OSError, ValueError, tf.errors.OpError) as error:
-        raise InputError(f"{folder} cannot be loaded as a SavedModel: {error}") from error
     missing = {"scores", "labels"} - set(loaded.signatures)
     if missing:
         raise InputError(
@@ -185,10 +195,8 @@ def _loaded_from_tflite(path: Path) -> LoadedModel:
         raise InputError(f"{path} is no model: there is no such file.")
     # Python 3.13 knows how many processors the process may use, older ones how many there are.
     threads = getattr(os, "process_cpu_count", os.cpu_count)()
-    try:
+    with unreadable_as_input_error(path, "a TFLite file"):
         interpreter = Interpreter(str(path), num_threads=threads)
-    except ValueError as error:
-        raise InputError(f"{path} cannot be loaded as a TFLite file: {error}") from error
     given, answered = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
     if given["dtype"] != np.uint8 or len(given["shape"]) != 4:
         raise InputError(f"{path} does not take a uint8 image: it is not an export of fcn-tf.")
@@ -200,18 +208,19 @@ def _loaded_from_tflite(path: Path) -> LoadedModel:
         nonlocal allocated
         answers = []
         for image in images:  # the files take one at a time
-            if allocated != image.shape:
-                interpreter.resize_tensor_input(given["index"], (1, *image.shape))
-                interpreter.allocate_tensors()
-                allocated = image.shape
-            interpreter.set_tensor(given["index"], image[None])
-            interpreter.invoke()
+            with unreadable_as_input_error(path, "a TFLite file"):
+                if allocated != image.shape:
+                    interpreter.resize_tensor_input(given["index"], (1, *image.shape))
+                    interpreter.allocate_tensors()
+                    allocated = image.shape
+                interpreter.set_tensor(given["index"], image[None])
+                interpreter.invoke()
             answers.append(interpreter.get_tensor(answered["index"])[0])
         return np.stack(answers)
 
     if answered["dtype"] == np.uint8:
         names = record_of(path).classes
-        num_classes = len(names) if names else 256
+        num_classes = len(names) if names else VOID
         return _described(path, None, run, num_classes, size_px=size_px)
 
     def labels(images: NDArray[np.uint8]) -> NDArray[np.uint8]:

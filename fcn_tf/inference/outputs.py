@@ -20,9 +20,11 @@ from fcn_tf.errors import InputError, RunError
 from fcn_tf.files import written_whole
 from fcn_tf.images.draw import overlay
 from fcn_tf.images.find import ImageFile
+from fcn_tf.images.formats import pages_of
 from fcn_tf.progress import with_progress
 
 NAMED_FAILURES = 1000  # more are counted
+NAMED_PAGED = 5
 
 
 @dataclass(frozen=True)
@@ -131,9 +133,13 @@ def work_through(
         skipped = len(images) - len(todo)
         print(f"{skipped} images are finished and left out; --overwrite predicts them again.")
 
+    paged: dict[str, int] = {}
+
     def attempt(image: ImageFile) -> str | None:
         try:
             predicted = predict(image)
+            if (pages := pages_of(image.path)) > 1:
+                paged[str(image.name)] = pages
             for kind, path in wanted.paths(image).items():
                 with written_whole(path) as beside:
                     OUTPUTS[kind].write(beside, predicted, classes, wanted.opacity)
@@ -152,12 +158,24 @@ def work_through(
         pool.shutdown(cancel_futures=True)  # after Ctrl-C those in work are finished
         for failure in failures[:NAMED_FAILURES]:
             print(failure, file=sys.stderr)
+    if paged:
+        print(_said_of_pages(paged), flush=True)
     if failures:
         raise RunError(
             f"{len(failures)} of {len(todo)} images failed, as said above; the same command "
             "again, without --overwrite, tries them alone."
         )
     print(f"{len(todo)} images done, in {wanted.out}", flush=True)
+
+
+def _said_of_pages(paged: dict[str, int]) -> str:
+    """One line that names the files of several pages or frames."""
+    named = [f"{name} ({pages})" for name, pages in sorted(paged.items())[:NAMED_PAGED]]
+    more = [f"{len(paged) - NAMED_PAGED} more"] if len(paged) > NAMED_PAGED else []
+    return (
+        "Only the first was taken of the pages or frames of "
+        f"{', '.join(named + more)}; to label the others, save each as a file of its own."
+    )
 
 
 def _failure(path: Path, error: Exception) -> str:

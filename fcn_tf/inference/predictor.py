@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fcn_tf.errors import InputError
-from fcn_tf.images.read import open_pixels, resize, to_rgb
+from fcn_tf.images.read import resize
+from fcn_tf.inference.given import opened
 from fcn_tf.inference.loaded import LoadedModel, load_any
 from fcn_tf.models.margin import GRID_PX
 from fcn_tf.progress import with_progress
@@ -106,18 +106,25 @@ class Predictor:
         """The labels of an image, uint8 (H, W), or a list of the labels of each of several images.
 
         Args:
-            image: uint8 (H, W, 3) RGB, a path, a Pillow image, anything with a shape
-                (H, W, 3) whose slices are such arrays; or a list of these.
+            image: uint8 (H, W, 3) RGB; a path, the bytes of an image file, a file that is open
+                for reading bytes, a Pillow image, or anything with a shape (H, W, 3) whose
+                slices are such arrays; or a list of these. A file is turned by its EXIF
+                orientation; a Pillow image is taken as it is. Of a file with several pages or
+                frames the first is taken, with a warning.
+
+        Raises:
+            InputError: it is none of these, or the file cannot be read.
         """
         if isinstance(image, (list, tuple)):
             return self._of_many(image)
-        return self._predict(_opened(image), self._labels, (), np.uint8)
+        return self._predict(self._opened(image), self._labels, (), np.uint8)
 
     def scores(self, image: Any) -> NDArray[np.float32]:
-        """The softmax scores of an image, float32 (H, W, C)."""
+        """The softmax scores of an image, float32 (H, W, C); a list of images is refused."""
         if self.model.scores is None:
             raise InputError("This file gives labels alone: export it with scores.")
-        return self._predict(_opened(image), self._scores, (self.model.num_classes,), np.float32)
+        channels = (self.model.num_classes,)
+        return self._predict(self._opened(image), self._scores, channels, np.float32)
 
     def tiles(self, shape: Sequence[int]) -> list[Tile]:
         """How an image of this shape is cut.
@@ -185,7 +192,7 @@ class Predictor:
             for number, labels in zip(numbers, self._labels(np.stack(arrays)), strict=True):
                 results[number] = labels
 
-        for number, image in enumerate(map(_opened, images)):
+        for number, image in enumerate(map(self._opened, images)):
             if len(self.tiles(image.shape)) > 1:
                 results[number] = self(image)
                 continue
@@ -196,6 +203,10 @@ class Predictor:
         for batch in waiting.values():
             finish(batch)
         return results
+
+    def _opened(self, image: Any) -> Any:
+        """An image as an array, read as the model was trained."""
+        return opened(image, self.model.value_range)
 
     def _at_once(self, size_px: Sequence[int]) -> int:
         """How many of a size run together, within what the model takes at once."""
@@ -238,22 +249,6 @@ def _cuts(length_px: int, tile_px: int, margin_px: int) -> list[tuple[slice, sli
         )
         for start in range(0, length_px, tile_px)
     ]
-
-
-def _opened(image: Any) -> Any:
-    """A path or a Pillow image as an array; what has a shape stays what it is."""
-    if isinstance(image, (str, Path)):
-        image = open_pixels(image)
-    if isinstance(image, Image.Image):
-        image = np.asarray(to_rgb(image, "The image"))
-    if getattr(image, "dtype", None) != np.uint8 or len(image.shape) != 3 or image.shape[2] != 3:
-        raise InputError(
-            f"An image is uint8 (height, width, 3), RGB; this is {getattr(image, 'dtype', '?')} "
-            f"{tuple(image.shape)}."
-        )
-    if 0 in image.shape:
-        raise InputError("An image has at least one pixel.")
-    return image
 
 
 def _resized(

@@ -62,6 +62,7 @@ def convolutionalize(classifier: keras.Model) -> keras.Model:
         TensorShape([1, 4, 9, 1000])
     """
     _check_ends(classifier)
+    _check_layers(classifier)
     if isinstance(classifier, keras.Sequential):
         # Loading builds a sequential model twice, and its layers lose track of their inputs.
         twin = keras.models.clone_model(classifier)
@@ -69,11 +70,11 @@ def convolutionalize(classifier: keras.Model) -> keras.Model:
         classifier = twin
     head = _head(classifier)
     features = keras.Model(classifier.inputs[0], head[0].input)
-    larger = _any_size(features)
+    size = head[0].input.shape[1:3]  # of the head's map at the classifier's own image size
+    larger = _growing(features, classifier.name, head[0].name)
     larger.set_weights(features.get_weights())
 
     images, x = larger.inputs[0], larger.outputs[0]  # (N, H, W, channels), (N, h, w, C)
-    size = head[0].input.shape[1:3]  # of the head's map at the classifier's own image size
     replaced = []
     for layer in head:
         replacement = _convolutional(layer, size)
@@ -109,6 +110,54 @@ def _check_ends(classifier: keras.Model) -> None:
         )
 
 
+def _check_layers(model: keras.Model) -> None:
+    """Refuses layers, also those of models inside it, that no larger image can go through."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            _check_layers(layer)
+        elif isinstance(layer, FIXED_SIZE):
+            raise ValueError(
+                f"{layer.name} gives every image the same size, so that there is nothing to gain "
+                "from a larger image: build the classifier without it."
+            )
+        elif getattr(layer, "data_format", None) == "channels_first":
+            raise ValueError(
+                f"{layer.name} takes (N, channels, height, width): only a classifier that is built "
+                'with data_format="channels_last" can be made convolutional.'
+            )
+
+
+def _growing(features: keras.Model, name: str, reducer: str) -> keras.Model:
+    """A clone for images of any size, whose map grows as the image does.
+
+    Args:
+        features: the classifier up to the map before its head.
+        name: what messages call the classifier.
+        reducer: and the first layer of its head.
+    """
+    _, height, width, channels = features.inputs[0].shape
+    _, rows, columns, _ = features.outputs[0].shape
+    try:
+        larger = _any_size(features)
+        higher, wider = (
+            tuple(larger.compute_output_shape((1, *size, channels))[1:3])
+            for size in ((2 * height, width), (height, 2 * width))
+        )
+        if higher[0] <= rows or wider[1] <= columns:
+            raise ValueError(
+                f"{rows} x {columns} cells become {higher[0]} x {higher[1]} and "
+                f"{wider[0]} x {wider[1]}"
+            )
+    except Exception as error:  # Keras raises errors of several kinds
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise ValueError(
+            f"{name} cannot be made convolutional: its map does not grow with an image that is "
+            f"twice as high or twice as wide ({reason}). Build it without layers such as Permute "
+            f"and Reshape, which move or mix the places of the map, before {reducer}."
+        ) from error
+    return larger
+
+
 def _check_equal_at_own_size(model: keras.Model, classifier: keras.Model) -> None:
     """Compares the map's one cell with the classifier's output, for noise of its own size."""
     shape = (1, *classifier.inputs[0].shape[1:])
@@ -135,11 +184,6 @@ def _any_size(model: keras.Model) -> keras.Model:
     channels = model.inputs[0].shape[-1]
 
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
-        if isinstance(layer, FIXED_SIZE):
-            raise ValueError(
-                f"{layer.name} gives every image the same size, so that there is nothing to gain "
-                "from a larger image: build the classifier without it."
-            )
         if isinstance(layer, keras.Model):
             return _any_size(layer)
         return type(layer).from_config(layer.get_config())
@@ -207,6 +251,7 @@ def _convolutional(layer: keras.layers.Layer, size: tuple[int, int]) -> keras.la
             size,
             activation=layer.activation,
             use_bias=layer.use_bias,
+            trainable=layer.trainable,
             name=layer.name,
             dtype=layer.dtype_policy,
         )

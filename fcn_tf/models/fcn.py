@@ -13,6 +13,7 @@ from typing import Any
 
 import keras
 
+from fcn_tf.classes import check_num_classes
 from fcn_tf.config.networks import (
     GEOMETRIES,
     IMAGENET_RGB,
@@ -47,6 +48,7 @@ def build_fcn(
     input_shape: ImageShape = (None, None, 3),
     class_names: Sequence[str] | None = None,
     palette: Palette | None = None,
+    value_range: tuple[float, float] | None = None,
     dtype: Any = None,
 ) -> FCN:
     """Builds a fully convolutional network with fresh weights.
@@ -59,7 +61,7 @@ def build_fcn(
         variant: "fcn32s", "fcn16s", "fcn8s" or "fcn8s_atonce"; or torchvision's
             "fcn_resnet50" or "fcn_resnet101", which have their own trunk, preprocessing and
             head, at 1/8.
-        num_classes: number of channels of the logits, at least 2.
+        num_classes: number of channels of the logits, 2 to 255.
         trunk: a key of `fcn_tf.config.networks.TRUNKS`.
         width: factor on the number of filters of the trunk's convolutions, at least 1/64.
         head_units: filters of fc6 and fc7, at least 1. Only VGG and AlexNet have them.
@@ -77,6 +79,8 @@ def build_fcn(
         input_shape: (H, W, 3), None for a side that varies.
         class_names: `num_classes` names that are saved with the model, or None.
         palette: `num_classes` RGB triples in 0..255 that are saved with the model, or None.
+        value_range: the values that became 0 and 255 in images of more than 8 bits a channel,
+            saved with the model for those who read images for it; None for 8 bits alone.
         dtype: dtype policy, for example "mixed_bfloat16"; by default Keras' own. Logits are
             float32 under every policy.
 
@@ -109,6 +113,7 @@ def build_fcn(
         input_shape=input_shape,
         class_names=class_names,
         palette=palette,
+        value_range=value_range,
         dtype=dtype,
     )
 
@@ -119,12 +124,12 @@ class FCN(keras.Model):
 
     Args:
         network: the architecture.
-        num_classes, input_shape, class_names, palette, dtype: as `build_fcn`.
+        num_classes, input_shape, class_names, palette, value_range, dtype: as `build_fcn`.
         name: name of the model; by default the variant.
         trainable: as `keras.Model`.
 
     Attributes:
-        variant, num_classes, class_names, palette: as given.
+        variant, num_classes, class_names, palette, value_range: as given.
         build_arguments: the arguments of `build_fcn` by name, as they are saved.
         dtype_policy_name: name of the dtype policy of the layers before the scores.
 
@@ -140,11 +145,12 @@ class FCN(keras.Model):
         input_shape: ImageShape,
         class_names: Sequence[str] | None = None,
         palette: Palette | None = None,
+        value_range: tuple[float, float] | None = None,
         dtype: Any = None,
         name: str | None = None,
         trainable: bool = True,
     ) -> None:
-        check(num_classes >= 2, "num_classes", num_classes, "at least 2")
+        check_num_classes(num_classes)
         is_rgb = len(input_shape) == 3 and input_shape[2] == 3
         check(is_rgb, "input_shape", input_shape, "(height, width, 3), sides None where they vary")
         check_network(network)
@@ -161,6 +167,8 @@ class FCN(keras.Model):
         self.num_classes = num_classes
         self.class_names = None if class_names is None else list(class_names)
         self.palette = None if palette is None else [list(map(int, rgb)) for rgb in palette]
+        low_high = value_range and (float(value_range[0]), float(value_range[1]))
+        self.value_range: tuple[float, float] | None = low_high
         self.dtype_policy_name: str = policy.name
         self.build_arguments: dict[str, Any] = {
             **asdict(network),
@@ -168,21 +176,30 @@ class FCN(keras.Model):
             "input_shape": list(input_shape),
             "class_names": self.class_names,
             "palette": self.palette,
+            "value_range": self.value_range,
             "dtype": policy.name,
         }
 
     def get_config(self) -> dict[str, Any]:
-        return {**self.build_arguments, "name": self.name, "trainable": self.trainable}
+        frozen = [layer.name for layer in self.layers if not layer.trainable]
+        own = {"name": self.name, "trainable": self.trainable, "frozen_layers": frozen}
+        return {**self.build_arguments, **own}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> FCN:
-        network_keys = {"variant", *NETWORK_KEYS}
-        network = {key: value for key, value in config.items() if key in network_keys}
-        others = {key: value for key, value in config.items() if key not in network_keys}
-        return cls(NetworkArguments(**network), **others)
+        config = dict(config)
+        frozen = config.pop("frozen_layers", None)  # older files lack it
+        network = {key: config.pop(key) for key in ("variant", *NETWORK_KEYS) if key in config}
+        model = cls(NetworkArguments(**network), **config)
+        if frozen is not None:
+            for layer in model.layers:
+                layer.trainable = layer.name not in frozen
+        return model
 
     def with_policy(self, dtype: Any) -> FCN:
         """The same network with a copy of the weights, under another dtype policy.
+
+        Layers that are not trained stay so.
 
         Args:
             dtype: a dtype policy or its name.

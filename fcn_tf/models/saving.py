@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import keras
 
 from fcn_tf.errors import InputError
-from fcn_tf.files import written_whole
+from fcn_tf.files import unreadable_as_input_error, written_whole
 from fcn_tf.models.fcn import FCN
 
 MODEL_FILE = "model.keras"
@@ -61,8 +62,7 @@ def load_keras_file(path: str | Path) -> keras.Model:
     Raises:
         InputError: Keras cannot load the file.
     """
-    try:
+    with unreadable_as_input_error(path, "a Keras model"):
+        if Path(path).suffix == ".keras" and not zipfile.is_zipfile(path):
+            raise ValueError("it is no zip file, or lacks its end.")  # Keras says "not found"
         return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, OSError, KeyError) as error:
-        message = " ".join(str(error).split())
-        raise InputError(f"{path} cannot be loaded as a Keras model: {message}") from error

@@ -41,6 +41,7 @@ class Place:
         losses: one for each step since that line.
         confusion: (C, C) counts of the same steps, None if there are none.
         seconds: the time that these steps took.
+        schedule: the arguments of the learning rate's `Schedule`; None in older checkpoints.
     """
 
     step: int = 0
@@ -53,6 +54,7 @@ class Place:
     losses: list[float] = field(default_factory=list)
     confusion: list[list[int]] | None = None
     seconds: float = 0.0
+    schedule: dict[str, Any] | None = None
 
 
 def save_checkpoint(

@@ -10,11 +10,14 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from fcn_tf.config.schema import TrainingConfig
+from fcn_tf.data.faults import BrokenFile, data_errors_as
 from fcn_tf.errors import RunError
 from fcn_tf.evaluation.metrics import SCORES, scores_from_confusion
 from fcn_tf.evaluation.tables import overall_scores
+from fcn_tf.files import shown_name
 from fcn_tf.progress import bar_interval_s
 from fcn_tf.training.checkpoints import Place
 from fcn_tf.training.run import Run
@@ -37,6 +40,14 @@ class _Course:
     signals: StopSignals
     deadline: float
     progress: _Progress
+    skipped: int = 0  # the records of which it was said that they are skipped
+
+    def say_skipped(self) -> None:
+        """Says which images are skipped, if there are more than before."""
+        skipped = self.run.source.skipped
+        if skipped and (text := skipped.summary(already=self.skipped)):
+            print(f"\n{shown_name(text)}", flush=True)
+            self.skipped = len(skipped)
 
 
 def fit(
@@ -60,6 +71,7 @@ def fit(
 
     Raises:
         Stopped: a signal came, here or on another machine; nothing was saved for it.
+        BrokenFile: a file of the data set cannot be used; `place` is the step before.
         RunError: the loss became NaN or infinite.
     """
     training = run.config.training
@@ -79,7 +91,12 @@ def fit(
     course.callbacks.on_epoch_begin(place.epoch)
     finished = place.step >= training.max_steps and not _evaluation_is_due(place, training)
     while not finished:
-        last = _take_steps(course)
+        try:
+            last = _take_steps(course)
+        except Stopped:
+            if _is_due(place.step, training.log_every_steps):
+                _log_training(course)  # the resumed run begins behind this line
+            raise
         if last or _evaluation_is_due(place, training):
             finished = _end_epoch(course, last)
         else:
@@ -116,14 +133,14 @@ def _take_steps(course: _Course) -> bool:
 def _call_devices(course: _Course, steps: int) -> float:
     """Takes so many steps in one compiled call; returns the loss of the last one."""
     run, place = course.run, course.place
-    losses, confusion = (x.numpy() for x in run.train_call(tf.constant(steps)))
-    _check_finite(losses, place.step)
-    place.step += steps
-    place.samples += steps * run.samples_a_step
-    place.losses.extend(map(float, losses))
-    before = place.confusion
-    place.confusion = (confusion + before if before else confusion).tolist()
-    place.seconds += course.progress.end_call(steps)
+    try:
+        with data_errors_as(
+            BrokenFile, run.source, lambda: run.coming_records(place.samples, steps)
+        ):
+            losses = _note_steps(course, *run.train_call(tf.constant(steps)))
+    except BrokenFile:
+        _note_steps(course, run.taken.losses, run.taken.confusion)
+        raise
     course.progress.show(
         place.step,
         loss=float(np.mean(place.losses)),
@@ -131,6 +148,20 @@ def _call_devices(course: _Course, steps: int) -> float:
         images_per_s=_images_per_s(place, run),
     )
     return float(losses[-1])
+
+
+def _note_steps(course: _Course, losses: Any, confusion: Any) -> NDArray[np.float32]:
+    """Notes in the place what the steps of a call gave, as `Taken` has it; returns the losses."""
+    run, place = course.run, course.place
+    losses, confusion = losses.numpy(), confusion.numpy()
+    _check_finite(losses, place.step)
+    place.step += len(losses)
+    place.samples += len(losses) * run.samples_a_step
+    place.losses.extend(map(float, losses))
+    before = place.confusion
+    place.confusion = (confusion + before if before else confusion).tolist()
+    place.seconds += course.progress.end_call(len(losses))
+    return losses
 
 
 def _agree(course: _Course) -> bool:
@@ -205,14 +236,19 @@ def _evaluate(course: _Course) -> bool:
         if any(run.cluster.sum_over_workers([course.signals.number is not None])):
             raise Stopped
 
-    val_line = run.evaluate(stop_if_asked)
-    _check_finite([val_line["loss"]], place.step - 1)
+    with data_errors_as(BrokenFile, run.source, "val"):
+        val_line = run.evaluate(stop_if_asked)
+        pictures = run.pictures() if course.folder else {}
+    if val_line["loss"] is not None:
+        _check_finite([val_line["loss"]], place.step - 1)
     val_iou = val_line["mean_iou"] or 0.0
     if course.folder:
         course.folder.log.write({**_position(place, run), "split": "val", **val_line})
-        course.folder.log.write_pictures(place.step, run.pictures())
+        course.folder.log.write_pictures(place.step, pictures)
+        course.say_skipped()
     course.progress.show(place.step, val_mean_iou=val_iou)
-    course.progress.epoch_logs = _keras_logs(place.train_line or {}, val_line)
+    assert place.train_line is not None  # an evaluation comes behind a line about training
+    course.progress.epoch_logs = _keras_logs(place.train_line, val_line)
     place.epoch += 1
     place.evaluated_step = place.step
     improved = place.best_iou is None or val_iou > place.best_iou
@@ -258,7 +294,7 @@ class _Progress:
         now = time.perf_counter()
         seconds = now - self._mark
         self._mark = now
-        self._seconds_a_step = seconds / steps
+        self._seconds_a_step = seconds / max(steps, 1)
         self._calls += 1
         return seconds
 

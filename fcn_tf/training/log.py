@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from fcn_tf.files import write_text
 from fcn_tf.training.checkpoints import Place
+from fcn_tf.training.event_files import drop_events
 
 METRICS_FILE = "metrics.jsonl"
 TENSORBOARD_DIR = "tensorboard"
@@ -24,7 +26,8 @@ class RunLog:
 
     Args:
         workdir: the run's folder.
-        place: where the run goes on from; later lines are dropped.
+        place: where the run goes on from; later lines are dropped, and later points of
+            TensorBoard's curves.
 
     Attributes:
         path: that of metrics.jsonl.
@@ -37,10 +40,11 @@ class RunLog:
         if self.path.exists():
             self.lines = list(_lines_until(self.path, place))
             write_text(self.path, "".join(json.dumps(line) + "\n" for line in self.lines))
-        self._writers = {
-            split: tf.summary.create_file_writer(str(Path(workdir) / TENSORBOARD_DIR / split))
-            for split in ("train", "val")
-        }
+        self._writers = {}
+        for split in ("train", "val"):
+            folder = Path(workdir) / TENSORBOARD_DIR / split
+            drop_events(folder, functools.partial(_is_kept, split=split, place=place))
+            self._writers[split] = tf.summary.create_file_writer(str(folder))
 
     def write(self, line: dict[str, Any]) -> None:
         """Appends a line: a dict of `step`, `split` and numbers, None where undefined."""
@@ -71,7 +75,12 @@ def _lines_until(path: Path, place: Place) -> Iterator[dict[str, Any]]:
     for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
         with contextlib.suppress(ValueError):  # a line that was not written to its end
             line = json.loads(text)
-            # An evaluation that ended without a checkpoint is done again.
-            repeated = line["split"] == "val" and place.evaluated_step != place.step
-            if line["step"] < place.step or (line["step"] == place.step and not repeated):
+            if _is_kept(line["step"], line["split"], place):
                 yield line
+
+
+def _is_kept(step: int, split: str, place: Place) -> bool:
+    """Whether what was logged of a step was logged before a `Place`."""
+    # An evaluation that ended without a checkpoint is done again.
+    repeated = split == "val" and place.evaluated_step != place.step
+    return step < place.step or (step == place.step and not repeated)

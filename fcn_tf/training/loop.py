@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from fcn_tf.config.schema import Config
 from fcn_tf.data import open_source
-from fcn_tf.data.faults import data_errors_as
+from fcn_tf.data.faults import BrokenFile, data_errors_as
 from fcn_tf.data.source import Source
 from fcn_tf.errors import InputError, RunError
 from fcn_tf.evaluation.report import REPORT_DIR, write_report
@@ -84,9 +84,10 @@ def train(
         keras.utils.set_random_seed(config.seed)
         if config.training.deterministic:
             tf.config.experimental.enable_op_determinism()
-        with data_errors_as(InputError):  # for a broken file, found while classes are counted
+        # For a broken file that is found while classes are counted.
+        with data_errors_as(InputError, source, "train"):
             run = Run(config, source, cluster, fresh=not resumed)
-        with data_errors_as(RunError), _prepared(run, workdir) as (place, folder):
+        with data_errors_as(RunError, source, "val"), _prepared(run, workdir) as (place, folder):
             with StopSignals() as signals:
                 _fit_and_save(
                     run,
@@ -142,7 +143,12 @@ def _restore(workdir: Path, run: Run) -> Place:
     print(f"Run folder: {workdir}", flush=True)
     if place:
         print(f"Resumed after step {place.step} of {run.config.training.max_steps}.", flush=True)
-    return place or Place()
+        change = place.schedule and run.rate_change(place.schedule, place.step)
+        if change:
+            print(change, flush=True)
+    place = place or Place()
+    place.schedule = run.schedule.get_config()
+    return place
 
 
 def _fit_and_save(
@@ -175,6 +181,13 @@ def _fit_and_save(
             raise RunError(
                 f"Another machine was told to stop; the state after step {place.step} is saved."
             ) from None
+    except BrokenFile as error:
+        if folder:
+            _save_at_stop(folder, place)
+        raise RunError(
+            f"{error} Once this file is mended, --resume goes on after step {place.step}; with "
+            "--data.broken skip it goes on without such files."
+        ) from error
     except BaseException:
         if folder:
             with contextlib.suppress(Exception):  # the first error is the one to show

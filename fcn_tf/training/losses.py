@@ -13,7 +13,8 @@ from keras import ops
 
 from fcn_tf.classes import VOID
 from fcn_tf.config.schema import LossConfig
-from fcn_tf.errors import check
+from fcn_tf.errors import InputError, check
+from fcn_tf.evaluation.batches import masks_like
 
 REDUCTIONS = ("mean", "sum")
 
@@ -62,9 +63,9 @@ class TrainingLoss:
         Args:
             y_true, y_pred: the share.
             training: whether a gradient is taken; evaluation passes False.
-            sums: what `sums` returns, added up over the whole step, as constants. None where
-                `needs_sums` is False, and in evaluation, where the loss of `y_true` alone is
-                asked for.
+            sums: what `sums` returns, added up over the whole step, as constants; in evaluation
+                over the whole image. None where `needs_sums` is False, and where the loss of
+                `y_true` alone is asked for.
         """
         raise NotImplementedError
 
@@ -100,8 +101,9 @@ class SegmentationLoss(TrainingLoss, keras.losses.Loss):
     1 / p times as large; here the batch size is the user's choice. Keras does not tell a loss
     whether it trains: with `compile`, `evaluate` takes a sample too.
 
-    `y_true` is uint8 or int32 (N, H, W), class indices and VOID; `y_pred` is
-    (N, H, W, C), logits. The loss is float32 under every dtype policy.
+    `y_true` is uint8 or int32 (N, H, W) or (N, H, W, 1), class indices and VOID; `y_pred`
+    is (N, H, W, C), logits. A sample weight multiplies each image's or pixel's loss; it does
+    not change what the loss is divided by. The loss is float32 under every dtype policy.
 
     Args:
         reduction: "mean" or "sum".
@@ -112,6 +114,8 @@ class SegmentationLoss(TrainingLoss, keras.losses.Loss):
     Raises:
         ValueError: the reduction or the fraction is another one, or the fraction is below 1
             on JAX, where a loss keeps no state.
+        InputError: when it is called: the masks, the class weights or the sample weights do
+            not fit the logits.
 
     Example:
         >>> model.compile("adam", loss=fcn_tf.SegmentationLoss("mean"))
@@ -142,8 +146,20 @@ class SegmentationLoss(TrainingLoss, keras.losses.Loss):
         self._drawn = keras.random.SeedGenerator(seed) if sample_fraction < 1 else None
         self.random_states = [self._drawn.state] if self._drawn else []
 
+    def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor = None) -> Tensor:
+        """The loss of a batch; Keras multiplies the parts of the pixels by their weights.
+
+        Args:
+            y_true, y_pred: masks and logits.
+            sample_weight: (N,), (N, H, W) or (N, H, W, 1), or None for 1 each.
+        """
+        if sample_weight is not None:
+            sample_weight = _weights_like(sample_weight, y_pred)
+        return super().__call__(y_true, y_pred, sample_weight)
+
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Each pixel's part of the loss, (N, H, W); Keras adds them up."""
+        y_true = masks_like(y_true, y_pred)
         norm = self.normalizer(y_true)
         losses = self._sampled(self._weighted(y_true, y_pred))
         return ops.where(norm > 0, losses / ops.maximum(norm, 1e-30), 0.0)
@@ -183,11 +199,17 @@ class SegmentationLoss(TrainingLoss, keras.losses.Loss):
 
     def _weighted(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """w * loss of each pixel, (N, H, W)."""
+        y_true = masks_like(y_true, y_pred)
+        classes, given = y_pred.shape[-1], self.class_weights
+        if given is not None and len(given) != classes:
+            raise InputError(f"class_weights has {len(given)} numbers for {classes} classes.")
         valid = ops.not_equal(y_true, VOID)
         labels = ops.where(valid, ops.cast(y_true, "int32"), 0)
         losses = ops.sparse_categorical_crossentropy(
             labels, ops.cast(y_pred, "float32"), from_logits=True
         )
+        if keras.backend.backend() == "jax":  # where a label that is no class would cost nothing
+            losses = ops.where((labels >= 0) & (labels < classes), losses, float("nan"))
         # where, not a product: 0 times an infinite loss under VOID would be NaN.
         return ops.where(valid, losses * self._weights(y_true), 0.0)
 
@@ -199,6 +221,20 @@ class SegmentationLoss(TrainingLoss, keras.losses.Loss):
             "seed": self.seed,
             "name": self.name,
         }
+
+
+def _weights_like(sample_weight: Tensor, y_pred: Tensor) -> Tensor:
+    """Weights of images as (N, 1, 1), and weights of pixels as (N, H, W).
+
+    Raises:
+        InputError: they are of another shape.
+    """
+    shape = tuple(sample_weight.shape)
+    if len(shape) == 1:
+        return ops.reshape(sample_weight, (-1, 1, 1))
+    if shape == (y_pred.shape[0], 1, 1):
+        return sample_weight
+    return masks_like(sample_weight, y_pred)
 
 
 # Each is called with the keywords reduction, class_weights, sample_fraction and seed.

@@ -1,4 +1,4 @@
-"""Update rules and learning-rate schedules."""
+"""Update rules."""
 
 from __future__ import annotations
 
@@ -10,19 +10,12 @@ import tensorflow as tf
 from keras import ops
 
 from fcn_tf.config.schema import OptimizerConfig
+from fcn_tf.training.schedule import Schedule
 
-# Chen et al., DeepLab (arXiv 1606.00915), section 4.1: the "poly" policy.
-POLY_POWER = 0.9
 # Kingma and Ba, Adam (arXiv 1412.6980), section 2; epsilon is Keras'.
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
 
 BIASES = ("bias", "beta")
-
-
-def make_schedule(config: OptimizerConfig, max_steps: int) -> Schedule:
-    """The learning rate over `max_steps` steps, as an `OptimizerConfig` describes it."""
-    power = POLY_POWER if config.schedule == "poly" else 0.0
-    return Schedule(config.learning_rate, config.warmup_steps, max_steps, power)
 
 
 def make_optimizer(
@@ -142,7 +135,7 @@ class CaffeSGD(FusedOptimizer):
 
     slot_names = ("momentum",)
 
-    def __init__(self, config: OptimizerConfig, schedule: Schedule, replicas: int = 1) -> None:
+    def __init__(self, config: OptimizerConfig, schedule: Schedule, replicas: int) -> None:
         super().__init__(schedule)
         self.config = config
         self.replicas = replicas
@@ -180,34 +173,3 @@ class CaffeSGD(FusedOptimizer):
 def _is_kernel(variable: Any) -> bool:
     """Whether a variable decays; biases and normalizations, which have one axis, do not."""
     return len(variable.shape) > 1
-
-
-@keras.saving.register_keras_serializable("fcn_tf")
-class Schedule(keras.optimizers.schedules.LearningRateSchedule):
-    """learning_rate * (1 - step / max_steps) ** power, with a linear rise over `warmup_steps`.
-
-    The rise multiplies the rate of step s, from 0, by (s + 1) / warmup_steps.
-    """
-
-    def __init__(
-        self, learning_rate: float, warmup_steps: int, max_steps: int, power: float
-    ) -> None:
-        super().__init__()
-        self.learning_rate = learning_rate
-        self.warmup_steps = warmup_steps
-        self.max_steps = max_steps
-        self.power = power
-
-    def __call__(self, step: Any) -> Any:
-        step = ops.cast(step, "float32")
-        rise = ops.minimum(1.0, (step + 1) / max(self.warmup_steps, 1))
-        rest = ops.maximum(0.0, 1 - step / self.max_steps)
-        return self.learning_rate * rise * rest**self.power
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            "learning_rate": self.learning_rate,
-            "warmup_steps": self.warmup_steps,
-            "max_steps": self.max_steps,
-            "power": self.power,
-        }

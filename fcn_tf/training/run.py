@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -15,22 +15,27 @@ from numpy.typing import NDArray
 from fcn_tf.classes import palette_or_voc
 from fcn_tf.config.schema import Config
 from fcn_tf.data import training_batches, whole_images
-from fcn_tf.data.frequencies import count_classes, median_frequency_weights
+from fcn_tf.data.frequencies import WEIGHTINGS, count_classes, extreme_weights
+from fcn_tf.data.order import training_order
 from fcn_tf.data.pipeline import evaluation_share
 from fcn_tf.data.source import Source
-from fcn_tf.errors import InputError
+from fcn_tf.errors import InputError, RunError
 from fcn_tf.evaluation.score import Counts, evaluate_split
 from fcn_tf.evaluation.tables import score_summary
+from fcn_tf.files import shown_name
 from fcn_tf.images.draw import colorize
-from fcn_tf.inference.loaded import loaded_from_keras
+from fcn_tf.inference.predictor import DEFAULT_TILE_PX, WHOLE_PIXELS, Predictor
 from fcn_tf.models import build_fcn, train_scores_only
 from fcn_tf.models.layers import Conv2D
+from fcn_tf.models.margin import margin_px
 from fcn_tf.training.averaging import WeightAverage
 from fcn_tf.training.distribution import Cluster
+from fcn_tf.training.evaluation import compile_evaluation_call
 from fcn_tf.training.losses import make_loss
-from fcn_tf.training.optimizers import make_optimizer, make_schedule
+from fcn_tf.training.optimizers import make_optimizer
+from fcn_tf.training.schedule import make_schedule, rate_change
 from fcn_tf.training.start import load_start_weights
-from fcn_tf.training.steps import compile_evaluation_call, compile_train_call
+from fcn_tf.training.steps import Taken, compile_train_call
 
 PICTURES = 4  # of val, for TensorBoard
 # fc7 of a full-width VGG16, the smallest kernel that was measured to gain.
@@ -57,6 +62,7 @@ class Run:
         model: the `FCN`, with the weights of the last step.
         loss: the `TrainingLoss`.
         optimizer: the Keras optimizer.
+        schedule: its learning rate, a `Schedule`.
         statistics: the running statistics of normalizations, Keras variables.
         random_states: `tf.Variable`s, the states of dropout and of the loss's sample.
         average: the running average of the weights; it has none where `optimizer.ema` is 0.
@@ -64,7 +70,9 @@ class Run:
         about: what tells this network from another, as JSON holds it.
         train_call: takes a number of steps, int32; returns the loss of each, float32 (steps,),
             and the confusion matrix of their batches, int64 (C, C). `feed` makes it.
-        predict: uint8 images (N, H, W, 3) to labels uint8 (N, H, W). `feed` makes it.
+        taken: what the last `train_call` gave, or what it gave before it failed.
+        predict: an image uint8 (H, W, 3) to labels uint8 (H, W), in tiles where it is large. `feed`
+            makes it.
 
     Raises:
         InputError: there is no loss of this name, class_weights are not one for each class, the
@@ -72,6 +80,7 @@ class Run:
     """
 
     train_call: Callable[..., Any]
+    taken: Taken
     predict: Callable[..., Any]
 
     def __init__(
@@ -90,7 +99,7 @@ class Run:
         self.num_classes = len(source.class_names)
         self.palette = palette_or_voc(source.colors, self.num_classes)
         self.samples_a_step = batch_size * config.training.accumulate_steps
-        self._schedule = make_schedule(config.optimizer, config.training.max_steps)
+        self.schedule = make_schedule(config.optimizer, config.training.max_steps)
         with self.cluster.strategy.scope():
             self._build(class_weights)
         # Outside the scope: the classifiers that are loaded here belong to no other device.
@@ -106,7 +115,16 @@ class Run:
 
     def learning_rate(self) -> float:
         """The rate of the last update. A step whose gradients overflow float16 updates nothing."""
-        return float(self._schedule(max(0, int(self.optimizer.iterations.numpy()) - 1)))
+        return float(self.schedule(max(0, int(self.optimizer.iterations.numpy()) - 1)))
+
+    def rate_change(self, before: Mapping[str, Any], step: int) -> str | None:
+        """What to say of a learning rate that another schedule would have taken elsewhere.
+
+        Args:
+            before: the arguments of the `Schedule` that the run had up to now.
+            step: the last step.
+        """
+        return rate_change(before, self.schedule, int(self.optimizer.iterations.numpy()), step)
 
     def _build(self, class_weights: Sequence[float] | None) -> None:
         config, source = self.config, self.source
@@ -124,13 +142,14 @@ class Run:
             output_stride=config.model.output_stride,
             class_names=source.class_names,
             palette=self.palette,
+            value_range=config.data.value_range,
             dtype=config.training.precision,
         )
         _compute_wide_kernels_as_patches(self.model)
         if config.model.trainable == "score":
             train_scores_only(self.model)
         self.optimizer = make_optimizer(
-            config.optimizer, self._schedule, config.training.precision, self.cluster.replicas
+            config.optimizer, self.schedule, config.training.precision, self.cluster.replicas
         )
         self.model.optimizer = self.optimizer  # where Keras' callbacks look for it
         trained = self.model.trainable_variables
@@ -162,9 +181,20 @@ class Run:
 
         if self.cluster.replicas > 1:
             self._seed_each_device()
-        self.train_call = compile_train_call(self, self.cluster.distribute(share))
+        self.taken = Taken(self.num_classes)
+        self.train_call = compile_train_call(self, self.cluster.distribute(share), self.taken)
         self._evaluation_call = compile_evaluation_call(self)
-        self.predict = loaded_from_keras(self.model).labels
+        self.predict = Predictor(self.model)
+
+    def coming_records(self, samples: int, steps: int) -> tf.data.Dataset:
+        """The records of train that come next, of all devices together.
+
+        Args:
+            samples: training images that were drawn before.
+            steps: the steps to look ahead.
+        """
+        order = training_order(self.source, self.config.seed, samples)
+        return order.map(lambda number, record: record).take(steps * self.samples_a_step)
 
     def _seed_each_device(self) -> None:
         """Lets each device draw its own dropout. A checkpoint holds the state of the first."""
@@ -185,7 +215,8 @@ class Run:
                 evaluation.
 
         Returns:
-            dict of the mean loss of an image and the scores, as metrics.jsonl has them.
+            dict of the mean loss of an image, None where none is labelled, and of the scores, as
+            metrics.jsonl has them.
         """
         with self.average.in_place():
             found = evaluate_split(self._count_val(between_calls), self.num_classes)
@@ -204,7 +235,10 @@ class Run:
         rounds = math.ceil(self.source.split_sizes[split] / replicas)
         for done in range(0, rounds, EVALUATION_IMAGES_PER_CALL):
             count = min(rounds - done, EVALUATION_IMAGES_PER_CALL)
-            confusion, loss, labelled = self._evaluation_call(images, tf.constant(count))
+            try:
+                confusion, loss, labelled = self._evaluation_call(images, tf.constant(count))
+            except tf.errors.ResourceExhaustedError as error:
+                raise RunError(_out_of_memory_on_val(self.model)) from error
             yield Counts(confusion.numpy(), float(loss), float(labelled))
             between_calls()
 
@@ -214,11 +248,24 @@ class Run:
         with self.average.in_place():
             for example in whole_images(self.source, "val").take(PICTURES).as_numpy_iterator():
                 image, truth = example["image"], example["segmentation_mask"][..., 0]
-                masks = truth, self.predict(image[None])[0]
+                masks = truth, self.predict(image)
                 colored = [colorize(mask, self.palette) for mask in masks]
-                name = example["file_name"].decode()
+                name = shown_name(example["file_name"])
                 pictures[name] = np.concatenate([image, *colored], axis=1)
         return pictures
+
+
+def _out_of_memory_on_val(model: keras.Model) -> str:
+    """What to do where an evaluation runs out of memory."""
+    if margin_px(model) is None:
+        how = "this network sees each image as a whole: make the images of val smaller"
+    else:
+        how = (
+            f"an image above {WHOLE_PIXELS / 1e6:g} megapixels is evaluated in tiles of "
+            f"{DEFAULT_TILE_PX} px, others whole: make the images of val smaller, or evaluate "
+            "afterwards with fcn-tf evaluate --tile_px 512"
+        )
+    return f"Out of memory while val was evaluated: {how}, or lower --model.width."
 
 
 def _compute_wide_kernels_as_patches(model: keras.Model) -> None:
@@ -254,11 +301,13 @@ def _class_weights(given: Sequence[float] | str | None, source: Source) -> list[
     names = source.class_names
     if given is None or given == "none":
         return None
-    if isinstance(given, str):  # median_frequency
+    if isinstance(given, str):
         print("Counting the pixels of each class in train:", flush=True)
-        weights = median_frequency_weights(list(count_classes(source, "train")))
+        weights = WEIGHTINGS[given](list(count_classes(source, "train")))
         shown = ", ".join(f"{n} {w:.3g}" for n, w in zip(names, weights, strict=True))
         print(f"Class weights: {shown}.", flush=True)
+        if text := extreme_weights(weights, names):
+            print(text, flush=True)
         return weights
     if len(given) != len(names):
         raise InputError(

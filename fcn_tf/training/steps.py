@@ -1,4 +1,4 @@
-"""The compiled calls of a run: training steps, and the evaluation of images.
+"""The compiled training steps of a run.
 
 The batch of a step comes in shares: every device computes its own, in one batch or in several
 accumulated ones. `TrainingLoss` says how the loss of the step follows from its shares.
@@ -11,16 +11,52 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from fcn_tf.classes import VOID
-from fcn_tf.evaluation.metrics import count_pixels
+from fcn_tf.evaluation.batches import count_pixels
 from fcn_tf.training.optimizers import needs_whole_gradient
 
 if TYPE_CHECKING:
     from fcn_tf.training.run import Run
 
 
-def compile_train_call(run: Run, batches: Iterator[Any]) -> Callable[..., Any]:
-    """`Run.train_call` on an iterator of batches, as `Cluster.distribute` returns it."""
+class Taken:
+    """What the steps of the last call gave; after an error, those before it.
+
+    Args:
+        num_classes: C.
+
+    Attributes:
+        losses: float32 (steps,), the loss of each.
+        confusion: int64 (C, C), the confusion matrix of their batches.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        self.losses = tf.Variable(tf.zeros(0), shape=(None,), trainable=False)
+        self.confusion = tf.Variable(
+            tf.zeros((num_classes, num_classes), tf.int64), trainable=False
+        )
+
+    def clear(self) -> None:
+        """Begins a call."""
+        self.losses.assign(tf.zeros(0))
+        self.confusion.assign(tf.zeros_like(self.confusion))
+
+    def add(self, loss: tf.Tensor, counts: tf.Tensor) -> None:
+        """Notes a step."""
+        self.losses.assign(tf.concat([self.losses, [loss]], 0))
+        self.confusion.assign_add(tf.cast(counts, tf.int64))
+
+
+def compile_train_call(
+    run: Run, batches: Iterator[Any], taken: Taken | None = None
+) -> Callable[..., Any]:
+    """`Run.train_call`.
+
+    Args:
+        run: the run.
+        batches: an iterator, as `Cluster.distribute` returns it.
+        taken: gets what each step gives, so that it is known when a later step fails.
+    """
+    taken = taken or Taken(run.num_classes)
     strategy, optimizer = run.cluster.strategy, run.optimizer
     training, replicas = run.config.training, run.cluster.replicas
     whole_gradient = needs_whole_gradient(run.config.optimizer, training.precision)
@@ -51,14 +87,19 @@ def compile_train_call(run: Run, batches: Iterator[Any]) -> Callable[..., Any]:
 
     @tf.function
     def train_call(steps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        losses = tf.TensorArray(tf.float32, steps)
-        confusion = tf.zeros((run.num_classes, run.num_classes), tf.int64)
-        for index in tf.range(steps):
-            loss, counts = strategy.run(replica_step, args=next(batches))
+        taken.clear()
+        for _ in tf.range(steps):
+            # The next batch may have a broken file: it is asked for when this step is whole, and
+            # the next step changes nothing before it has its batch, not even a random state.
+            tf.autograph.experimental.set_loop_options(parallel_iterations=1)
+            batch = next(batches)
+            with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
+                loss, counts = strategy.run(replica_step, args=batch)
             run.average.update(strategy, optimizer.iterations)
-            losses = losses.write(index, strategy.reduce("SUM", loss, axis=None))
-            confusion += tf.cast(strategy.reduce("SUM", counts, axis=None), tf.int64)
-        return losses.stack(), confusion
+            taken.add(
+                strategy.reduce("SUM", loss, axis=None), strategy.reduce("SUM", counts, axis=None)
+            )
+        return taken.losses.read_value(), taken.confusion.read_value()
 
     return train_call
 
@@ -143,32 +184,3 @@ def _over_accumulated_batches(
         return total
 
     return of_share
-
-
-def compile_evaluation_call(run: Run) -> Callable[..., Any]:
-    """A function of an iterator and of the number of images that each device evaluates.
-
-    It returns the confusion matrix, int64 (C, C), the sum of the images' losses, and the number
-    of images that have a label; both float32.
-    """
-
-    def replica_step(example: dict[str, tf.Tensor]) -> tuple[tf.Tensor, ...]:
-        image, mask = example["image"][None], example["segmentation_mask"][None, ..., 0]
-        logits = run.model(image, training=False)  # (1, H, W, C)
-        # An image without a label has no loss.
-        labelled = tf.cast(tf.reduce_any(mask != VOID), tf.float32)
-        loss = tf.math.divide_no_nan(run.loss.total(mask, logits), run.loss.normalizer(mask))
-        return count_pixels(mask, logits, run.num_classes), labelled * loss, labelled
-
-    @tf.function
-    def evaluation_call(images: Any, count: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        confusion = tf.zeros((run.num_classes, run.num_classes), tf.int64)
-        loss, labelled = tf.constant(0.0), tf.constant(0.0)
-        for _ in tf.range(count):
-            parts = run.cluster.strategy.run(replica_step, args=(next(images),))
-            parts = [run.cluster.strategy.reduce("SUM", part, axis=None) for part in parts]
-            confusion += tf.cast(parts[0], tf.int64)
-            loss, labelled = loss + parts[1], labelled + parts[2]
-        return confusion, loss, labelled
-
-    return evaluation_call

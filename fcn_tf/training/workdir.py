@@ -9,7 +9,12 @@ from pathlib import Path
 import filelock
 import tensorflow as tf
 
-from fcn_tf.config.files import RUN_CONFIG_FILE, dump_config, recipe_name
+from fcn_tf.config.files import (
+    RUN_CONFIG_FILE,
+    dump_config,
+    recipe_name,
+    with_absolute_paths,
+)
 from fcn_tf.config.schema import Config
 from fcn_tf.errors import InputError
 from fcn_tf.evaluation.figures import learning_curve
@@ -124,9 +129,13 @@ def locked(workdir: str | Path) -> Iterator[None]:
 
 
 def write_config(workdir: str | Path, config: Config) -> None:
-    """Writes config.yaml, and removes the unfinished files of a killed process."""
+    """Writes config.yaml, and removes the unfinished files of a killed process.
+
+    Its paths are absolute, so that the run can be evaluated and resumed from every folder.
+    """
     remove_unfinished(workdir)
-    write_text(Path(workdir) / RUN_CONFIG_FILE, dump_config(config, __version__))
+    text = dump_config(with_absolute_paths(config), __version__)
+    write_text(Path(workdir) / RUN_CONFIG_FILE, text)
 
 
 class RunFolder:

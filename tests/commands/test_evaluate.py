@@ -156,6 +156,32 @@ def test_config_and_data(evaluated, tmp_path):
     assert right(one_key) == 1 / 96
 
 
+def test_a_folder_without_a_file_of_classes_has_those_of_the_model(evaluated, tmp_path, run_here):
+    write_data(tmp_path / "sand", {"train": 0, "val": 4, "test": 0})
+    (tmp_path / "sand/classes.txt").unlink()
+    said = "sand has no file of classes: its masks are read with those of no/data.keras, sky, road."
+    done = run_here("evaluate", "--model=no/data.keras", "--data.data_dir=sand", "--out=there")
+    assert done.returncode == 0, done.stderr
+    assert said in done.stdout.splitlines()
+    assert right(scores_in(tmp_path / "there")) == (28 * 95 + 4) / (32 * 96)
+    # Over the run's own data too; a file that there is is asked.
+    done = run_here("evaluate", "--model=run", "--data.data_dir=sand", "--out=there")
+    assert "sand has no file of classes" in done.stdout
+    (tmp_path / "sand/classes.txt").write_text("sky\ntrack")
+    done = run_here("evaluate", "--model=run", "--data.data_dir=sand", "--out=there")
+    assert done.returncode == 2
+    assert "The data set says track for road: if these are the same classes" in done.stderr
+
+
+def test_numbers_are_the_names_that_no_one_gave(evaluated, tmp_path, run_here, monkeypatch):
+    (tmp_path / "data/classes.txt").unlink()
+    monkeypatch.setattr(predictor, "load_any", lambda path: model(class_names=None))
+    done = run_here("evaluate", "--model=run")
+    assert done.returncode == 0, done.stderr
+    assert "its masks are read with those of run, 0, 1." in done.stdout
+    assert list(scores_in(tmp_path / "run/report")["class_iou"]) == ["0", "1"]
+
+
 @pytest.mark.usefixtures("evaluated")
 def test_what_cannot_be_scored_is_refused_before_any_work(tmp_path, capsys):
     for arguments, message in (
@@ -187,3 +213,26 @@ def test_a_file_that_breaks_while_it_is_read_ends_with_1(
     done = run_here("evaluate", "--model=run")
     assert done.returncode == 1
     assert "val/1.png" in done.stderr
+
+
+def test_deep_images_are_read_with_the_range_of_the_model(evaluated, tmp_path, monkeypatch):
+    """A model that takes what is white for road; white is 1000."""
+    read = LoadedModel(
+        **{
+            **vars(model()),
+            "scores": lambda images: np.stack(
+                [images[..., 0] < 255, images[..., 0] == 255], -1
+            ).astype(np.float32),
+            "value_range": (0.0, 1000.0),
+        }
+    )
+    monkeypatch.setattr(predictor, "load_any", lambda path: read)
+    for number in range(IMAGES["test"]):
+        with Image.open(tmp_path / f"data/masks/test/{number}.png") as mask:
+            deep = np.asarray(mask).astype(np.uint16) * 1000
+        Image.fromarray(deep).save(tmp_path / f"data/images/test/{number}.png")
+    scores = evaluated("--model=run", "--split=test", out="run/report/test")
+    assert right(scores) == 1
+    other = "--data.value_range=[0, 500000]"
+    scores = evaluated("--model=run", "--split=test", other, out="run/report/test")
+    assert right(scores) == 0.75

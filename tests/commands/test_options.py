@@ -1,5 +1,7 @@
 """The command line made from a dataclass, and the data that it names; without TensorFlow."""
 
+import re
+
 import pytest
 
 from fcn_tf.commands.evaluate import EvaluateOptions
@@ -100,9 +102,11 @@ def test_help_says_of_each_option_what_the_dataclass_says_of_it():
 
 
 @pytest.fixture
-def recipes(tmp_path):
+def recipes(tmp_path, monkeypatch):
     """A run folder with its config.yaml, and another recipe beside it."""
     (tmp_path / "run").mkdir()
+    (tmp_path / "of_run").mkdir()
+    monkeypatch.chdir(tmp_path)
     run, other = tmp_path / "run/config.yaml", tmp_path / "other.yaml"
     run.write_text("data: {data_dir: of_run, ignore_label: 7, color: 0.5}\n")
     other.write_text("data: {data_dir: of_other, ignore_label: 8}\n")
@@ -117,6 +121,21 @@ def test_data_are_those_of_the_run_where_none_are_named(recipes):
     expected = DataConfig(name="folder", data_dir="of_run", ignore_label=7, color=0.5)
     assert options.data_or_runs() == expected
     assert given(EvaluateOptions, "--model=nowhere").data_or_runs() is None
+
+
+def test_data_of_a_run_that_are_not_there_are_named(recipes, tmp_path, monkeypatch):
+    """A relative folder is looked for from the current one."""
+    of_run, _ = recipes
+    monkeypatch.chdir(tmp_path / "run")
+    options = given(EvaluateOptions, of_run)
+    message = (
+        f"{tmp_path}/run/config.yaml says data_dir: of_run, and no such folder is there, seen from "
+        f"{tmp_path}/run: say where the images are, with --data.data_dir."
+    )
+    with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
+        options.data_or_runs()
+    elsewhere = given(EvaluateOptions, of_run, "--data.data_dir=../of_run")
+    assert elsewhere.data_or_runs().data_dir == "../of_run"
 
 
 def test_a_recipe_goes_before_the_run(recipes):
@@ -138,6 +157,19 @@ def test_keys_of_the_data_go_over_the_recipe_or_over_the_run(recipes):
     assert both.data_or_runs() == DataConfig(name="folder", data_dir="of_other", ignore_label=9)
     alone = given(EvaluateOptions, "--model=nowhere", "--data.data_dir=there")
     assert alone.data_or_runs() == DataConfig(name="folder", data_dir="there")
+
+
+def test_a_folder_takes_the_place_of_the_data_set_of_a_run(tmp_path):
+    (tmp_path / "config.yaml").write_text(
+        "data: {name: voc, tfds_config: fcn2015, tfds_dir: there, manual_dir: here, color: 0.5}"
+    )
+    options = given(EvaluateOptions, f"--model={tmp_path}", "--data.data_dir=street")
+    assert options.data_or_runs() == DataConfig(name="folder", data_dir="street", color=0.5)
+    # A recipe that is named stays what it says.
+    recipe = f"--config={tmp_path}/config.yaml"
+    wrong = given(EvaluateOptions, "--model=nowhere", recipe, "--data.data_dir=street")
+    with pytest.raises(InputError, match=r"with data\.name=voc"):
+        wrong.data_or_runs()
 
 
 def test_data_are_checked_and_their_defaults_filled_in():

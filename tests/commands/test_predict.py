@@ -1,13 +1,15 @@
 """Many images to files, by the command."""
 
+import io
 import itertools
 import json
 import os
+import sys
 
 import numpy as np
 import psutil
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from fcn_tf.cli import main
 from fcn_tf.commands.predict import PredictOptions, predict
@@ -17,6 +19,7 @@ from fcn_tf.images.draw import overlay
 from fcn_tf.images.find import find_images
 from fcn_tf.images.read import open_pixels
 from fcn_tf.inference.loaded import loaded_from_keras
+from fcn_tf.inference.predictor import Predictor
 from fcn_tf.models import save_model
 from tests.extras import needs_extra
 from tests.inference.handmade import PALETTE, handmade_model, handmade_scores
@@ -163,6 +166,32 @@ def test_the_tiles_of_a_large_image_are_counted_and_results_are_no_images(
     predict(options)
     assert "1 images are finished" in capsys.readouterr().out
     assert len(shapes) == 16
+
+
+def test_only_the_first_page_is_labelled_and_that_is_said(tmp_path, handmade, capsys):
+    (tmp_path / "in").mkdir()
+    first, second = (Image.fromarray(random_images(32, 48, 3, seed=seed)) for seed in (0, 1))
+    for number in range(6):
+        first.save(tmp_path / f"in/{number}.tif", save_all=True, append_images=[second])
+    first.save(tmp_path / "in/one.tif")
+    handmade()
+    label("m", tmp_path, format="png")
+    assert (
+        "Only the first was taken of the pages or frames of 0.tif (2), 1.tif (2), 2.tif (2), "
+        "3.tif (2), 4.tif (2), 1 more; to label the others"
+    ) in capsys.readouterr().out
+    expected = handmade_scores(np.asarray(first)[None])[0].argmax(-1)
+    np.testing.assert_array_equal(pixels(tmp_path / "out/5.tif.png"), expected)
+
+
+@pytest.mark.parametrize("name", ["predict", "request"])
+def test_an_empty_list_is_done_before_anything_is_loaded(name, tmp_path, monkeypatch, run_here):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\n")))
+    where = {"predict": "--model=nowhere", "request": "--url=http://localhost:1/v1/models/none"}
+    done = run_here(name, where[name], f"--out={tmp_path}/out", "-")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "names no image: there is nothing to do." in done.stdout
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_model_of_labels_alone_gives_no_scores(tmp_path, handmade):
@@ -342,3 +371,35 @@ def test_scores_of_exports_know_their_data(tmp_path):
     (tmp_path / "out/tflite/2/export.json").write_text(about)
     for path in ("out/tflite/2/a.tflite", "out/tflite/2", "out/tflite"):
         assert run_config(tmp_path / path) == tmp_path / "run/config.yaml"
+
+
+def test_photos_are_labelled_as_viewers_show_them(tmp_path, handmade):
+    handmade()
+    stored = random_images(20, 30, 3)
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6
+    (tmp_path / "in").mkdir()
+    Image.fromarray(stored).save(tmp_path / "in/a.png", exif=turned)
+    label("m", tmp_path, opacity=0.0)
+    shown = np.rot90(stored, -1)
+    expected = handmade_scores(shown[None])[0].argmax(-1)
+    np.testing.assert_array_equal(pixels(tmp_path / "out/a.png.png"), expected)
+    np.testing.assert_array_equal(pixels(tmp_path / "out/a.png.overlay.png")[:30], shown)
+
+
+def test_deep_images_are_read_with_the_range_of_the_model(tmp_path, handmade, capsys):
+    (tmp_path / "in").mkdir()
+    deep = np.array([[0, 500, 1000, 2000]], np.uint16)
+    Image.fromarray(deep).save(tmp_path / "in/a.png")
+    handmade(value_range=(0.0, 1000.0))
+    label("m", tmp_path, format=("npy",))
+    shown = np.array([[[0], [128], [255], [255]]], np.uint8).repeat(3, -1)
+    np.testing.assert_allclose(scores_of(tmp_path, "a.png"), handmade_scores(shown[None])[0])
+    assert "1 image has values outside of it" in capsys.readouterr().out
+    predictor = Predictor("m")
+    for image in (tmp_path / "in/a.png", Image.fromarray(deep)):
+        np.testing.assert_allclose(predictor.scores(image), handmade_scores(shown[None])[0])
+    handmade()
+    with pytest.raises(RunError):
+        label("m", tmp_path, format=("png",))
+    assert "more than 8 bits a channel" in capsys.readouterr().err

@@ -7,11 +7,11 @@ import threading
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from fcn_tf.classes import voc_palette
 from fcn_tf.commands.request import RequestOptions, request
-from fcn_tf.errors import RunError
+from fcn_tf.errors import InputError, RunError
 from fcn_tf.images.draw import overlay
 from tests.networks import random_images
 
@@ -109,9 +109,16 @@ def test_the_names_are_those_of_the_file_and_labels_have_to_be_among_them(
     with pytest.raises(RunError, match="1 of 1 images failed"):
         ask(class_names=str(names), overwrite=True)
     assert "the answer has label 3, but 3 classes are named" in capsys.readouterr().err
-    names.write_text("".join(f"{number}\n" for number in range(256)))
-    server.labels = LABELS + 253
+    names.write_text("".join(f"{number}\n" for number in range(255)))
+    server.labels = LABELS + 252
     ask(class_names=str(names), overwrite=True)
+    names.write_text("".join(f"{number}\n" for number in range(256)))
+    with pytest.raises(InputError, match=r"labels\.txt=256: it must be between 2 and 255"):
+        ask(class_names=str(names), overwrite=True)
+    server.labels = LABELS + 253
+    with pytest.raises(RunError, match="1 of 1 images failed"):
+        ask(overwrite=True)
+    assert "the answer has label 255" in capsys.readouterr().err  # which means not labelled
 
 
 def test_an_answer_of_another_size_is_refused(server, ask, tmp_path, capsys):
@@ -135,3 +142,31 @@ def test_so_many_requests_at_once(server, ask, tmp_path):
     server.label_png = label_png
     ask(concurrency=3, format="png")
     assert len(os.listdir(tmp_path / "out")) == 6
+
+
+def test_a_photo_is_turned_before_it_is_sent(server, ask, tmp_path):
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 8
+    Image.fromarray(random_images(30, 20, 3)).save(tmp_path / "in/a.png", exif=turned)
+    ask(opacity=0.0)
+    shown = np.rot90(random_images(30, 20, 3))
+    with Image.open(io.BytesIO(server.sent[0])) as sent:
+        np.testing.assert_array_equal(np.asarray(sent), shown)
+        assert sent.getexif().get(ExifTags.Base.Orientation, 1) == 1
+    np.testing.assert_array_equal(pixels(tmp_path / "out/a.png.overlay.png")[:20], shown)
+
+
+def test_deep_images_are_sent_with_the_range_that_is_given(server, ask, tmp_path, capsys):
+    deep = np.tile(np.array([[0, 500, 1000]], np.uint16), (20, 10))
+    Image.fromarray(deep).save(tmp_path / "in/a.png")
+    ask(value_range=(0, 750))
+    expected = np.tile(np.array([[0, 170, 255]], np.uint8), (20, 10))
+    with Image.open(io.BytesIO(server.sent[0])) as sent:
+        np.testing.assert_array_equal(np.asarray(sent), expected[..., None].repeat(3, -1))
+    assert "1 image has values outside of it" in capsys.readouterr().out
+    with pytest.raises(RunError):
+        ask(overwrite=True)
+    assert "more than 8 bits a channel" in capsys.readouterr().err
+    assert len(server.sent) == 1
+    with pytest.raises(InputError, match="value_range"):
+        ask(value_range=(5, 5))

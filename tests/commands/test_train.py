@@ -32,6 +32,8 @@ def recipe(name):
         (["--data.data_dir", "d"], ["--data.data_dir", "d"]),
         (["--data.name=voc"], ["--data.name=voc"]),
         (["--data.name=folder"], ["--data.name=folder"]),
+        (["--data.name=tfds"], ["--data.name=tfds"]),
+        (["--data.tfds_name=pets", "--seed=1"], ["--data.tfds_name=pets", "--seed=1"]),
         (["--data.name=shapes"], [recipe("shapes"), "--data.name=shapes"]),
         (["--data.data_dir=d", "--config=camvid"], [recipe("camvid"), "--data.data_dir=d"]),
         # A bare --resume has a value.

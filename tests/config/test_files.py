@@ -11,6 +11,7 @@ from fcn_tf.config.files import (
     load_config,
     recipe_name,
     run_config,
+    with_absolute_paths,
 )
 from fcn_tf.config.schema import (
     Config,
@@ -174,6 +175,24 @@ def test_what_is_written_holds_all_but_the_folder_of_the_run():
     values = yaml.safe_load(text)
     assert not {"workdir", "resume"} & values.keys()
     assert (values["init_from"], values["seed"]) == ("runs/coarse", 4)
+
+
+def test_paths_become_absolute_and_addresses_stay(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    voc = {"data.name": "voc", "data.tfds_dir": "gs://bucket/tfds", "data.manual_dir": "~/archives"}
+    config = with_absolute_paths(load_config(**voc, **{"model.weights": "vgg.keras"}))
+    assert config.data.tfds_dir == "gs://bucket/tfds"
+    assert config.data.manual_dir == "/home/me/archives"
+    assert config.model.weights == f"{tmp_path}/vgg.keras"
+    config = load_config(**{"data.data_dir": "../street", "data.color": 0.5, "init_from": "runs/a"})
+    absolute = with_absolute_paths(config)
+    assert absolute.data.data_dir == f"{tmp_path}/../street"
+    assert absolute.init_from == f"{tmp_path}/runs/a"
+    assert (absolute.data.color, absolute.model) == (0.5, config.model)
+    for weights in ("none", "imagenet"):
+        config = load_config(**{"model.weights": weights})
+        assert with_absolute_paths(config) == config
 
 
 def test_where_the_configuration_of_a_model_lies(tmp_path):

@@ -27,6 +27,10 @@ ENDS = {
     "data.batch_size": ([1], [0]),
     "data.crop_px": ([1, (1, 1)], [0, (1, 0)]),
     "data.scale_range": ([(1.0, 1.0), (0.1, 3.0)], [(0.0, 1.0), (1.1, 1.0)]),
+    "data.value_range": (
+        [None, (0, 4095), (-1.5, 1e-9)],
+        [(1, 1), (2, 1), (0, float("inf")), (float("nan"), 1)],
+    ),
     "data.color": ([0, 0.99], [-0.1, 1]),
     "loss.sample_fraction": ([1e-9, 1], [0, 1.01]),
     "loss.class_weights": ([None, "none", [0.0, 1.0]], [[1.0, -0.1]]),
@@ -119,7 +123,7 @@ def test_the_data_set_decides_which_of_its_keys_there_are():
     of_tfds = {"tfds_dir": "a", "tfds_config": "voc2012", "manual_dir": "b"}
     for name, known, unknown in (
         ("shapes", {"tfds_dir": "a"}, {**own, "tfds_config": "voc2012", "manual_dir": "b"}),
-        ("voc", of_tfds, own),
+        ("voc", of_tfds, {**own, "value_range": (0, 9)}),
         ("folder", own, of_tfds),
     ):
         base = {"data_dir": "a"} if name == "folder" else {}
@@ -166,3 +170,10 @@ def test_a_file_of_weights_may_be_of_any_width():
     with pytest.raises(InputError, match="with fcn_resnet50: Keras has no such classifier"):
         Config(variant="fcn_resnet50", model=ModelConfig(weights="mine.keras"))
     assert Config(init_from="a", model=ModelConfig(trainable="score")).init_from == "a"
+
+
+def test_only_a_folder_has_photos_to_turn():
+    assert Config(data=DataConfig(data_dir="a", exif="ignore")).data.exif == "ignore"
+    for name in ("shapes", "voc"):
+        with pytest.raises(InputError, match=rf"data\.exif=.*left out with data.name={name}"):
+            Config(data=DataConfig(name, exif="apply"))

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from fcn_tf.classes import MEAN_RGB, VOID
-from fcn_tf.data.augment import Crop, augment, augment_window, change_color, place_mask
+from fcn_tf.data.augment import Crop, augment, augment_window, change_color, place_mask, to_uint8
 
 
 def telling_pair(height=60, width=90):
@@ -92,6 +92,15 @@ def test_a_scaled_size_is_rounded():
     np.testing.assert_array_equal(scaled_mask, np.zeros((10, 7, 1)))
 
 
+def test_a_scaled_image_keeps_a_pixel():
+    """Of 2 x 1 px a quarter: alone, and somewhere in a crop of 4 x 4."""
+    image, mask = np.zeros((2, 1, 3), np.uint8), np.zeros((2, 1, 1), np.uint8)
+    scaled, _ = augment(image, mask, (0, 0), scale_range=(0.25, 0.25))
+    np.testing.assert_array_equal(scaled, np.zeros((1, 1, 3)))
+    _, cropped = augment(image, mask, (0, 0), scale_range=(0.25, 0.25), crop_px=(4, 4))
+    assert sorted(cropped.numpy().ravel()) == [0] + 15 * [VOID]
+
+
 def test_a_mask_is_scaled_as_resize_does_to_the_nearest():
     rng = np.random.default_rng(0)
     for _ in range(200):
@@ -107,7 +116,9 @@ def test_every_crop_can_be_drawn():
     image, _ = telling_pair(10, 12)
     numbers = np.arange(120, dtype=np.uint8).reshape(10, 12, 1)
     masks = [mask[..., 0] for _, mask in draws(image, numbers, 200, crop_px=(9, 10))]
-    assert {mask[0, 0] for mask in masks} == {0, 1, 2, 12, 13, 14}
+    places, counts = np.unique([mask[0, 0] for mask in masks], return_counts=True)
+    np.testing.assert_array_equal(places, [0, 1, 2, 12, 13, 14])
+    assert counts.max() < 200 / 6 + 4 * (200 * 1 / 6 * 5 / 6) ** 0.5  # four deviations
 
 
 def test_every_place_of_a_smaller_image_can_be_drawn():
@@ -115,6 +126,14 @@ def test_every_place_of_a_smaller_image_can_be_drawn():
     masks = [mask[..., 0] for _, mask in draws(image, numbers, 100, crop_px=(3, 5))]
     corners = {tuple(np.argwhere(mask == 0)[0].tolist()) for mask in masks}
     assert corners == {(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)}
+
+
+def test_a_single_row_is_filled_up():
+    image, mask = np.zeros((2, 3, 3), np.uint8), np.zeros((2, 3, 1), np.uint8)
+    filled, filled_mask = augment(image, mask, (0, 0), crop_px=(3, 3))
+    (row,) = np.flatnonzero(filled_mask[:, 0, 0] == VOID)
+    np.testing.assert_array_equal(filled[row], [MEAN_RGB] * 3)
+    assert not np.delete(filled, row, axis=0).any()
 
 
 def test_a_crop_within_the_scaled_image_is_never_filled_up():
@@ -139,13 +158,16 @@ def test_color_changes_by_hand():
 
 
 def test_colors_vary_about_the_mean_of_the_whole_image():
-    """A crop shows what the whole image, changed alike, has there."""
+    """A crop shows what the whole image, changed alike, has there: where it is without colours."""
     numbers = np.arange(240, dtype=np.uint8).reshape(12, 20, 1)
     image = np.repeat(numbers, 3, axis=-1)  # its mean is not that of the crops
     crops = draws(image, numbers, 5, color=0.5, crop_px=(5, 7))
     for (whole, _), (part, places) in zip(draws(image, numbers, 5, color=0.5), crops, strict=True):
         top, left = divmod(int(places[0, 0, 0]), 20)
         np.testing.assert_array_equal(part, whole[top : top + 5, left : left + 7])
+    plain = draws(image, numbers, 5, crop_px=(5, 7))
+    for (_, places), (_, same_places) in zip(crops, plain, strict=True):
+        np.testing.assert_array_equal(places, same_places)
 
 
 def test_scale_place_mirror_and_brightness_are_drawn_apart():
@@ -176,6 +198,11 @@ def test_scale_place_mirror_and_brightness_are_drawn_apart():
 
 def test_without_options_nothing_changes():
     image, mask = telling_pair()
-    same, same_mask = augment(image, mask, (0, 0))
-    np.testing.assert_array_equal(same, image)
-    np.testing.assert_array_equal(same_mask, mask)
+    for same, same_mask in draws(image, mask, 10):
+        np.testing.assert_array_equal(same, image)
+        np.testing.assert_array_equal(same_mask, mask)
+
+
+def test_colors_are_rounded_and_clipped():
+    colors = to_uint8(tf.constant([-3.0, 0.4, 0.6, 254.4, 254.6, 300.0]))
+    np.testing.assert_array_equal(colors, [0, 0, 1, 254, 255, 255])

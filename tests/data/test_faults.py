@@ -6,19 +6,30 @@ from PIL import Image
 import fcn_tf.data.start_check
 from fcn_tf.commands.evaluate import EvaluateOptions, evaluate
 from fcn_tf.config.schema import Config, DataConfig
+from fcn_tf.data import whole_images
 from fcn_tf.data.faults import data_errors_as
 from fcn_tf.errors import InputError, RunError
 from fcn_tf.models import build_fcn, save_model
 from tests.data.test_layouts import CLASSES, write_cvat
+from tests.sources import numbered_pair, source_of
 
 
-@pytest.mark.parametrize(
-    ("kind", "error"),
-    [(InputError, tf.errors.InvalidArgumentError), (RunError, tf.errors.UnknownError)],
-)
-def test_the_first_line_stands_where_no_file_is_named(kind, error):
-    with pytest.raises(kind, match=r"^Invalid JPEG.*check-data says which"), data_errors_as(kind):
-        raise error(None, None, "Invalid JPEG data\nand much more")
+@pytest.mark.parametrize("error", [tf.errors.InvalidArgumentError, tf.errors.UnknownError])
+def test_an_error_that_no_file_causes_passes(error):
+    source = source_of(val=[numbered_pair(4, 5)] * 2)
+    with pytest.raises(error, match="Incompatible"), data_errors_as(RunError, source, "val"):
+        raise error(None, None, "Incompatible shapes\nand much more")
+
+
+@pytest.mark.parametrize("kind", [InputError, RunError])
+def test_the_record_that_fails_is_looked_for(kind):
+    good = numbered_pair(4, 5)
+    source = source_of(val=[good, good, (good[0].astype(np.float32), good[1]), good])
+    with (
+        pytest.raises(kind, match=r"^record 2: it cannot be decoded \([^{}\n]+\)\.$"),
+        data_errors_as(kind, source, "val"),
+    ):
+        list(whole_images(source, "val"))
 
 
 def test_a_file_that_breaks_in_an_evaluation_is_named(tmp_path, monkeypatch):

@@ -1,6 +1,8 @@
+import shutil
+
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 import fcn_tf.data.start_check
 from fcn_tf.classes import VOID
@@ -101,20 +103,32 @@ def test_names_can_be_given_where_classes_txt_is_missing(tmp_path):
     assert open_folder(tmp_path, class_names=list(CLASSES)).class_names == CLASSES
 
 
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_mask_values_say_what_the_masks_of_a_folder_mean(tmp_path, suffix):
+    """By TensorFlow's decoder and by Pillow's, at the start and in each batch."""
+    make_folder(tmp_path, classes=None)
+    for path in sorted(tmp_path.glob("masks/*/*.png")):
+        save(np.array([[0, 255, 9] * 3] * 6, np.uint8), path.with_suffix(f".{suffix}"))
+        if suffix == "tif":  # the listing of pairs asks for PNGs
+            path.with_suffix(".tif").replace(path)
+    mapping = {255: "vessel", 0: "background", 9: "ignore"}
+    config = DataConfig(name="folder", data_dir=str(tmp_path), mask_values=mapping, batch_size=3)
+    source = open_source(config)
+    assert source.class_names == ("vessel", "background")
+    _, masks = next(iter(training_batches(source, config, 0)))
+    assert np.bincount(masks.numpy().ravel(), minlength=256)[[0, 1, VOID]].tolist() == [54] * 3
+
+
 def spoil_no_folder(folder):
-    return folder.joinpath("images").rename(folder / "pictures")
+    (folder / "masks").rename(folder / "drawn")
 
 
 def spoil_no_masks(folder):
-    (folder / "masks/train").rename(folder / "masks/training")
+    shutil.rmtree(folder / "masks")
 
 
 def spoil_mask_alone(folder):
     (folder / "images/train/b.png").unlink()
-
-
-def spoil_image_alone(folder):
-    (folder / "masks/train/b.png").unlink()
 
 
 def spoil_sizes(folder):
@@ -132,12 +146,12 @@ def spoil_color_mask(folder):
 
 
 def spoil_mode(folder):
-    save(np.zeros((6, 9), np.uint16), folder / "masks/train/b.png")
+    Image.new("CMYK", (9, 6)).save(folder / "masks/train/b.png", "TIFF")
 
 
 def spoil_empty_split(folder):
-    for kind in ("images", "masks"):
-        (folder / kind / "val/d.png").unlink()
+    for path in folder.glob("*/train/*.png"):
+        path.unlink()
 
 
 def spoil_val(folder):
@@ -158,19 +172,18 @@ def spoil_stem(folder):
 
 
 SPOILED = {
-    spoil_no_folder: ["none of the known layouts", "images/SPLIT/", "SPLITannot/"],
-    spoil_no_masks: ["images/train has no folder of masks", "masks/train is missing"],
-    spoil_mask_alone: ["mask", "masks/train/b.png", "no partner", "images/train"],
-    spoil_image_alone: ["image", "images/train/b.png", "no partner", "masks/train"],
+    spoil_no_folder: ["drawn/train (3 .png)", '--data.layout "images/SPLIT/* + drawn/SPLIT/*"'],
+    spoil_no_masks: ["images/train (3 .png)", "no masks", "images/SPLIT/* + masks/SPLIT/*"],
+    spoil_mask_alone: ["masks/train/b.png", "mask without a partner", "rename the mask"],
     spoil_sizes: ["masks/train/b.png", "6x8 px", "6x9 px"],
     spoil_value: ["masks/train/b.png", "value 7 in 4 pixels", "0..2", "255, 11"],
     spoil_color_mask: ["masks/train/b.png", "colour (7, 7, 7) in 54 pixels"],
-    spoil_mode: ["masks/train/b.png", "mode I;16", "class indices"],
-    spoil_empty_split: ["images/val", "holds no image"],
+    spoil_mode: ["masks/train/b.png", "mode CMYK", "class indices"],
+    spoil_empty_split: ["no images with masks in split train, only in val"],
     spoil_val: ["masks/val/d.png", "value 8 in 54 pixels"],
     spoil_unreadable: ["images/train/b.png", "cannot be read"],
     spoil_classes: ["classes.txt", "--data.class_names"],
-    spoil_stem: ["b.jpg", "b.png", "same stem"],
+    spoil_stem: ["b.jpg", "b.png", "the same name"],
 }
 
 
@@ -194,7 +207,7 @@ def test_names_that_contradict_classes_txt_are_refused(tmp_path):
 @pytest.mark.parametrize("classes", [("road",), ("road", "car", "car")])
 def test_too_few_or_double_names_are_refused(tmp_path, classes):
     make_folder(tmp_path, classes=None)
-    with pytest.raises(InputError, match="between 2 and 255, each with a name of its own"):
+    with pytest.raises(InputError, match="between 2 and 255"):
         open_folder(tmp_path, class_names=list(classes))
 
 
@@ -207,7 +220,7 @@ def test_several_broken_pairs_are_counted(tmp_path):
         open_folder(tmp_path)
     for name in "abc":
         (tmp_path / f"images/train/{name}.png").unlink()
-    alone = r"mask .*/a.png \(and 2 more\) has no partner"
+    alone = r"/a.png: mask without a partner.* \(2 more files have faults"
     with pytest.raises(InputError, match=alone):
         open_folder(tmp_path)
 
@@ -216,11 +229,61 @@ def test_some_pairs_of_a_large_folder_are_read_at_the_start(tmp_path, monkeypatc
     """Of a, b, c and d those are a and c, where at most three are to be read."""
     make_folder(tmp_path)
     open_folder(tmp_path)
-    assert capsys.readouterr().out == "Reading 4 images and masks once, to check them …\n"
+    assert "\nReading 4 images and masks once, to check them …\n" in capsys.readouterr().out
     monkeypatch.setattr(fcn_tf.data.start_check, "CHECKED_AT_START", 3)
     spoil_value(tmp_path)
     open_folder(tmp_path)
-    assert capsys.readouterr().out == "Reading 2 of 4 images and masks once, to check them …\n"
+    assert "\nReading 2 of 4 images and masks once, to check them …\n" in capsys.readouterr().out
+    image = Image.fromarray(np.zeros((6, 9, 3), np.uint8))
+    (tmp_path / "images/train/c.png").unlink()
+    image.save(tmp_path / "images/train/c.tif", save_all=True, append_images=[image])
+    open_folder(tmp_path)
+    said = "Of 4 images 1 have several pages or frames, and the first of each is read: "
+    assert capsys.readouterr().out.endswith(f"{said}{tmp_path}/images/train/c.tif, for instance.\n")
     save(np.full((6, 9), 7, np.uint8), tmp_path / "masks/train/c.png")
     with pytest.raises(InputError, match=r"c\.png: value 7"):
         open_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("exif", "orientation", "mask_px", "is_turned"),
+    [
+        ("auto", 6, (9, 6), True),
+        ("auto", 6, (6, 9), False),
+        ("auto", 3, (6, 9), True),
+        ("ignore", 3, (6, 9), False),
+    ],
+)
+def test_photos_are_turned_where_their_masks_are(
+    tmp_path, capsys, exif, orientation, mask_px, is_turned
+):
+    """In training, whole and in windows, and in evaluation; what is done is said once."""
+    pairs = make_folder(tmp_path)
+    stored, _ = pairs["train", "a"]
+    shown = np.rot90(stored, {3: 2, 6: -1}[orientation]) if is_turned else stored
+    own = Image.Exif()
+    own[ExifTags.Base.Orientation] = orientation
+    Image.fromarray(stored).save(tmp_path / "images/train/a.png", exif=own)
+    save(np.zeros(mask_px, np.uint8), tmp_path / "masks/train/a.png")
+    source = open_folder(tmp_path, exif=exif)
+    said = "are turned by" if is_turned else "have an EXIF orientation and are read as"
+    assert capsys.readouterr().out.count(f"1 of 4 images {said}") == 1
+    record = next(iter(source.records("train")))
+    assert source.image_size(record).numpy().tolist() == list(mask_px)
+    np.testing.assert_array_equal(source.decode(record)["image"], shown)
+    window = source.decode(record, ((1, 2), (5, 3)))
+    np.testing.assert_array_equal(window["image"], shown[1:6, 2:5])
+    assert window["segmentation_mask"].shape == (5, 3, 1)
+
+
+def test_deep_images_need_a_range(tmp_path, capsys):
+    make_folder(tmp_path)
+    deep = np.array([[0, 1000, 2000, 4095, 5000, 0]] * 6, np.uint16)
+    save(deep, tmp_path / "images/train/a.png")
+    save(np.zeros((6, 6), np.uint8), tmp_path / "masks/train/a.png")
+    with pytest.raises(InputError, match=r"train/a\.png: it has more than 8 bits a channel"):
+        open_folder(tmp_path)
+    source = open_folder(tmp_path, value_range=(1000, 4095))
+    assert "1 image has values outside" in capsys.readouterr().out
+    image = next(iter(whole_images(source, "train")))["image"]
+    assert image[0, :, 2].numpy().tolist() == [0, 0, 82, 255, 255, 0]

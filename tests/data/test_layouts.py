@@ -1,5 +1,7 @@
 """Folders as people's tools write them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,7 +12,6 @@ from fcn_tf.classes import VOID, voc_palette
 from fcn_tf.config.schema import Config, DataConfig, ModelConfig, TrainingConfig
 from fcn_tf.data import open_source, whole_images
 from fcn_tf.data.layouts import open_folder
-from fcn_tf.data.pairs import Pair
 from fcn_tf.data.splits import hashed_splits
 from fcn_tf.errors import InputError
 from fcn_tf.models import load_model
@@ -131,27 +132,14 @@ def test_an_export_trains_with_nothing_but_its_folder(tool, tmp_path):
     assert model.palette == [list(color) for color in colors]
 
 
-def pairs_named(names, folder):
-    return [Pair(folder / f"{name}.jpg", folder / f"{name}.png") for name in names]
-
-
-def test_a_hashed_split_is_stable_when_images_are_added(tmp_path):
+def test_a_hashed_split_is_stable_when_images_are_added():
     names = [f"{number:04d}" for number in range(400)]
-    few = hashed_splits(pairs_named(names[::2], tmp_path), 0.25)
-    many = hashed_splits(pairs_named(names, tmp_path), 0.25)
+    few = hashed_splits(dict.fromkeys(names[::2]), 0.25)
+    many = hashed_splits(dict.fromkeys(names), 0.25)
     for split in ("train", "val"):
         assert set(few[split]) <= set(many[split])
     assert len(many["train"]) + len(many["val"]) == 400
     assert 70 < len(many["val"]) < 130
-
-
-def test_both_splits_have_an_image_and_one_image_is_refused(tmp_path):
-    for names in (["a", "b"], ["c", "d"], ["e", "f"], ["g", "h"]):
-        for fraction in (1e-9, 1 - 1e-9):
-            splits = hashed_splits(pairs_named(names, tmp_path), fraction)
-            assert [len(splits["train"]), len(splits["val"])] == [1, 1]
-    with pytest.raises(InputError, match="is alone"):
-        hashed_splits(pairs_named(["a"], tmp_path), 0.5)
 
 
 def test_a_color_of_no_class_is_named(tmp_path):
@@ -198,7 +186,12 @@ def test_lists_leave_out_what_nobody_labelled_and_val_comes_out_of_train(tmp_pat
 def test_a_list_of_val_alone_leaves_the_others_to_train(tmp_path, capsys):
     write_cvat(tmp_path, ("Validation",))
     assert listed(tmp_path) == {"train": {"street_1", "street_2"}, "val": {"street_3"}}
-    assert f"1 images in {tmp_path}/JPEGImages have no mask" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "Layout: JPEGImages/* + SegmentationClass/*, pairs: 2 in train, 1 in val.\n" in said
+    assert "Left out: 1 image without a mask (JPEGImages/nobody_labelled_this.png).\n" in said
+    assert (
+        "Left out: 3 image files with no place in this layout, in SegmentationObject (3).\n" in said
+    )
     lists = tmp_path / "ImageSets/Segmentation"
     (lists / "train.txt").write_text("street_2\n")
     assert listed(tmp_path) == {"train": {"street_2"}, "val": {"street_3"}}
@@ -227,11 +220,12 @@ def test_validation_fraction_is_the_share_of_val(tmp_path):
     """The numbers of the names' hashes: d and j 0.10, f 0.15, c 0.18, b 0.24, e 0.25, h 0.67, …"""
     for name in "abcdefghij":
         save(np.zeros((2, 3, 3), np.uint8), tmp_path / f"images/{name}.png")
-        save(np.zeros((2, 3), np.uint8), tmp_path / f"masks/{name}.png")
+        save(np.array([[0, 1, 0]] * 2, np.uint8), tmp_path / f"masks/{name}.png")
     (tmp_path / "classes.txt").write_text("a\nb")
     for options, val in (({}, "cdfj"), ({"validation_fraction": 0.5}, "bcdefj")):
         splits = listed(tmp_path, **options)
         assert splits == {"train": set("abcdefghij") - set(val), "val": set(val)}
+    assert "".join(pair.image.stem for pair in open_folder(tmp_path).splits["val"]) == "cdfj"
 
 
 def test_sizes_that_differ_are_met_when_the_pair_is_read(tmp_path, monkeypatch):
@@ -247,7 +241,83 @@ def test_sizes_that_differ_are_met_when_the_pair_is_read(tmp_path, monkeypatch):
         list(examples)
 
 
-def test_an_unknown_layout_is_answered_with_those_that_are_known(tmp_path):
-    (tmp_path / "classes.txt").write_text("a\nb\n")
-    with pytest.raises(InputError, match=r"images/SPLIT/ \+ masks/SPLIT/.*JPEGImages"):
-        open_source(DataConfig(name="folder", data_dir=str(tmp_path)))
+def small(folder, paths, classes="a\nb\n"):
+    """Images and masks of two pixels."""
+    for path in paths:
+        save(np.zeros((1, 2), np.uint8), folder / path)
+    if classes:
+        (folder / "classes.txt").write_text(classes)
+    return DataConfig(name="folder", data_dir=str(folder))
+
+
+def test_a_layout_may_be_given(tmp_path):
+    paths = [f"{kind}/{n}.png" for kind in ("photos", "first", "second") for n in "ab"]
+    config = small(tmp_path, [*paths, "first/c.png", "photos/c.png"])
+    with pytest.raises(InputError, match=r"photos/\* \+ first/\*.*photos/\* \+ second/\*"):
+        open_folder(config)
+    found = open_folder(replace(config, layout="photos/* + second/*"))
+    masks = {pair.mask for pairs in found.splits.values() for pair in pairs}
+    assert masks == {tmp_path / "second/a.png", tmp_path / "second/b.png"}
+    with pytest.raises(InputError, match=r"pairs no image.*photos \(3 .png\).*Try --data.layout"):
+        open_folder(replace(config, layout="own"))
+
+
+@pytest.mark.parametrize(
+    ("layout", "part"),
+    [
+        ("maks", "maks has no \\*.* or own, unsplit, segnet, .*ade20k"),
+        ("images/* + masks/a", "masks/a has no"),
+        ("images/*", "a pattern that is missing has no"),
+        ("/images/* + masks/*", "is not a path below data_dir"),
+        ("../images/* + masks/*", "is not a path below data_dir"),
+        ("images/** + masks/**", "folders below are meant anyway"),
+        ("*/images/* + masks/*", "the same number of"),
+        ("images/* + images/*", "are the same"),
+    ],
+)
+def test_a_layout_that_is_none_is_refused(layout, part, tmp_path):
+    config = small(tmp_path, ["images/a.png"])
+    with pytest.raises(InputError, match=f"^data.layout='.*{part}"):
+        open_folder(replace(config, layout=layout))
+
+
+def test_the_coding_of_a_data_set_is_said_unless_another_is_given(tmp_path, capsys):
+    paths = [f"{kind}/training/ADE_{n}.png" for kind in ("images", "annotations") for n in "ab"]
+    config = small(tmp_path, paths)
+    (tmp_path / "classes.txt").write_text("\n".join(f"thing{n}" for n in range(1, 151)))
+    labels = open_folder(config).coding.value_labels
+    assert (labels[0], labels[1], labels[150]) == (VOID, 0, 149)
+    assert "annotations/SPLIT/ADE_* (data.mask_values ade20k), pairs: 1" in capsys.readouterr().out
+    own = {0: "thing1", 1: "thing2"}
+    assert open_folder(replace(config, mask_values=own)).coding.value_labels[0] == 0
+    assert "annotations/SPLIT/ADE_*, pairs: 1 in train" in capsys.readouterr().out
+
+
+def test_what_is_taken_in_spite_of_its_name_and_what_is_hidden_is_said(tmp_path, capsys):
+    paths = ["images/A.png", "masks/a.png", "images/b.png", "masks/b.png", "images/._b.png"]
+    open_folder(small(tmp_path, [*paths, "images/c.png", "images/d.png"]))
+    said = capsys.readouterr().out
+    assert "Letter case or Unicode form differs between the names of 1 pair.\n" in said
+    assert "Left out: 1 hidden image file.\n" in said
+    assert "Left out: 2 images without a mask (images/c.png, …).\n" in said
+
+
+def test_classes_may_lie_with_the_images(tmp_path):
+    """Roboflow writes them into each split, and an archive is unpacked into a folder of its own."""
+    paths = [f"x/train/{n}{end}.png" for n in "ab" for end in ("", "_mask")]
+    config = small(tmp_path, paths, classes="")
+    (tmp_path / "x/train/classes.txt").write_text("a\nb\n")
+    assert open_folder(config).class_names == ("a", "b")
+    (tmp_path / "x/classes.txt").write_text("c\nd\n")
+    assert open_folder(config).class_names == ("c", "d")
+
+
+def test_faults_may_be_collected(tmp_path):
+    problems = []
+    paths = ["images/val/a.png", "masks/val/a.png", "masks/val/b.png"]
+    folder = open_folder(small(tmp_path, paths, classes=""), problems)
+    assert [path and path.name for path, _ in problems] == ["b.png", None, None]
+    assert "split train" in problems[1][1]
+    assert "classes.txt" in problems[2][1]
+    assert folder.class_names == ()
+    assert {split: len(pairs) for split, pairs in folder.splits.items()} == {"val": 1}

@@ -7,13 +7,13 @@ import tensorflow as tf
 from fcn_tf.classes import MEAN_RGB, VOID
 from fcn_tf.config.schema import DataConfig
 from fcn_tf.data import open_source, training_batches, whole_images
+from fcn_tf.data.order import training_order
 from fcn_tf.data.pipeline import (
     evaluation_share,
     pad_batch,
     samples_of,
     spread,
     spread_samples,
-    training_order,
 )
 from tests.sources import numbered_pair, source_of
 

@@ -101,6 +101,17 @@ def street(folder: Path) -> None:
     (folder / "classes.txt").write_text("\n".join(STREET_CLASSES))
 
 
+def retina(folder: Path) -> None:
+    """Two masks of each image: what an expert drew, and the field of view."""
+    for split in ("training", "test"):
+        for number in range(2):
+            image = random_images(*PAIR_PX, 3, seed=number)
+            save(image, folder / f"{split}/images/{number}_{split}.png")
+            save(labels(2, number), folder / f"{split}/1st_manual/{number}_manual1.png")
+            save(labels(2, number), folder / f"{split}/mask/{number}_{split}_mask.png")
+    (folder / "classes.txt").write_text("background\nvessel\n")
+
+
 def camvid(folder: Path) -> None:
     """The SegNet tutorial's layout, with pixels of value 11, which the recipe ignores."""
     pairs(folder, "{}", "{}annot", CAMVID_CLASSES + 1)
@@ -171,6 +182,7 @@ def mobilenet(file: Path) -> None:
 PREPARED: dict[str, Callable[[Path], None]] = {
     "photos": photos,
     "photo.jpg": photo,
+    "retina": retina,
     "street": street,
     "street.jpg": wide_photo,
     "street.yaml": recipe,

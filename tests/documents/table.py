@@ -39,6 +39,7 @@ COMMANDS = {"train": TRAIN_OPTIONS, "export": ["--tflite.calibration_images", "2
 BENCHMARK = "tests/test_benchmarks.py runs it at toy size"
 SERVER = "needs TensorFlow Serving; tests/inference/test_client.py has the same calls"
 VOC = "downloads PASCAL VOC; tests/test_recipes.py trains on small archives of its format"
+TFDS = "downloads a data set; tests/data/test_tfds_source.py builds one, and trains on it"
 FORM = "shows the form of a command"
 # Paths at which a page finds a copy of a run on `shapes`.
 SCENES_RUNS = ("runs/shapes-fcn8s", "runs/mine")
@@ -126,11 +127,14 @@ TABLE = {
         leaves=("labelled/photo.jpg.png",),
     ),
     "docs/data.md": Page(
-        prepare=("street", "cvat_export", "CamVid"),
+        prepare=("street", "retina", "cvat_export", "CamVid"),
         not_run={
             "fcn-tf train --data.data_dir street": "the same command as in README.md",
             "fcn-tf train --data.data_dir labelme": "tests/data/test_layouts.py reads the layout",
+            "fcn-tf train --data.mask_values": "tests/data/test_folder.py trains on such masks",
             "import fcn_tf.data": VOC,
+            "fcn-tf check-data --data.tfds_name": TFDS,
+            "fcn-tf train --data.tfds_name": TFDS,
         },
         leaves=("findings.json", "check-data/sample_sheet.png"),
     ),

@@ -5,8 +5,6 @@ import pytest
 
 from fcn_tf.classes import VOID
 from fcn_tf.evaluation.details import (
-    CALIBRATION_BINS,
-    EDGE_DISTANCES_PX,
     calibration_counts,
     calibration_error,
     edge_confusions,
@@ -15,20 +13,18 @@ from fcn_tf.evaluation.details import (
 
 
 def test_an_edge_between_two_halves():
-    """Columns 0 to 9 are class 0, 10 to 19 class 1; the prediction is one column off."""
-    truth = np.zeros((4, 20), np.uint8)
-    truth[:, 10:] = 1
+    """Columns 0 to 39 are class 0, 40 to 79 class 1; the prediction is one column off."""
+    truth = np.zeros((4, 80), np.uint8)
+    truth[:, 40:] = 1
     labels = np.zeros_like(truth)
-    labels[:, 11:] = 1
+    labels[:, 41:] = 1
     confusions = edge_confusions(truth, labels, 2)
-    # Up to d px: d columns on either side of the edge, of which column 10 is wrong.
-    for row, distance in enumerate(EDGE_DISTANCES_PX):
-        columns = min(distance, 10)
+    # Up to d px: d columns on either side of the edge, of which column 40 is wrong.
+    for row, columns in enumerate((1, 2, 4, 8, 16, 32, 40)):
         expected = 4 * np.array([[columns, 0], [1, columns - 1]])
         np.testing.assert_array_equal(confusions[row], expected)
-    np.testing.assert_array_equal(confusions[-1], [[40, 0], [4, 36]])
     assert edge_ious(confusions)[0] == pytest.approx((1 / 2 + 0) / 2)
-    assert edge_ious(confusions)[-1] == pytest.approx((40 / 44 + 36 / 40) / 2)
+    assert edge_ious(confusions)[-1] == pytest.approx((40 / 41 + 39 / 40) / 2)
 
 
 def test_a_distance_is_the_shortest_way_in_any_direction():
@@ -54,7 +50,7 @@ def test_void_has_an_edge_and_takes_no_part():
 
 def test_an_image_without_an_edge_counts_as_far_from_all():
     truth = np.ones((3, 3), np.uint8)
-    confusions = edge_confusions(truth, truth, 2)
+    confusions = edge_confusions(truth, truth, 3)
     assert confusions[:-1].sum() == 0
     assert confusions[-1, 1, 1] == 9
     assert np.isnan(edge_ious(confusions)[0])
@@ -62,11 +58,12 @@ def test_an_image_without_an_edge_counts_as_far_from_all():
 
 def test_calibration():
     """Three pixels at 0.5, one of them right; right ones at 1.0 and at 0.3; an unlabelled one."""
-    truth = np.array([[0, 1, 1, 1, 1, VOID]], np.uint8)
-    labels = np.array([[0, 0, 0, 1, 1, 0]], np.uint8)
+    truth = np.array([[0, 0, 1, 1, 1, VOID]], np.uint8)
+    labels = np.array([[0, 1, 0, 1, 1, 0]], np.uint8)
     counts = calibration_counts(truth, labels, np.array([[0.5, 0.5, 0.5, 1.0, 0.3, 0.7]]))
     filled = np.flatnonzero(counts[:, 0])
-    np.testing.assert_array_equal(filled, [4, CALIBRATION_BINS // 2, CALIBRATION_BINS - 1])
+    np.testing.assert_array_equal(filled, [4, 7, 14])  # of 15: 4.5, 7.5 and the last
+    assert len(counts) == 15
     np.testing.assert_allclose(counts[filled], [[1, 0.3, 1], [3, 1.5, 1], [1, 1, 1]])
     # (1 |0.3 - 1| + 3 |1/2 - 1/3| + 1 |1 - 1|) / 5: too sure in one bin, too unsure in another.
     assert calibration_error(counts) == pytest.approx(1.2 / 5)

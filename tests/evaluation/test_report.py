@@ -1,6 +1,7 @@
 """The report: every number that it shows, worked out by hand from a few images of some pixels."""
 
 import base64
+import dataclasses
 import io
 import json
 import re
@@ -12,6 +13,7 @@ import tensorflow as tf
 from PIL import Image
 
 from fcn_tf.classes import VOID, VOID_COLOR
+from fcn_tf.data.skipped import Skipped
 from fcn_tf.data.source import Source
 from fcn_tf.evaluation import report
 from fcn_tf.evaluation.report import _extremes, default_out, write_report
@@ -30,20 +32,23 @@ TRUTH = {
     "val": [".... ....", "ssss rrrr", "ssss ssss", "rrr. rrr."],
     "test": ["ssrr ssrr"],
     "void": ["...."],
+    "pixel": ["s"],
 }
 A = {
     "train": ["r" * wrong + "s" * (16 - wrong) for wrong in WRONG],
     "val": ["cccc cccc", "ssss rrrr", "ssss ssrr", "ssrc srrc"],
     "test": ["ssrr srrr"],
     "void": ["ssss"],
+    "pixel": ["s"],
 }
 B = {
     "train": ["s" * 16] * 13,
     "val": ["ssss ssss", "sccc rrrr", "ssss ssss", "rrrr rrrr"],
     "test": ["ssss ssss"],
     "void": ["ssss"],
+    "pixel": ["s"],
 }
-GREY = {"train": 100, "val": 10, "test": 50, "void": 60}  # of a split's first image
+GREY = {"train": 100, "val": 10, "test": 50, "void": 60, "pixel": 70}  # of a split's first image
 SCORES_OF_A = {
     "pixel_accuracy": 17 / 22,
     "mean_accuracy": (10 / 12 + 7 / 10) / 2,
@@ -237,6 +242,30 @@ def test_the_numbers_of_a_report(drawn, tmp_path, capsys):
     np.testing.assert_allclose(curve.get_xydata(), [(0.7, 1), (0.9, 9 / 14)], rtol=1e-6)
 
 
+@pytest.mark.parametrize(("split", "iou"), [("void", None), ("pixel", 1.0)])
+def test_a_split_without_an_object_has_a_report(drawn, tmp_path, split, iou):
+    """Nothing is labelled, or one pixel that is right: no edge has a score."""
+    skipped = Skipped()
+    skipped.note("b", "b.png: broken.")
+    source = dataclasses.replace(make_source(), skipped=skipped)
+    write_report({"runs/a": predictor(A)}, source, split, tmp_path)
+    scores = written(tmp_path)
+    assert scores["mean_iou"] == scores["class_iou"]["sky"] == iou
+    assert scores["class_iou"]["road"] is None
+    assert set(scores["mean_iou_near_edges_px"].values()) == {None}
+    axis = drawn["edges.png"].axes[0]
+    near, _ = axis.lines
+    assert np.isnan(near.get_ydata()).all()
+    low, high = axis.get_xlim()
+    assert low < 1 < 32 < high
+    page = page_of(tmp_path)
+    shown = dict(page.sections["Scores"]["rows"][1:])
+    assert shown["mean IU"] == ("–" if iou is None else "100.0")
+    # A split with one image; the broken ones are in train.
+    assert page.lines[0].startswith(f"runs/a on {split}, 1 image: mean IU ")
+    assert page.lines[1] == "1 image is skipped (data.broken): b.png: broken."
+
+
 def test_two_models_side_by_side(drawn, tmp_path, capsys):
     """B gives labels alone: what it has no scores for is left out, and A has it."""
     both = {"runs/a": predictor(A), "out/b.tflite": predictor(B, gives_scores=False)}
@@ -350,10 +379,10 @@ def test_another_split_is_read_and_named(drawn, tmp_path, capsys):
     assert (summary["split"], summary["images"]) == ("test", 1)
     assert summary["confusion_matrix"] == [[3, 1, 0], [0, 4, 0], [0, 0, 0]]
     said = capsys.readouterr().out
-    assert "Scores on test, 1 images:" in said
+    assert "Scores on test, 1 image:" in said
     assert re.search(r" 1/1 \[", said)
     assert page_of(tmp_path).title == "a.keras on test"
-    assert page_of(tmp_path).lines == ["runs/a.keras on test, 1 images: mean IU 77.5 %."]
+    assert page_of(tmp_path).lines == ["runs/a.keras on test, 1 image: mean IU 77.5 %."]
     for sheet in ("sample_sheet", "worst", "median", "best"):
         assert titles(drawn[f"{sheet}.png"]) == ["0.png: 77.5 %"]
         image, truth, *_ = (shown.get_array() for shown in drawn[f"{sheet}.png"].axes[0].images)
@@ -369,7 +398,7 @@ def test_a_split_without_a_label_has_no_scores(drawn, tmp_path, capsys):
     assert summary["class_iou"] == dict.fromkeys(CLASSES)
     assert summary["mean_iou_near_edges_px"] == dict.fromkeys(map(str, (1, 2, 4, 8, 16, 32)))
     assert {value for _, value in printed_rows(capsys.readouterr().out)} == {"–"}
-    assert page_of(tmp_path).lines == ["a on void, 1 images: mean IU – %."]
+    assert page_of(tmp_path).lines == ["a on void, 1 image: mean IU – %."]
     assert drawn.keys() == {"class_iou.png", "confusion.png", "sample_sheet.png", "edges.png"}
     assert titles(drawn["sample_sheet.png"]) == ["0.png: – %"]
 

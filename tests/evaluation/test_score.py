@@ -33,7 +33,7 @@ def test_a_split_is_added_up_and_divided_once():
 
 def test_what_was_not_counted_is_not_there():
     found = evaluate_split([Counts(np.eye(2, dtype=int)), Counts(np.eye(2, dtype=int))], 2)
-    assert found.loss == 0
+    assert found.loss is None
     assert found.edges is None
     assert found.calibration is None
 
@@ -58,6 +58,7 @@ def test_scores_of_a_model_on_a_data_set():
         image = np.stack([red, green, green], axis=-1).astype(np.uint8)
         mask = np.array(truth, np.uint8)[..., None]
         examples.append({"image": image, "segmentation_mask": mask})
+    examples[1]["segmentation_mask"] = examples[1]["segmentation_mask"][..., 0]  # (H, W) is as good
     scores = evaluate(model(("sky", "road")), examples)
     np.testing.assert_array_equal(scores["confusion_matrix"], [[4, 1], [0, 1]])
     np.testing.assert_allclose(scores["class_iou"], [4 / 5, 1 / 2])
@@ -71,12 +72,15 @@ def test_the_classes_of_model_and_data_are_the_same():
     source = SimpleNamespace(class_names=("sky", "road"))
     check_classes(model(("sky", "road")), source, "m")
     check_classes(model(None), source, "m")  # only their number is known
-    for classes, known in (
-        (("road", "sky"), "road, sky"),
-        (("sky", "road", "car"), "sky, road, car"),
-        (None, "0, 1, 2"),
-    ):
+    for classes, known, how in (
+        (("road", "sky"), "road, sky", " They are the same in another order, so the values "
+         "of the masks mean other classes: bring the masks to the model's order."),
+        (("sky", "track"), "sky, track", " The data set says road for track: if these are the "
+         "same classes, call them as the model does."),
+        (("sky", "road", "car"), "sky, road, car", ""),
+        (None, "0, 1, 2", ""),
+    ):  # fmt: skip
         other = model(classes, num_classes=known.count(",") + 1)
-        message = f"runs/a knows the classes {known}, but the data set has sky, road."
+        message = f"runs/a knows the classes {known}, but the data set has sky, road.{how}"
         with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
             check_classes(other, source, "runs/a")

@@ -69,6 +69,18 @@ def test_the_table_of_the_terminal():
     assert text == "mean IU   65.0  100.0  +35.0 %\n  IU car     –    0.0      – %"
 
 
+def test_what_does_not_fit_together_is_refused():
+    """Names that are not as many as the classes, two sets of classes, and a row without its end."""
+    found = evaluate_split([Counts(np.array(CONFUSION))], 3)
+    with pytest.raises(ValueError, match="zip"):
+        score_summary(found, NAMES[:2])
+    fewer = score_summary(evaluate_split([Counts(np.eye(2, dtype=int))], 2), NAMES[:2])
+    with pytest.raises(ValueError, match="zip"):
+        compared_rows(summary_of(CONFUSION), fewer)
+    with pytest.raises(ValueError, match="zip"):
+        table([["mean IU", "65.0", "100.0"], ["  IU car", "–"]])
+
+
 def test_percent():
     assert [percent(value) for value in (0.12345, 1.0, 0.0, None)] == ["12.3", "100.0", "0.0", "–"]
 
@@ -80,5 +92,6 @@ def test_json_is_read_again(tmp_path):
     assert json.loads(text) == summary
     assert '"Straße": 0.5' in text
     assert '"car": null' in text
+    assert text.startswith('{\n  "pixel_accuracy": 0.8333')
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "nan.json", {"mean_iou": float("nan")})

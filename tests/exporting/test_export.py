@@ -37,7 +37,7 @@ COLORS = [[number, 2 * number, 255 - number] for number in range(6)]
 @pytest.fixture(scope="module")
 def model():
     """Its classes are evened out, so that several of them are answered."""
-    model = narrow_fcn("fcn8s", 6, class_names=CLASSES, palette=COLORS)
+    model = narrow_fcn("fcn8s", 6, class_names=CLASSES, palette=COLORS, value_range=(0, 4095))
     logits = np.asarray(model(random_images(1, 96, 96, 3), training=False))
     bias = model.get_layer("score_fr").bias
     bias.assign(bias - logits.mean((0, 1, 2)))
@@ -85,6 +85,7 @@ def test_every_artefact_is_there_with_what_was_measured(exported):
         assert described["classes"] == list(CLASSES)
         assert described["palette"] == COLORS
         assert described["margin_px"] == 224
+        assert described["value_range"] == [0, 4095]
         assert described["verified_on"] == "images of the data set"
         assert described.get("max_pixels") == (MAX_PIXELS if kind == "saved_model" else None)
         labels = (out / kind / "1/labels.txt").read_text().splitlines()
@@ -315,7 +316,7 @@ def test_classes_that_are_not_the_models_are_refused(few_scenes_dir, tmp_path):
 
 
 def test_versions_count_on_and_what_is_there_is_not_touched(tmp_path):
-    tree = tmp_path / "saved_model"
+    tree = tmp_path / "scenes/saved_model"
     for number in (1, 2):
         with new_version(tree) as folder:
             (folder / "a").write_text(str(number))
@@ -326,7 +327,8 @@ def test_versions_count_on_and_what_is_there_is_not_touched(tmp_path):
     assert (tree / "1/a").read_text() == "1"
     (tree / ".hidden").touch()
     check_tree(tree)
-    (tree / "notes.txt").write_text("mine")
+    for name in ("notes.txt", "other.txt"):
+        (tree / name).write_text("mine")
     with pytest.raises(InputError, match=r"no folder of versions .* it holds notes.txt"):
         check_tree(tree)
     with pytest.raises(InputError, match="it is a file"):
@@ -334,7 +336,7 @@ def test_versions_count_on_and_what_is_there_is_not_touched(tmp_path):
     # Before the model is looked at.
     for formats in ("saved_model", "tflite,saved_model"):
         with pytest.raises(InputError, match="no folder of versions"):
-            export(tmp_path / "no model", tmp_path, options=ExportOptions(formats=formats))
+            export(tmp_path / "no model", tree.parent, options=ExportOptions(formats=formats))
 
 
 def test_a_number_that_another_export_took_meanwhile_is_left_to_it(tmp_path, monkeypatch, capsys):

@@ -239,7 +239,7 @@ def test_a_run_whose_data_are_gone_is_compared_on_scenes(model, handmade, tmp_pa
     run, out = tmp_path / "run", tmp_path / "m"
     run.mkdir()
     save_model(model, run / "model.keras")
-    (run / "config.yaml").write_text(yaml.safe_dump({"data": {"data_dir": "gone"}}))
+    (run / "config.yaml").write_text(yaml.safe_dump({"data": {"data_dir": str(tmp_path)}}))
     with pytest.raises(RunError, match=r"^The refused TFLite file is refused: .* not published\.$"):
         export(run, out, options=handmade_options(None))
     said = capsys.readouterr().out

@@ -326,7 +326,7 @@ def test_the_users_mistakes(tmp_path, monkeypatch, capsys):
     for option, message in [
         ("--format=gif", "png,overlay"),
         ("--concurrency=0", "at least 1"),
-        ("--class_names=many.txt", "1 to 256"),
+        ("--class_names=many.txt", "between 2 and 255"),
         ("--url=http://[::1/v1/models/a", "it must be http://HOST"),
         ("--url=http://a:b/v1/models/a", "it must be http://HOST"),
         ("--url=http://a/v1/models/a?b=1", "it must be http://HOST"),

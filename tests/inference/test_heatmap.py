@@ -195,7 +195,7 @@ def test_what_cannot_be_drawn_is_refused(red, image, tmp_path):
         ),
         "cannot be read as an image": (red, ["1"], red, out, unscaled),
         "neither vgg16 nor a file": (tmp_path / "no.keras", ["1"], image, out, unscaled),
-        "cannot be loaded": (image, ["1"], image, out, unscaled),
+        "cannot be read as a Keras model": (image, ["1"], image, out, unscaled),
     }
     for message, (*arguments, options) in refusals.items():
         with pytest.raises(InputError, match=re.escape(message)):

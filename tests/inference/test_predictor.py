@@ -22,6 +22,7 @@ from fcn_tf.models import VARIANTS, build_fcn, save_model
 from fcn_tf.models.margin import margin_px
 from tests.inference.handmade import handmade_model, handmade_scores
 from tests.networks import NARROW, fill, narrow_fcn, random_images
+from tests.processes import flipped
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 COLORS = [[number, 2 * number, 255 - number] for number in range(6)]
@@ -243,7 +244,7 @@ def test_paths_and_pillow_images(tmp_path):
 def kinds(few_scenes_dir, tmp_path_factory):
     """A model, and the paths of it in every kind."""
     folder = tmp_path_factory.mktemp("kinds")
-    model = narrow_fcn("fcn8s", 6, class_names=CLASSES, palette=COLORS)
+    model = narrow_fcn("fcn8s", 6, class_names=CLASSES, palette=COLORS, value_range=(0, 4095))
     logits = np.asarray(model(scene(96, 96)[None], training=False))
     bias = model.get_layer("score_fr").bias
     bias.assign(bias - logits.mean((0, 1, 2)))
@@ -267,6 +268,7 @@ def test_every_kind_gives_the_same(kinds, kind):
     network = predictor.model
     assert network.class_names == CLASSES
     assert network.palette == COLORS
+    assert network.value_range == (0, 4095)
     assert network.num_classes == 6
     assert network.margin_px == 224
     assert network.max_pixels == (4_000_000 if kind == "saved_model" else None)
@@ -308,12 +310,12 @@ def test_a_file_of_fixed_size_with_labels(kinds):
 
 
 def test_what_lies_beside_a_tflite_file_describes_it(kinds, tmp_path):
-    """Without it the labels are numbers, and up to 256 of them."""
+    """Without it the labels are numbers, and up to 255 of them."""
     *_, path = kinds
     shutil.copy(path, tmp_path / "m.tflite")
     network = load_any(tmp_path / "m.tflite")
-    assert (network.num_classes, network.class_names) == (256, None)
-    assert network.classes.names[255] == "255"
+    assert (network.num_classes, network.class_names) == (255, None)
+    assert network.classes.names[254] == "254"
     assert (network.margin_px, network.scores) == (None, None)
     for name in ("old_export-float32.tflite", "export.json"):
         shutil.copy(FIXTURES / "old_export/tflite/1" / name, tmp_path)
@@ -371,6 +373,25 @@ def test_what_does_not_fit_is_refused(tmp_path):
     (tmp_path / "m.tflite").write_bytes(b"nothing")
     (tmp_path / "saved").mkdir()
     (tmp_path / "saved/saved_model.pb").write_bytes(b"nothing")
-    for path in (tmp_path / "m.tflite", tmp_path / "saved", tmp_path / "none.tflite", tmp_path):
-        with pytest.raises(InputError, match=r"cannot be loaded|no model|no such file"):
+    (tmp_path / "empty.tflite").write_bytes(b"")
+    for path, message in [
+        (tmp_path / "m.tflite", r"m\.tflite cannot be read as a TFLite file: .*copy it again"),
+        (tmp_path / "empty.tflite", r"empty\.tflite cannot .*: it is empty"),
+        (tmp_path / "saved", r"saved cannot be read as a SavedModel: .*copy it again"),
+        (tmp_path / "none.tflite", "no such file"),
+        (tmp_path, "no model"),
+    ]:
+        with pytest.raises(InputError, match=message):
             load_any(path)
+
+
+def test_damaged_exports_are_named(tmp_path):
+    """The variables of a SavedModel have checksums; a TFLite file fails when it runs."""
+    shutil.copytree(FIXTURES / "old_export/saved_model/1", tmp_path / "saved")
+    values = tmp_path / "saved/variables/variables.data-00000-of-00001"
+    values.write_bytes(flipped(values.read_bytes(), 100))
+    with pytest.raises(InputError, match="saved cannot be read as a SavedModel"):
+        load_any(tmp_path / "saved")
+    values.write_bytes(b"")  # TensorFlow raises an IndexError
+    with pytest.raises(InputError, match="saved cannot be read as a SavedModel"):
+        load_any(tmp_path / "saved")

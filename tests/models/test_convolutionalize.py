@@ -158,3 +158,49 @@ def test_what_cannot_be_moved_over_an_image_is_refused():
     scores = layers.Dense(2)(layers.Flatten()(images))
     with pytest.raises(ValueError, match="2 outputs"):
         convolutionalize(keras.Model(images, [scores, scores]))
+
+
+@pytest.mark.parametrize(
+    ("head", "reason"),
+    [
+        ([layers.Permute((2, 1, 3), name="turn")], "6 x 14 and 14 x 6"),
+        ([layers.Permute((3, 1, 2)), layers.ReLU()], "6 x 14 and 6 x 6"),
+        ([layers.Flatten(), layers.Reshape((6, 6, 6))], "total size of the tensor must be unch"),
+        ([layers.Flatten(), layers.Reshape((-1, 6, 6))], "14 x 6 and 14 x 6"),
+        (
+            [layers.Flatten(), layers.Dense(8, name="in"), layers.Reshape((2, 2, 2))],
+            "fully-defined",
+        ),
+    ],
+)
+@pytest.mark.parametrize("reducer", [layers.Flatten, layers.GlobalAveragePooling2D])
+def test_a_map_whose_places_are_moved_or_mixed_is_refused(head, reducer, reason):
+    """At the classifier's own size, a square, all of them give the right scores."""
+    head = [layer.from_config(layer.get_config()) for layer in head]
+    classifier = classifier_with([*head, reducer(name="last"), layers.Dense(5)], (32, 32, 3))
+    with pytest.raises(ValueError, match=f"does not grow .*{reason}.* Permute .* before last"):
+        convolutionalize(classifier)
+
+
+def test_a_map_that_an_operation_transposes_is_refused():
+    images = keras.Input((20, 20, 3))
+    features = keras.ops.transpose(layers.Conv2D(4, 3, strides=4)(images), (0, 2, 1, 3))
+    with pytest.raises(ValueError, match="5 x 5 cells become 5 x 10 and 10 x 5"):
+        convolutionalize(keras.Model(images, layers.Dense(3)(layers.Flatten()(features))))
+
+
+def test_channels_first_is_refused():
+    stem = layers.Conv2D(4, 3, data_format="channels_first", name="first")
+    inner = keras.Sequential([keras.Input((3, 20, 20)), stem])
+    whole = keras.Sequential([inner, layers.Flatten(), layers.Dense(3)])
+    flat = classifier_with([layers.Flatten("channels_first", name="first"), layers.Dense(5)])
+    for classifier in (inner, whole, flat):
+        with pytest.raises(ValueError, match=r"first takes \(N, channels, height, width\)"):
+            convolutionalize(classifier)
+
+
+def test_what_is_not_trained_stays_so():
+    classifier = classifier_with(HEADS["global maximum"]())
+    for layer in classifier.layers:
+        layer.trainable = False
+    assert not convolutionalize(classifier).trainable_weights

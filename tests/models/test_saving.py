@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from fcn_tf.errors import InputError
-from fcn_tf.models import VARIANTS, load_model, save_model
+from fcn_tf.models import FCN, VARIANTS, load_model, save_model, train_scores_only
 from tests.extras import needs_extra
 from tests.networks import narrow_fcn, random_images, relative_difference
+from tests.processes import flipped
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -108,7 +109,7 @@ def test_upsampling_that_was_learned_is_kept(tmp_path):
 
 
 def test_a_model_is_saved_under_float32(tmp_path):
-    named = {"class_names": list("abcde"), "palette": [(7, 8, 9)] * 5}
+    named = {"class_names": list("abcde"), "palette": [(7, 8, 9)] * 5, "value_range": (0, 4095)}
     mixed = narrow_fcn("fcn32s", **named).with_policy("mixed_bfloat16")
     save_model(mixed, tmp_path / "model.keras")
     model = load_model(tmp_path)
@@ -117,6 +118,7 @@ def test_a_model_is_saved_under_float32(tmp_path):
     assert model.dtype_policy_name == "float32"
     assert model.class_names == list("abcde")
     assert model.palette == [[7, 8, 9]] * 5
+    assert model.value_range == (0, 4095)
     for saved, weight in zip(model.weights, mixed.weights, strict=True):
         np.testing.assert_array_equal(saved, weight)
 
@@ -134,11 +136,70 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
 def test_what_is_no_model_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"is no model.*model\.keras"):
         load_model(tmp_path)
-    broken = tmp_path / "broken.keras"
-    broken.write_bytes(b"PK but not a zip")
-    with pytest.raises(InputError, match="cannot be loaded"):
-        load_model(broken)
     other = tmp_path / "other.keras"
     keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(other)
     with pytest.raises(InputError, match="holds a Sequential"):
         load_model(other)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda whole: b"", "it is empty"),
+        (lambda whole: b"PK but not a zip", "it is no zip file, or lacks its end"),
+        (lambda whole: whole[:-1], "it is no zip file, or lacks its end"),
+        (lambda whole: flipped(whole, whole.index(b"config.json") + 40), "CRC-32 for file 'config"),
+        (lambda whole: flipped(whole, len(whole) // 2), "CRC-32 for file 'model.weights.h5'"),
+    ],
+)
+def test_a_damaged_file_is_named_with_what_to_do(tmp_path, spoil, reason):
+    path = tmp_path / "model.keras"
+    save_model(narrow_fcn("fcn32s", width=1 / 64, head_units=4), path)
+    path.write_bytes(spoil(path.read_bytes()))
+    message = rf"model\.keras cannot be read as a Keras model: .*{reason}.*copy it again"
+    with pytest.raises(InputError, match=message):
+        load_model(tmp_path)
+
+
+def test_which_layers_are_trained_is_kept(tmp_path):
+    """By a file of another precision, a file as Keras writes it, and a clone."""
+    model = narrow_fcn("fcn8s", width=1 / 64, head_units=4)
+    train_scores_only(model)
+    for name in ("conv5_3", "upscore8"):  # a new network does not train upscore8
+        model.get_layer(name).trainable = True
+    trained = [weight.path for weight in model.trainable_weights]
+    assert trained == [
+        f"{name}/{part}"
+        for name in ("conv5_3", "score_fr", "score_pool4", "score_pool3")
+        for part in ("kernel", "bias")
+    ] + ["upscore8/kernel"]
+    save_model(model.with_policy("mixed_bfloat16"), tmp_path / "model.keras")
+    model.save(tmp_path / "whole.keras")
+    for twin in (
+        load_model(tmp_path),
+        keras.saving.load_model(tmp_path / "whole.keras"),
+        keras.models.clone_model(model),
+    ):
+        assert [weight.path for weight in twin.trainable_weights] == trained
+    model.trainable = False
+    assert not model.with_policy("float32").trainable_weights
+
+
+def test_the_state_of_an_optimizer_fits_the_weights_that_are_trained(tmp_path):
+    model = narrow_fcn("fcn32s", width=1 / 64, head_units=4)
+    train_scores_only(model)
+    model.compile(keras.optimizers.Adam())
+    gradients = [np.ones(weight.shape, "float32") for weight in model.trainable_weights]
+    model.optimizer.apply(gradients, model.trainable_weights)
+    model.save(tmp_path / "model.keras")
+    twin = keras.saving.load_model(tmp_path / "model.keras")
+    assert twin.optimizer.iterations == 1
+    for mine, other in zip(model.optimizer.variables, twin.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(mine, other)
+
+
+def test_a_file_of_before_the_flags_were_kept_has_those_of_its_arguments():
+    config = narrow_fcn("fcn8s", width=1 / 64, head_units=4).get_config()
+    del config["frozen_layers"]
+    model = FCN.from_config(config)
+    assert [layer.name for layer in model.layers if not layer.trainable] == ["upscore8"]

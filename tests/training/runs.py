@@ -99,7 +99,7 @@ def give_chances(model, chances=CHANCES):
 
 def labels_given(run, skip_samples):
     """How often each label is in the batches of two steps, of all devices together."""
-    with mock.patch("fcn_tf.training.run.compile_train_call", lambda run, batches: batches):
+    with mock.patch("fcn_tf.training.run.compile_train_call", lambda run, batches, taken: batches):
         run.feed(skip_samples=skip_samples)
     devices = run.cluster.strategy.experimental_local_results
     masks = [mask.numpy().ravel() for _ in range(2) for mask in devices(next(run.train_call)[1])]

@@ -11,9 +11,11 @@ from fcn_tf.config.schema import Config, LossConfig, OptimizerConfig, TrainingCo
 from fcn_tf.evaluation.metrics import confusion_matrix
 from fcn_tf.training.averaging import WeightAverage
 from fcn_tf.training.distribution import Cluster
+from fcn_tf.training.evaluation import compile_evaluation_call
 from fcn_tf.training.losses import SegmentationLoss, make_loss
-from fcn_tf.training.optimizers import make_optimizer, make_schedule
-from fcn_tf.training.steps import compile_evaluation_call, compile_train_call
+from fcn_tf.training.optimizers import make_optimizer
+from fcn_tf.training.schedule import make_schedule
+from fcn_tf.training.steps import compile_train_call
 
 CLASSES, STEPS, IMAGES = 3, 3, 4
 RATE, MOMENTUM = 0.5, 0.9  # of the optimizer, and of the running statistics

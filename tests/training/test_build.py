@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import fcn_tf.training.run
 from fcn_tf.config.networks import TRUNKS, TrunkSpec
 from fcn_tf.config.schema import (
     Config,
@@ -232,6 +233,18 @@ def test_median_frequency_counts_the_masks_of_train(capsys):
     said = capsys.readouterr().out
     assert said.startswith("Counting the pixels of each class in train:\n")
     assert said.endswith("Class weights: a 1, b 3, c 0.562.\n")
+    run = make_run(loss={"class_weights": "sqrt_median_frequency"})
+    assert run.loss.class_weights == pytest.approx([1.0, 3**0.5, 0.75])
+    assert capsys.readouterr().out.endswith("Class weights: a 1, b 1.73, c 0.75.\n")
+
+
+def test_extreme_weights_are_said(monkeypatch, capsys):
+    counts = [np.array([9000, 10, 9000])]
+    monkeypatch.setattr(fcn_tf.training.run, "count_classes", lambda source, split: counts)
+    make_run(loss={"class_weights": "median_frequency"})
+    assert "\nA pixel of b counts 900 times as much as one of a." in capsys.readouterr().out
+    make_run(loss={"class_weights": "sqrt_median_frequency"})
+    assert "A pixel of" not in capsys.readouterr().out
 
 
 def test_a_sample_is_drawn_from_the_seed_of_the_run():

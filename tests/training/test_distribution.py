@@ -19,7 +19,14 @@ from tests.training.runs import (
     uneven_source,
     val_by_hand,
 )
-from tests.training.small import CASES, assert_same_steps, statistics_by_hand, steps_by_hand
+from tests.training.small import (
+    CASES,
+    assert_same_steps,
+    small_run,
+    statistics_by_hand,
+    steps_by_hand,
+)
+from tests.training.tiled import counted, network
 
 
 @pytest.mark.slow
@@ -139,6 +146,15 @@ def test_val_on_two_devices(two_devices):
     expected = val_by_hand(uneven_source())
     assert two_devices["val loss"] == pytest.approx(expected["loss"], rel=1e-5)
     assert two_devices["val mean IU"] == pytest.approx(expected["mean_iou"])
+
+
+def test_tiles_on_two_devices_count_what_whole_images_count_on_one(two_devices):
+    run = small_run()
+    run.model = network()
+    confusion, loss, labelled = counted(run, 4)
+    np.testing.assert_array_equal(two_devices["tiles: confusion"], confusion)
+    assert two_devices["tiles: loss"] == pytest.approx(loss, rel=1e-6)
+    assert two_devices["tiles: labelled"] == labelled == 3
 
 
 def test_machines_add_up_what_their_first_devices_have(two_devices):

@@ -10,6 +10,8 @@ import pytest
 import tensorflow as tf
 
 from fcn_tf.config.schema import Config, TrainingConfig
+from fcn_tf.data.faults import BrokenFile
+from fcn_tf.data.skipped import Skipped
 from fcn_tf.errors import RunError
 from fcn_tf.evaluation.metrics import SCORES
 from fcn_tf.training.checkpoints import Place
@@ -29,11 +31,12 @@ class GivenRun:
     """
 
     samples_a_step = 6
+    skipped = None
 
     def __init__(self, training, val_ious):
         self.config = Config(training=training)
         self.cluster = Cluster(tf.distribute.get_strategy())
-        self.source = SimpleNamespace(split_sizes={"train": 40, "val": 5})
+        self.source = SimpleNamespace(split_sizes={"train": 40, "val": 5}, skipped=self.skipped)
         self.model = SimpleNamespace(stop_training=True)  # as another run may have left it
         self.val_ious = iter(val_ious)
         self.now, self.step, self.calls = 1000.0, 0, []
@@ -412,6 +415,23 @@ def test_a_signal_stops_the_run_after_the_call_in_which_it_comes(take):
     assert (folder.place.step, folder.place.losses, folder.events) == (2, [8.0, 4.0], [])
 
 
+def test_a_stop_at_the_step_of_a_log_line_leaves_the_line(take):
+    """The resumed run writes those that follow, as one that was not stopped does."""
+    whole = take(max_steps=12, eval_every_steps=12, log_every_steps=2)
+    signals = SimpleNamespace(number=15)
+    place, lines = Place(), []
+    while place.step < 11:  # each command is stopped after its first call
+        with pytest.raises(Stopped):
+            take(place=place, signals=signals, max_steps=12, eval_every_steps=12, log_every_steps=2)
+        lines += take.folder.lines
+    last = take(place=place, max_steps=12, eval_every_steps=12, log_every_steps=2)
+
+    def timeless(lines):
+        return [{**line, "images_per_second": None} for line in lines]
+
+    assert timeless(lines + last.lines) == timeless(whole.lines)
+
+
 def test_a_signal_in_an_evaluation_ends_it(take):
     """Nothing is noted of it: it is done again."""
     place = Place(step=6, evaluated_step=3, best_iou=0.5, best_step=3, epoch=1)
@@ -444,6 +464,41 @@ class Second:
     def sum_over_workers(self, values):
         self.given.append([int(value) for value in values])
         return next(self.totals) if len(values) == 3 else [0]
+
+
+def test_the_steps_before_a_broken_file_are_in_the_place(take, monkeypatch):
+    """It is met in the fifth step, the second of its call."""
+
+    def fail(run, steps):
+        if run.step == 3:
+            run.taken = SimpleNamespace(
+                losses=tf.constant([1.0]), confusion=tf.constant([[4, 1], [0, 2]])
+            )
+            raise tf.errors.UnknownError(None, None, "InputError: b.png: broken\nTraceback")
+        return given(run, steps)
+
+    given = GivenRun.train_call
+    monkeypatch.setattr(GivenRun, "train_call", fail)
+    with pytest.raises(BrokenFile, match=r"^b\.png: broken$"):
+        take(log_every_steps=4)
+    place = take.folder.place
+    assert (place.step, place.samples) == (4, 24)
+    assert place.losses == [1.0]
+    assert place.confusion == [[4, 1], [0, 2]]
+
+
+def test_what_is_skipped_is_said_at_an_evaluation_once(take, monkeypatch, capsys):
+    skipped = Skipped()
+    skipped.note("b", "b.png: broken.")
+    monkeypatch.setattr(GivenRun, "skipped", skipped, raising=False)
+    take()
+    assert capsys.readouterr().out.count("1 image is skipped (data.broken): b.png: broken.\n") == 1
+
+
+def test_a_val_without_a_label_has_no_loss(take):
+    unlabelled = {"loss": None, **dict.fromkeys((*SCORES,))}
+    folder = take(val_ious=(unlabelled, unlabelled))
+    assert at(folder.lines, 3, "val")["loss"] is None
 
 
 def test_another_machine_goes_by_the_chiefs_clock(take):

@@ -213,7 +213,7 @@ def ended_by(error, heard):
     return fit
 
 
-def test_what_is_left_of_a_run_that_ends_too_early(folder, tmp_path, monkeypatch):
+def test_what_is_left_of_a_run_that_ends_too_early(folder, tmp_path, monkeypatch, capsys):
     """First another machine is told to stop, before there is a model; then the disk is full."""
     heard, callback = [], keras.callbacks.Callback()
     config = change(config_of(folder), "training", max_minutes=2.5)
@@ -229,8 +229,14 @@ def test_what_is_left_of_a_run_that_ends_too_early(folder, tmp_path, monkeypatch
     error = OSError(errno.ENOSPC, "No space left on device")
     monkeypatch.setattr("fcn_tf.training.loop.fit", ended_by(error, heard))
     config = change(config, "training", max_minutes=None)
+    rate = config.optimizer.learning_rate
+    config = change(config, "optimizer", learning_rate=2 * rate)
     with pytest.raises(RunError, match=r"run is full: a checkpoint needs .* MB"):
         train(dataclasses.replace(config, resume="auto"), tmp_path / "run")
+    assert (
+        f"The learning rate changes: {rate:.3g} at step 2, {2 * rate:.3g}"
+        in capsys.readouterr().out
+    )
     assert heard[1] == ([], math.inf, 2)
     assert (tmp_path / "run/report/learning_curve.png").exists()
     assert not (tmp_path / "run/report/scores.json").exists()

@@ -1,9 +1,12 @@
+import re
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from fcn_tf.classes import VOID
+from fcn_tf.errors import InputError
 from fcn_tf.training.losses import SegmentationLoss
 from tests.networks import narrow_fcn, random_images
 
@@ -23,6 +26,8 @@ def test_mean_over_the_labelled_pixels_of_the_batch(dtype):
 def test_sum_over_the_pixels_divided_by_the_images():
     loss = SegmentationLoss("sum")(MASKS, LOGITS)
     np.testing.assert_allclose(loss, LOSSES.sum() / 2, rtol=1e-6)
+    alone = SegmentationLoss("sum")(MASKS[:1], LOGITS[:1])
+    np.testing.assert_allclose(alone, LOSSES[:2].sum(), rtol=1e-6)
 
 
 def test_class_weights():
@@ -31,6 +36,9 @@ def test_class_weights():
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
     loss = SegmentationLoss("sum", class_weights=[2, 5])(MASKS, LOGITS)
     np.testing.assert_allclose(loss, expected * 9 / 2, rtol=1e-6)
+    # A mean does not see a factor of all weights, be their sum below 1 or not.
+    loss = SegmentationLoss("mean", class_weights=[0.02, 0.05])(MASKS, LOGITS)
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
@@ -52,12 +60,67 @@ def test_logits_under_void_change_nothing(reduction):
     assert not gradient[1, 0, 1].any()
 
 
-def loss_and_gradient(reduction, masks, logits):
+def test_a_batch_of_classes_that_weigh_nothing_costs_nothing():
+    masks = np.zeros((2, 1, 2), np.uint8)
+    loss, gradient = loss_and_gradient("mean", masks, LOGITS, class_weights=[0, 1])
+    assert loss == 0
+    assert not gradient.any()
+
+
+def loss_and_gradient(reduction, masks, logits, **settings):
     logits = tf.constant(logits)
     with tf.GradientTape() as tape:
         tape.watch(logits)
-        loss = SegmentationLoss(reduction)(masks, logits)
+        loss = SegmentationLoss(reduction, **settings)(masks, logits)
     return loss.numpy(), tape.gradient(loss, logits).numpy()
+
+
+def test_masks_may_have_a_last_axis_of_1_as_tfds_gives_them():
+    masks = np.concatenate([MASKS, MASKS[::-1]], axis=1)  # (2, 2, 2), which broadcasts
+    logits = np.concatenate([LOGITS, LOGITS[::-1] + 0.5], axis=1)
+    for loss in (SegmentationLoss("mean", [1, 3]), SegmentationLoss("sum", sample_fraction=1)):
+        np.testing.assert_array_equal(loss(masks[..., None], logits), loss(masks, logits))
+        np.testing.assert_array_equal(
+            loss.total(masks[..., None], logits), loss.total(masks, logits)
+        )
+
+
+@pytest.mark.parametrize(
+    "shape", [(2, 1, 2, 2), (1, 1, 2), (1, 2), (2, 2, 1), (2, 1, 1), (2, 1, 1, 1), (2, 1, 2, 1, 1)]
+)
+def test_masks_of_another_shape_are_refused(shape):
+    """Many of them would be broadcast to some number."""
+    with pytest.raises(InputError, match=rf"{re.escape(str(shape))} and the logits \(2, 1, 2, 2\)"):
+        SegmentationLoss()(np.zeros(shape, np.uint8), LOGITS)
+
+
+def test_masks_and_weights_that_do_not_fit_the_logits_are_refused():
+    loss = SegmentationLoss()
+    with pytest.raises(InputError, match=r"logits \(2, 1, 2\): masks must be"):
+        loss(MASKS, LOGITS[..., 0])
+    for channels in (1, 256):
+        with pytest.raises(InputError, match=f"channels of the logits={channels}: .* 2 and 255"):
+            loss(MASKS, np.zeros((2, 1, 2, channels), "float32"))
+    with pytest.raises(InputError, match="class_weights has 3 numbers for 2 classes"):
+        SegmentationLoss(class_weights=[1, 2, 3])(MASKS, LOGITS)
+    with pytest.raises(InputError, match=r"\(2, 2\) and the logits"):
+        loss(MASKS, LOGITS, sample_weight=np.ones((2, 2)))
+    signature = [tf.TensorSpec(None, tf.uint8), tf.TensorSpec(LOGITS.shape)]
+    unknown = tf.function(loss, signature, autograph=False)
+    with pytest.raises(InputError, match="number of axes of the masks is not known"):
+        unknown(MASKS, LOGITS)
+
+
+def test_sample_weights_are_of_images_or_of_pixels():
+    of_images = np.array([2.0, 5.0], "float32")
+    expected = (2 * LOSSES[0] + 2 * LOSSES[1] + 5 * LOSSES[2]) / 3
+    for shape in ((2,), (2, 1, 1)):
+        loss = SegmentationLoss()(MASKS, LOGITS, of_images.reshape(shape))
+        np.testing.assert_allclose(loss, expected, rtol=1e-6)
+    of_pixels = np.array([[[1.0, 0.0]], [[3.0, 7.0]]], "float32")
+    for weights in (of_pixels, of_pixels[..., None]):
+        loss = SegmentationLoss()(MASKS, LOGITS, weights)
+        np.testing.assert_allclose(loss, (LOSSES[0] + 3 * LOSSES[2]) / 3, rtol=1e-6)
 
 
 def test_it_is_float32_whatever_the_logits():
@@ -71,6 +134,21 @@ def test_it_is_saved_with_a_compiled_model():
     drawn = [float(loss(MASKS, LOGITS)) for _ in range(20)]
     assert [float(twin(MASKS, LOGITS)) for _ in range(20)] == drawn
     assert len(set(drawn)) > 1  # each call draws its own pixels
+
+
+def test_by_default_all_pixels_count_in_one_pass_and_a_sample_has_the_seed_0():
+    loss = SegmentationLoss()
+    assert (loss.sample_fraction, loss.needs_sums, loss.class_weights) == (1.0, False, None)
+    losses = SegmentationLoss(sample_fraction=0.5), SegmentationLoss(sample_fraction=0.5, seed=0)
+    drawn, again = ([float(loss(MASKS, LOGITS)) for _ in range(20)] for loss in losses)
+    assert drawn == again
+
+
+def test_a_sample_is_refused_on_jax(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    assert SegmentationLoss(sample_fraction=1.0).sample_fraction == 1
+    with pytest.raises(ValueError, match="keeps no state on JAX"):
+        SegmentationLoss(sample_fraction=0.99)
 
 
 def test_another_reduction_is_refused():
@@ -125,6 +203,7 @@ def test_the_gradient_of_a_sample_is_on_average_that_of_all():
     assert standard_error > 0.001  # the draws differ
 
 
-def test_a_fraction_of_zero_is_refused():
-    with pytest.raises(ValueError, match="above 0 and at most 1"):
-        SegmentationLoss(sample_fraction=0)
+@pytest.mark.parametrize("fraction", [-0.5, 0, 1.01])
+def test_another_fraction_is_refused(fraction):
+    with pytest.raises(ValueError, match=f"={fraction}: it must be above 0 and at most 1"):
+        SegmentationLoss(sample_fraction=fraction)

@@ -4,7 +4,8 @@ import pytest
 import tensorflow as tf
 
 from fcn_tf.config.schema import OptimizerConfig
-from fcn_tf.training.optimizers import make_optimizer, make_schedule, needs_whole_gradient
+from fcn_tf.training.optimizers import make_optimizer, needs_whole_gradient
+from fcn_tf.training.schedule import make_schedule
 
 KERNEL = np.array([[2.0, -1.0]])
 BIAS = np.array([0.5, -3.0])
@@ -104,6 +105,16 @@ def test_the_norm_of_the_whole_gradient_is_clipped(clip_norm, factor, precision)
     np.testing.assert_allclose(bias, BIAS - 0.1 * 2 * factor * BIAS_GRADIENT, rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_the_loss_is_scaled_in_float16_alone(name):
+    """Keras begins with 2 ** 15."""
+    config = OptimizerConfig(name=name)
+    for precision, scale in (("float32", 1), ("mixed_bfloat16", 1), ("mixed_float16", 2**15)):
+        optimizer = make_optimizer(config, make_schedule(config, max_steps=10), precision)
+        optimizer.build([keras.Variable(KERNEL)])
+        assert float(optimizer.scale_loss(1.0)) == scale
+
+
 def test_steps_of_adamw_are_those_of_keras():
     """Clipped and decayed, on a schedule, from random gradients."""
     random = np.random.default_rng(0)
@@ -133,20 +144,6 @@ def test_adamw_takes_the_clipped_gradient():
     # The root of the second moment: (1 - beta_2) ** 0.5 times 3/5 of the norm; epsilon 1e-7.
     root = 0.001**0.5 * 1e-5 * 3 / 5
     assert moved == pytest.approx(0.1 * root / (root + 1e-7), rel=1e-4)
-
-
-def test_schedule_by_hand():
-    poly = OptimizerConfig(learning_rate=0.1, warmup_steps=4, schedule="poly")
-    schedule = make_schedule(poly, max_steps=10)
-    for step in range(10):
-        expected = 0.1 * min(1, (step + 1) / 4) * (1 - step / 10) ** 0.9
-        assert float(schedule(step)) == pytest.approx(expected, rel=1e-6)
-    assert float(schedule(12)) == 0
-    twin = type(schedule).from_config(schedule.get_config())
-    assert float(twin(2)) == float(schedule(2))
-    config = OptimizerConfig(learning_rate=0.1, schedule="constant")
-    constant = make_schedule(config, max_steps=10)
-    assert [float(constant(step)) for step in (0, 9)] == pytest.approx([0.1, 0.1])
 
 
 def test_each_of_two_devices_clips_its_half():

@@ -8,10 +8,12 @@ import keras
 import numpy as np
 import pytest
 
-from fcn_tf.errors import InputError
+from fcn_tf.config.schema import Config, DataConfig, ModelConfig, TrainingConfig
+from fcn_tf.errors import InputError, RunError
 from fcn_tf.training.checkpoints import checkpoints
 from fcn_tf.training.loop import train
 from fcn_tf.training.workdir import locked
+from tests.training.conftest import write_uneven_folder
 from tests.training.runs import assert_same_run, change, lines_of, stop_after, weights_of
 
 
@@ -45,6 +47,31 @@ def test_a_stop_before_the_first_evaluation_leaves_a_model(config, tmp_path):
         np.load(tmp_path / "run/checkpoints/step-000000001.npz")["average/fc7/bias"],
     )
     assert (tmp_path / "run/config.yaml").exists()
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_once_a_broken_file_is_mended(tmp_path, monkeypatch):
+    """To the same bits, from the step before the one that met it."""
+    write_uneven_folder(tmp_path / "data")
+    config = Config(
+        variant="fcn32s",
+        data=DataConfig(data_dir=str(tmp_path / "data"), batch_size=2, crop_px=32),
+        model=ModelConfig(width=1 / 64, head_units=4),
+        training=TrainingConfig(max_steps=7, eval_every_steps=7, log_every_steps=3),
+    )
+    train(config, tmp_path / "whole")
+    monkeypatch.setattr("fcn_tf.data.start_check.CHECKED_AT_START", 1)
+    path = tmp_path / "data/images/train/5.png"
+    contents = path.read_bytes()
+    path.write_bytes(b"")
+    told = (
+        r"/train/5\.png: cannot be read as an image .* --resume goes on after step [1-5]; with --"
+    )
+    with pytest.raises(RunError, match=told):
+        train(config, tmp_path / "run")
+    path.write_bytes(contents)
+    resume(config, tmp_path / "run")
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
 
 
 @pytest.mark.slow

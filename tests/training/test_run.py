@@ -5,10 +5,11 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from fcn_tf.classes import VOID, VOID_COLOR
 from fcn_tf.data import open_source, whole_images
-from fcn_tf.errors import InputError
+from fcn_tf.errors import InputError, RunError
 from fcn_tf.models import build_fcn, load_model, load_vgg16
 from fcn_tf.training.loop import train
 from fcn_tf.training.run import Run
@@ -40,6 +41,20 @@ def gradients_of_kernels(run):
     graph = run.train_call.get_concrete_function(keras.ops.array(1, "int32")).graph.as_graph_def()
     nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
     return sum(node.op == "Conv2DBackpropFilter" for node in nodes)
+
+
+@pytest.mark.parametrize(
+    ("margin", "message"), [(32, r"tiles of 1024 px.*--tile_px 512"), (None, "sees each image as")]
+)
+def test_an_evaluation_without_memory_says_what_would_help(monkeypatch, margin, message):
+    def full(images, count):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM")
+
+    run = Run(uneven_config(), uneven_source())
+    run._evaluation_call = full
+    monkeypatch.setattr("fcn_tf.training.run.margin_px", lambda model: margin)
+    with pytest.raises(RunError, match=f"Out of memory while val was evaluated: .*{message}"):
+        run.evaluate()
 
 
 @pytest.mark.slow
@@ -244,3 +259,8 @@ def test_wide_kernels_are_computed_as_patches(config, monkeypatch):
         losses.append(run.train_call(keras.ops.array(4, "int32"))[0].numpy())
     assert losses[0][0] != losses[0][-1]
     np.testing.assert_allclose(*losses, rtol=1e-4)
+
+
+def test_a_model_keeps_the_range_of_its_images():
+    config = change(uneven_config(), "data", value_range=(0, 4095))
+    assert Run(config, uneven_source()).model.value_range == (0, 4095)

@@ -5,7 +5,9 @@ import pytest
 import tensorflow as tf
 
 from fcn_tf.classes import VOID
+from fcn_tf.errors import InputError
 from fcn_tf.evaluation.metrics import confusion_matrix
+from fcn_tf.training.steps import Taken, compile_train_call
 from tests.training.small import (
     CASES,
     CLASSES,
@@ -33,6 +35,43 @@ def test_running_statistics_take_in_each_batch_once(parts, squared):
     run = small_run(normalized=True, squared=squared, accumulate_steps=parts)
     for found, expected in zip(statistics(run), statistics_by_hand(parts), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_the_steps_before_a_broken_batch_are_whole():
+    """The third batch cannot be read, in the second call: what its step before gave is there."""
+    images, masks = batches()
+
+    def read(number):
+        if number == 2:
+            raise InputError("b.png: broken")
+        return images[number], masks[number]
+
+    data = tf.data.Dataset.range(5).map(
+        lambda number: tf.numpy_function(read, (number,), (tf.uint8, tf.uint8))
+    )
+    data = data.map(
+        lambda *pair: [
+            tf.ensure_shape(p, a.shape[1:]) for p, a in zip(pair, (images, masks), strict=True)
+        ]
+    )
+    run, taken = small_run(normalized=True, sample=0.5), Taken(CLASSES)
+    call = compile_train_call(run, iter(data), taken)
+    first = [x.numpy() for x in call(tf.constant(1))]
+    with pytest.raises(tf.errors.OpError, match=r"b\.png: broken"):
+        call(tf.constant(4))
+    two = small_run(normalized=True, sample=0.5)
+    whole = tf.data.Dataset.from_tensor_slices((images, masks))
+    losses, confusion = compile_train_call(two, iter(whole))(tf.constant(2))
+    np.testing.assert_array_equal([*first[0], *taken.losses.numpy()], losses)
+    np.testing.assert_array_equal(first[1] + taken.confusion.numpy(), confusion)
+    for one, other in zip(run.model.weights, two.model.weights, strict=True):
+        np.testing.assert_array_equal(one, other, err_msg=one.path)
+    for one, other in zip(run.loss.random_states, two.loss.random_states, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert run.optimizer.iterations.numpy() == 2
+    # Where steps are slow, the next one must not ask for its batch before.
+    nodes = call.get_concrete_function(tf.constant(1)).graph.as_graph_def().node
+    assert [n.attr["parallel_iterations"].i for n in nodes if n.op == "While"] == [1]
 
 
 def test_xla_compiles_every_pass():

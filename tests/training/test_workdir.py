@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn_tf.config.files import find_config, load_config
+from fcn_tf.config.files import data_of_run, find_config, load_config
 from fcn_tf.config.schema import Config, TrainingConfig
 from fcn_tf.errors import InputError
 from fcn_tf.training.checkpoints import Place
@@ -115,6 +115,17 @@ def test_the_configuration_is_written_and_what_a_killed_process_left_is_removed(
     write_config(tmp_path, config)
     assert load_config(tmp_path / "config.yaml") == Config(seed=4)
     assert not [path for path in left if path.exists()]
+
+
+def test_the_configuration_means_the_same_from_every_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "street").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/model.keras").touch()
+    write_config("run", load_config(**{"data.data_dir": "street", "init_from": "runs/coarse"}))
+    monkeypatch.chdir("/")
+    assert load_config(tmp_path / "run/config.yaml").init_from == f"{tmp_path}/runs/coarse"
+    assert data_of_run(tmp_path / "run").data_dir == f"{tmp_path}/street"
 
 
 def folder_of(workdir, **training):

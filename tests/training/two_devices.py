@@ -10,10 +10,12 @@ import numpy as np
 import tensorflow as tf
 
 from fcn_tf.config.schema import DistributionConfig
+from fcn_tf.training import evaluation
 from fcn_tf.training.distribution import Cluster, make_cluster
 from fcn_tf.training.run import Run
 from tests.training.runs import give_chances, labels_given, uneven_config, uneven_source
 from tests.training.small import CASES, small_run, statistics, take_steps
+from tests.training.tiled import TILES, counted, network
 
 
 def main(file):
@@ -43,6 +45,14 @@ def main(file):
     give_chances(run.model)
     scores = run.evaluate()
     found["val loss"], found["val mean IU"] = scores["loss"], scores["mean_iou"]
+
+    run = small_run(two)
+    with two.strategy.scope():
+        run.model = network()
+    for name, value in TILES.items():
+        setattr(evaluation, name, value)
+    for name, value in zip(("confusion", "loss", "labelled"), counted(run, 2), strict=True):
+        found[f"tiles: {name}"] = value
     np.savez(file, **found)
 
 

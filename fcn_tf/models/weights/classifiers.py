@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fcn_tf.config.networks import RESNETS, TRUNK_LAYERS, TRUNKS, TrunkSpec
 from fcn_tf.errors import InputError, check
+from fcn_tf.files import unreadable_as_input_error
 from fcn_tf.models.fcn import FCN
 from fcn_tf.models.trunks.applications import build_application
 from fcn_tf.models.weights.files import existing_file, read_keras_weights
@@ -190,13 +191,9 @@ def _application_from_h5(source: Source, classifier: str, width: float) -> keras
     of the layers have changed since.
     """
     path = existing_file(source, (".h5",))
-    try:
+    kind = f"{classifier} without the top, of width {width:g}"
+    with unreadable_as_input_error(path, kind):
         return build_application(classifier, width, str(path))
-    except (ValueError, KeyError, OSError) as error:
-        raise InputError(
-            f"{source} is no file of {classifier} without the top, of width {width:g}: "
-            f"{' '.join(str(error).split())}"
-        ) from error
 
 
 def _check_depth(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import pickle
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcn_tf.errors import InputError
+from fcn_tf.files import unreadable_as_input_error
 
 # The keys under which checkpoints of a training keep the tensors.
 CHECKPOINT_KEYS = ("model_state_dict", "state_dict", "model")
@@ -42,14 +42,12 @@ def read_keras_weights(path: str | Path) -> dict[str, list[NDArray[Any]]]:
     """
     path = existing_file(path, (".keras", ".h5"))
     content: Path | io.BytesIO = path
-    try:
+    with unreadable_as_input_error(path, "weights saved by Keras"):
         if path.suffix == ".keras":
             with zipfile.ZipFile(path) as archive:
                 content = io.BytesIO(archive.read("model.weights.h5"))
         with h5py.File(content) as file:
             arrays = _keras_2_layers(file) or _keras_3_layers(file)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} cannot be read as weights saved by Keras: {error}") from error
     if not arrays:
         raise InputError(
             f"{path} names no layers: save the model again with the installed Keras, as .keras."
@@ -159,35 +157,29 @@ def _load_torch(path: Path, torch: Any) -> Any:
         start = file.read(16)
     if not start.startswith((b"PK", b"\x80")):  # torch's zip, or its older bare pickle
         raise InputError(f"{path} is no file of PyTorch: it starts with {start!r}.")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"{path} holds more than tensors, and code from a file is not run: save its "
-            "state_dict alone."
-        ) from error
-    except (RuntimeError, EOFError, OSError) as error:
-        raise InputError(f"{path} cannot be read as a file of PyTorch: {error}") from error
+    with unreadable_as_input_error(path, "a file of PyTorch"):
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            raise InputError(
+                f"{path} holds more than tensors, and code from a file is not run: save its "
+                "state_dict alone."
+            ) from error
 
 
 def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
-    try:
+    with unreadable_as_input_error(path, ".npz with numeric arrays"):
         file = np.load(path, allow_pickle=False)
         if isinstance(file, np.ndarray):
             raise InputError(f"{path} holds one array, not tensors by name.")
         with file:
             return dict(file)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path} cannot be read as .npz with numeric arrays: {error}") from error
 
 
 def _read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        from safetensors import SafetensorError
         from safetensors.numpy import load_file
     except ImportError as error:
         raise InputError(f"{path}: safetensors reads it: pip install 'fcn_tf[import]'.") from error
-    try:
+    with unreadable_as_input_error(path, ".safetensors"):
         return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} cannot be read as .safetensors: {error}") from error

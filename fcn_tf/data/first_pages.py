@@ -1,0 +1,25 @@
+"""Images of several pages or frames, of which the first is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from fcn_tf.images.formats import pages_of
+
+LOOKED_AT = 500  # images; `fcn-tf check-data` names all
+
+
+def say_first_pages(images: Sequence[Path]) -> None:
+    """Prints how many images have several pages or frames, of at most `LOOKED_AT` in all."""
+    some = images[:: -(-len(images) // LOOKED_AT)]
+    with ThreadPoolExecutor() as pool:
+        pages = list(pool.map(pages_of, some))
+    paged = [image for image, count in zip(some, pages, strict=True) if count > 1]
+    if paged:
+        print(
+            f"Of {len(some)} images {len(paged)} have several pages or frames, and the first of "
+            f"each is read: {paged[0]}, for instance.",
+            flush=True,
+        )
