@@ -75,10 +75,10 @@ def _of_labelme(tree: Tree, files: list[str]) -> DrawnPairs:
     used = set()
     for file in files:
         beside = [image for image in by_stem[PurePosixPath(file).stem] if _beside(image, file)]
-        images = beside or _of_split(by_stem[PurePosixPath(file).stem], split_in(file))
+        images = beside or _of_split(by_stem[PurePosixPath(file).stem], split_of_image(file))
         image = _only(tree, images, file, PurePosixPath(file).stem)
         used.add(image)
-        split = split_in(image) or split_in(file) or NO_SPLIT
+        split = split_of_image(image) or split_of_image(file) or NO_SPLIT
         pairs[split][os.path.splitext(image)[0]] = Pair(tree.root / image, tree.root / file)
     image_of = {pair.mask: pair.image for named in pairs.values() for pair in named.values()}
 
@@ -110,7 +110,7 @@ def _of_coco(tree: Tree, files: list[str]) -> DrawnPairs:
             used.add(image)
             pair = Pair(tree.root / image, tree.root / file / name)
             of_mask[pair.mask] = outlines, name
-            split = split_in(file) or split_in(image) or NO_SPLIT
+            split = split_in(file) or split_of_image(image) or NO_SPLIT
             pairs[split][os.path.splitext(image)[0]] = pair
 
     def draw(mask: Path, meaning: Meaning) -> NDArray[np.uint8]:
@@ -142,6 +142,11 @@ def split_in(path: str) -> str | None:
     return splits[-1] if splits else None
 
 
+def split_of_image(path: str) -> str | None:
+    """The split that the folders of a file say; its own name may be about trains."""
+    return split_in(path.rpartition("/")[0])
+
+
 def _images_by(tree: Tree, key: Callable[[str], str]) -> dict[str, list[str]]:
     images: dict[str, list[str]] = defaultdict(list)
     for path in _images(tree):
@@ -159,7 +164,7 @@ def _beside(image: str, file: str) -> bool:
 
 def _of_split(images: list[str], split: str | None) -> list[str]:
     """The images of a split, or all where none is of it."""
-    return [image for image in images if split_in(image) == split] or images
+    return [image for image in images if split_of_image(image) == split] or images
 
 
 def _only(tree: Tree, images: list[str], file: str, name: str) -> str:
@@ -181,5 +186,5 @@ def _unlabelled(tree: Tree, used: set[str]) -> dict[str, list[str]]:
     images: dict[str, list[str]] = defaultdict(list)
     for path in _images(tree):
         if path not in used:
-            images[split_in(path) or NO_SPLIT].append(path)
+            images[split_of_image(path) or NO_SPLIT].append(path)
     return images

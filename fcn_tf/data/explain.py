@@ -118,9 +118,8 @@ def _with_annotations(tree: Tree, images: list[str]) -> Iterator[str]:
             kind = kinds(tree.root / (same or files)[0])
             if kind:
                 yield (
-                    f"The labels are {kind}, and there are no masks. Export masks as image files "
-                    "instead, or draw them: labelme has the command labelme2voc.py, CVAT the "
-                    'format "Segmentation mask 1.1".'
+                    f"The labels are {kind}, and there are no masks. Export masks as image files, "
+                    'as CVAT does with "Segmentation mask 1.1", or outlines in COCO\'s JSON.'
                 )
 
 
@@ -133,10 +132,6 @@ def _json_kind(path: Path) -> str:
             text += file.read()
     except OSError:
         return ""
-    if b'"shapes"' in text:
-        return "outlines in JSON, as labelme writes them"
-    if b'"categories"' in text or b'"segmentation"' in text:
-        return "outlines in JSON, as COCO has them"
     return "outlines in JSON, as VIA writes them" if b'"regions"' in text else ""
 
 

@@ -89,11 +89,7 @@ def open_folder(config: DataConfig, problems: list[Problem] | None = None) -> La
     data_dir = Path(config.data_dir or "").expanduser()
     check_is_folder(data_dir)
     tree = walk(data_dir)
-    drawn = find_drawn(tree, config.layout) if config.layout in ORIGINS else None
-    layout = None
-    if drawn is None:
-        layout = given_layout(config.layout) if config.layout else find_layout(tree, LAYOUTS)
-        drawn = None if layout else find_drawn(tree)
+    layout, drawn = _layout_or_drawn(tree, config.layout)
     if drawn is not None:
         return _open_drawn(tree, drawn, config, problems)
     if layout is None:
@@ -116,39 +112,55 @@ def open_folder(config: DataConfig, problems: list[Problem] | None = None) -> La
     return LabelledFolder(coding.class_names, coding.colors, pairs, coding)
 
 
+def _layout_or_drawn(tree: Tree, given: str | None) -> tuple[Layout | None, DrawnPairs | None]:
+    """The layout of a folder of images and masks, or else the outlines in JSON that it has."""
+    if given in ORIGINS:
+        drawn = find_drawn(tree, given)
+        if drawn is None:
+            raise InputError(f"data.layout={given}: {tree.root} has no {ORIGINS[given]}.")
+        return None, drawn
+    layout = given_layout(given) if given else find_layout(tree, LAYOUTS)
+    return layout, None if layout else find_drawn(tree)
+
+
 def _open_drawn(
     tree: Tree, drawn: DrawnPairs, config: DataConfig, problems: list[Problem] | None
 ) -> LabelledFolder:
     """As `open_folder`, where the masks are outlines in JSON."""
-    check(
-        config.mask_values is None, "data.mask_values", config.mask_values, "left out with outlines"
-    )
-    check(
-        config.ignore_label is None,
-        "data.ignore_label",
-        config.ignore_label,
-        "left out with outlines",
-    )
+    for key in ("mask_values", "ignore_label"):
+        value = getattr(config, key)
+        allowed = f"left out: the outlines of {ORIGINS[drawn.kind]} have names"
+        check(value is None, f"data.{key}", value, allowed)
     splits, notes = _splits(tree, ANY, drawn.listing, config=config, problems=problems)
     counts = ", ".join(f"{len(names)} in {split}" for split, names in splits.items())
     print(f"Layout: {ORIGINS[drawn.kind]}, masks are drawn, pairs: {counts}.", flush=True)
     for line in (*notes, *_left_out(tree, drawn.listing)):
         print(line, flush=True)
-    coding = Coding(0, (), drawn=lambda mask: drawn.draw(mask, Meaning.of(())))
+    coding = _coding_of_drawn(tree.root, drawn, config, problems)
+    pairs = {split: list(named.values()) for split, named in splits.items()}
+    return LabelledFolder(coding.class_names, coding.colors, pairs, coding)
+
+
+def _coding_of_drawn(
+    data_dir: Path, drawn: DrawnPairs, config: DataConfig, problems: list[Problem] | None
+) -> Coding:
+    """The classes of outlines: as they are given or in a file, else the names of the outlines."""
+
+    def with_names(coding: Coding) -> Coding:
+        meaning = Meaning.of(coding.class_names)
+        return replace(coding, drawn=lambda mask: drawn.draw(mask, meaning))
+
     try:
         names = config.class_names
-        if names is None and find_class_file(tree.root)[0] is None:
+        if names is None and find_class_file(data_dir)[0] is None:
             names = list(drawn.class_names())
-            print(f"Classes, from the outlines: {', '.join(names)}.", flush=True)
-        coding = find_coding(tree.root, names)
-        meaning = Meaning.of(coding.class_names)
-        coding = replace(coding, drawn=lambda mask: drawn.draw(mask, meaning))
+            print(f"Classes, by the names of the outlines: {', '.join(names)}.", flush=True)
+        return with_names(find_coding(data_dir, names))
     except InputError as error:
         if problems is None:
             raise
         problems.append((None, str(error)))
-    pairs = {split: list(named.values()) for split, named in splits.items()}
-    return LabelledFolder(coding.class_names, coding.colors, pairs, coding)
+        return with_names(Coding(0, ()))
 
 
 def _splits(
@@ -192,6 +204,7 @@ def given_layout(text: str) -> Layout:
         InputError: it is neither.
     """
     known = {layout.name: layout for layout in LAYOUTS if layout.name}
+    names = ", ".join((*known, *ORIGINS))
     if text in known:
         return known[text]
     layout = Layout.of(text.replace("\\", "/"))
@@ -200,7 +213,7 @@ def given_layout(text: str) -> Layout:
         raise InputError(
             f"data.layout={text!r}: {fault}. Give two patterns, "
             '"images/SPLIT/* + masks/SPLIT/*_mask" for instance, with SPLIT for the word of the '
-            f"split and * for the name that an image and its mask share; or {', '.join(known)}."
+            f"split and * for the name that an image and its mask share; or {names}."
         )
     return named(layout, LAYOUTS)
 

@@ -77,8 +77,6 @@ def test_a_folder_that_is_not_understood_is_answered(name, tmp_path):
 @pytest.mark.parametrize(
     ("contents", "part"),
     [
-        ({"shapes": [], "imagePath": "1.jpg"}, "as labelme writes them"),
-        ({"images": [], "annotations": [], "categories": []}, "as COCO has them"),
         ({"1.jpg": {"regions": []}}, "as VIA writes them"),
         ({"author": "me"}, "There are images and no masks"),
     ],

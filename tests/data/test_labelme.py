@@ -73,7 +73,7 @@ def as_labels(text):
 def test_every_kind_of_shape_is_drawn_as_labelme_draws_it(tmp_path):
     path = write(tmp_path / "a.json", SHAPES, imageHeight=20, imageWidth=36)
     np.testing.assert_array_equal(
-        draw_labelme(path, MEANING, size_px=(1, 1)), as_labels(DRAWN_BY_LABELME)
+        draw_labelme(path, MEANING, lambda: (1, 1)), as_labels(DRAWN_BY_LABELME)
     )
     assert names_in(path) == ["disc", "square", "__ignore__", "background"]
 
@@ -82,7 +82,7 @@ def test_a_file_without_a_size_has_that_of_its_image(tmp_path):
     shapes = [("disc", None, [[0, 0], [2, 0], [2, 1], [0, 1]])]
     path = write(tmp_path / "a.json", shapes, imageHeight=None, imageWidth=None)
     np.testing.assert_array_equal(
-        draw_labelme(path, MEANING, size_px=(3, 4)), as_labels("ddd. ddd. ....")
+        draw_labelme(path, MEANING, lambda: (3, 4)), as_labels("ddd. ddd. ....")
     )
 
 
@@ -96,7 +96,7 @@ def test_a_file_without_a_size_has_that_of_its_image(tmp_path):
 )
 def test_what_is_not_drawn_is_background_or_else_not_labelled(tmp_path, names, outside):
     path = write(tmp_path / "a.json", [("disc", "rectangle", [[0, 0], [0, 1]])])
-    labels = draw_labelme(path, Meaning.of(names), size_px=(2, 2))
+    labels = draw_labelme(path, Meaning.of(names), lambda: (2, 2))
     assert labels.tolist() == [[names.index("disc"), outside]] * 2
 
 
@@ -120,7 +120,7 @@ def test_the_classes_of_outlines_begin_with_background():
 def test_what_cannot_be_drawn_is_refused(tmp_path, shape, message):
     path = write(tmp_path / "a.json", [shape])
     with pytest.raises(InputError, match=f"a.json.*{message}"):
-        draw_labelme(path, MEANING, size_px=(2, 2))
+        draw_labelme(path, MEANING, lambda: (2, 2))
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"shapes": {}}', "\xff"])
@@ -135,4 +135,4 @@ def test_a_picture_that_is_broken_is_refused(tmp_path):
     path = write(tmp_path / "a.json", [("disc", "mask", [[0, 0], [1, 1]])])
     path.write_text(path.read_text().replace("iVBOR", "AAAAA"))
     with pytest.raises(InputError, match="the mask of disc cannot be read"):
-        draw_labelme(path, MEANING, size_px=(2, 2))
+        draw_labelme(path, MEANING, lambda: (2, 2))
