@@ -71,8 +71,8 @@ class DataConfig:
             given, else shapes.
         data_dir: the folder of your images and masks.
         layout: where images and masks lie in data_dir, as two patterns,
-            "SPLIT/images/* + SPLIT/masks/*_mask" for instance, or by the name of a known layout;
-            default found from the names, and printed.
+            "SPLIT/images/* + SPLIT/masks/*_mask" for instance, or by the name of a known layout,
+            "labelme" or "coco" for outlines in JSON; default found from the names, and printed.
         tfds_dir: where shapes and voc are prepared; default the folder of TFDS,
             ~/tensorflow_datasets.
         tfds_name: of tfds only, the data set, NAME or NAME/CONFIG, or the folder of a prepared one.

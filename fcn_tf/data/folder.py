@@ -61,13 +61,13 @@ def folder_source(config: DataConfig) -> Source:
         """What tells a mask from another: outlines of several images may lie in one file."""
         return tf.io.read_file(record["mask"]) if coding.drawn is None else record["mask"]
 
-    def labels_of(record: Record) -> Tensor:
+    def drawn_or_read(record: Record) -> Tensor:
         return decode_mask(mask_contents(record), coding, record["mask"])
 
     def size_of(record: Record) -> Tensor:
         def mask_px() -> Tensor:
             if coding.drawn is not None:
-                return tf.shape(labels_of(record))[:2]
+                return tf.shape(drawn_or_read(record))[:2]
             return image_size(mask_contents(record), record["mask"])
 
         contents = tf.io.read_file(record["image"])
@@ -75,7 +75,7 @@ def folder_source(config: DataConfig) -> Source:
 
     def decode(record: Record, window: Window | None = None) -> Example:
         contents = tf.io.read_file(record["image"])
-        mask = labels_of(record)
+        mask = drawn_or_read(record)
         mask_px = tf.shape(mask)[:2]
         turn = image_turn(contents, record["image"], reading.exif, lambda: mask_px)
         same_size = tf.reduce_all(mask_px == turn.shown_px)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -103,13 +104,16 @@ def open_folder(config: DataConfig, problems: list[Problem] | None = None) -> La
     if mask_values is None and layout.mask_values:
         mask_values = MaskValues.of(layout.mask_values)
         said = f" (data.mask_values {layout.mask_values})"
-    counts = ", ".join(f"{len(names)} in {split}" for split, names in splits.items())
-    print(f"Layout: {layout}{said}, pairs: {counts}.", flush=True)
-    for line in (*notes, *_left_out(tree, listing)):
-        print(line, flush=True)
+    _print_found(f"{layout}{said}", splits, (*notes, *_left_out(tree, listing)))
     coding = _coding(_folder_of_classes(data_dir, splits), config, mask_values, problems)
     pairs = {split: list(named.values()) for split, named in splits.items()}
     return LabelledFolder(coding.class_names, coding.colors, pairs, coding)
+
+
+def _print_found(layout: str, splits: Mapping[str, PairsByName], lines: Iterable[str]) -> None:
+    counts = ", ".join(f"{len(names)} in {split}" for split, names in splits.items())
+    for line in (f"Layout: {layout}, pairs: {counts}.", *lines):
+        print(line, flush=True)
 
 
 def _layout_or_drawn(tree: Tree, given: str | None) -> tuple[Layout | None, DrawnPairs | None]:
@@ -132,10 +136,8 @@ def _open_drawn(
         allowed = f"left out: the outlines of {ORIGINS[drawn.kind]} have names"
         check(value is None, f"data.{key}", value, allowed)
     splits, notes = _splits(tree, ANY, drawn.listing, config=config, problems=problems)
-    counts = ", ".join(f"{len(names)} in {split}" for split, names in splits.items())
-    print(f"Layout: {ORIGINS[drawn.kind]}, masks are drawn, pairs: {counts}.", flush=True)
-    for line in (*notes, *_left_out(tree, drawn.listing)):
-        print(line, flush=True)
+    lines = (*notes, *_left_out(tree, drawn.listing))
+    _print_found(f"{ORIGINS[drawn.kind]}, masks are drawn", splits, lines)
     coding = _coding_of_drawn(tree.root, drawn, config, problems)
     pairs = {split: list(named.values()) for split, named in splits.items()}
     return LabelledFolder(coding.class_names, coding.colors, pairs, coding)

@@ -1,6 +1,7 @@
 """COCO's JSON, against pycocotools' own way from annotations to masks; needs the extra `coco`."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ from fcn_tf.classes import VOID
 from fcn_tf.data.coco import draw_coco, read_coco
 from fcn_tf.data.drawn import Meaning
 from fcn_tf.errors import InputError
+from tests.extras import needs_extra
 
-coco = pytest.importorskip("pycocotools.coco", reason="needs the extra coco")
+needs_coco = needs_extra("coco", "pycocotools")
 
 TRIANGLE = [10.2, 10, 30, 10.7, 20, 30]
 SQUARE = [25, 5, 40, 5, 40, 25, 25, 25]
@@ -57,7 +59,9 @@ def write(path, content):
 
 def by_pycocotools(path, number, label_of):
     """The masks of an image's annotations, one over the other in the order of the file."""
-    tool = coco.COCO(str(path))
+    from pycocotools.coco import COCO
+
+    tool = COCO(str(path))
     size = tool.imgs[number]["height"], tool.imgs[number]["width"]
     labels = np.zeros(size, np.uint8)
     for one in tool.imgToAnns[number]:
@@ -65,9 +69,12 @@ def by_pycocotools(path, number, label_of):
     return labels
 
 
+@needs_coco
 def test_masks_are_those_of_pycocotools(tmp_path):
+    from pycocotools import mask
+
     content = values()
-    compressed = coco.maskUtils.encode(np.asfortranarray(np.eye(48, 40, dtype=np.uint8)))
+    compressed = mask.encode(np.asfortranarray(np.eye(48, 40, dtype=np.uint8)))
     compressed["counts"] = compressed["counts"].decode()
     content["annotations"].append(annotation(5, 7, 1, compressed))
     path = write(tmp_path / "instances.json", content)
@@ -84,6 +91,7 @@ def test_masks_are_those_of_pycocotools(tmp_path):
     assert (labels[4:34, 2] == 2).all()  # 100 = 2 x 48 + 4, and 30 long
 
 
+@needs_coco
 def test_what_is_not_drawn_is_not_labelled_without_a_background(tmp_path):
     file = read_coco(write(tmp_path / "a.json", values()))
     labels = draw_coco(file, "a.jpg", Meaning.of(("disc", "tile", "coin")))
@@ -117,6 +125,7 @@ def test_files_that_contradict_themselves_are_refused(tmp_path, change, message)
         read_coco(write(tmp_path / "a.json", content))
 
 
+@needs_coco
 @pytest.mark.parametrize(
     ("segmentation", "message"),
     [
@@ -130,4 +139,13 @@ def test_outlines_that_cannot_be_drawn_are_refused(tmp_path, segmentation, messa
     content = values() | {"annotations": [annotation(1, 3, 1, segmentation)]}
     file = read_coco(write(tmp_path / "a.json", content))
     with pytest.raises(InputError, match=message):
+        draw_coco(file, "a.jpg", Meaning.of(("background", "disc")))
+
+
+def test_without_pycocotools_the_extra_is_named(tmp_path, monkeypatch):
+    file = read_coco(write(tmp_path / "a.json", values()))
+    monkeypatch.setitem(sys.modules, "pycocotools", None)
+    with pytest.raises(
+        InputError, match=r"a\.json: pycocotools draws .* pip install 'fcn_tf\[coco\]'"
+    ):
         draw_coco(file, "a.jpg", Meaning.of(("background", "disc")))

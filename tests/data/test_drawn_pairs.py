@@ -13,8 +13,10 @@ from fcn_tf.data.check import check_data_set
 from fcn_tf.data.drawn_pairs import split_in, split_of_image
 from fcn_tf.data.layouts import open_folder
 from fcn_tf.errors import InputError
+from tests.extras import needs_extra
 
 HEIGHT, WIDTH = 4, 6
+needs_coco = needs_extra("coco", "pycocotools")
 
 
 def config_of(folder, **options):
@@ -134,8 +136,8 @@ def coco(path, names, categories=("disc",), start=0):
     path.write_text(json.dumps(content))
 
 
+@needs_coco
 def test_outlines_of_coco_become_masks(tmp_path, capsys):
-    pytest.importorskip("pycocotools", reason="needs the extra coco")
     for split in ("train", "val"):
         for name in "abc":
             photo(tmp_path / f"{split}2017/{name}.jpg")
@@ -157,7 +159,6 @@ def test_outlines_of_coco_become_masks(tmp_path, capsys):
 
 
 def test_files_of_coco_that_contradict_each_other_are_refused(tmp_path):
-    pytest.importorskip("pycocotools", reason="needs the extra coco")
     for name in "ab":
         photo(tmp_path / f"images/{name}.jpg")
     coco(tmp_path / "a.json", ["a.jpg"], categories=["disc", "coin"])
