@@ -58,7 +58,7 @@ def evaluate(options: EvaluateOptions) -> None:
         )
     model = predictors[options.model].model
     data = with_classes_of(model, read_as_model(data, model), options.model)
-    source = open_source(data)
+    source = open_source(data, trains=False)
     if not source.split_sizes.get(options.split):
         there = ", ".join(source.split_sizes)
         raise InputError(f"The data set has no split {options.split}: there are {there}.")

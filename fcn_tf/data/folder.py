@@ -24,11 +24,12 @@ from fcn_tf.images.orientation_graph import decode_turned, image_turn
 from fcn_tf.images.read import Reading
 
 
-def folder_source(config: DataConfig) -> Source:
+def folder_source(config: DataConfig, trains: bool = True) -> Source:
     """Lists the pairs of a folder, and reads some of them, to find faults early.
 
     Args:
         config: the data set, resolved.
+        trains: whether a training follows, which needs two classes in train.
 
     Raises:
         InputError: as in `open_folder` and `read_pair`.
@@ -46,6 +47,7 @@ def folder_source(config: DataConfig) -> Source:
         config=config,
         notes=notes,
         skipped=skipped,
+        trains=trains,
     )
     say_first_pages([pair.image for pairs in folder.splits.values() for pair in pairs])
 

@@ -39,11 +39,12 @@ class LabelledImage(TypedDict):
     title: str
 
 
-def open_source(config: DataConfig) -> Source:
+def open_source(config: DataConfig, *, trains: bool = True) -> Source:
     """Opens the data set that a configuration names, and prepares it if needed.
 
     Args:
         config: the data set, resolved.
+        trains: whether a training follows, which needs two classes in train.
 
     Raises:
         InputError: the user's files are missing or wrong.
@@ -54,7 +55,7 @@ def open_source(config: DataConfig) -> Source:
         ('road', 'car', 'tree')
     """
     if config.name == "folder":
-        return folder_source(config)
+        return folder_source(config, trains)
     source = tfds_source(config)
     return replace(source, skipped=Skipped()) if config.broken == "skip" else source
 

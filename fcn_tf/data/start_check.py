@@ -33,6 +33,7 @@ def check_at_start(
     config: DataConfig,
     notes: Notes,
     skipped: Skipped | None = None,
+    trains: bool = True,
 ) -> None:
     """Reads pairs spread over a folder, at most `CHECKED_AT_START`, and says what is missing.
 
@@ -45,10 +46,11 @@ def check_at_start(
         config: the data set.
         notes: what `read` notes of the images.
         skipped: notes the pairs that cannot be used, where these are skipped.
+        trains: whether a training follows. Otherwise classes that are missing are nobody's concern.
 
     Raises:
         InputError: a pair has a fault, as in `read_pair`, or everything labelled in train is one
-            class.
+            class and a training follows.
     """
     pairs = [(split, pair) for split, of_split in splits.items() for pair in of_split]
     step = -(-len(pairs) // CHECKED_AT_START)
@@ -82,6 +84,8 @@ def check_at_start(
     count = sum(len(of_split.per_image) for of_split in seen.values())
     for line in notes.lines(count, Reading(config.exif, config.value_range)):
         print(line, flush=True)
+    if not trains:
+        return
     masks = (pair.mask for pair in splits["train"])
     _judge(seen.values(), class_names, lambda: proposal_for(masks, class_names))
 

@@ -98,7 +98,7 @@ def export(
         path, model, model_file = "a model in memory", model_or_path, None
     source = None
     if data is not None:
-        source = open_source(with_classes_of(model, read_as_model(data, model), path))
+        source = _opened(data, model, path)
     elif model_file is not None:
         source = _source_of_run(model, path)
     kinds = {name: _kinds_to_write(FORMATS[name], options, source) for name in options.formats}
@@ -235,11 +235,16 @@ def _write(
     return paths
 
 
+def _opened(data: DataConfig, model: FCN, path: str) -> Source:
+    """A data set, read with the model's range of values and its classes."""
+    return open_source(with_classes_of(model, read_as_model(data, model), path), trains=False)
+
+
 def _source_of_run(model: FCN, path: str) -> Source | None:
     """The data set that a run was trained on, or None where it is no run or the data are gone."""
     try:
         data = data_of_run(path)
-        return None if data is None else open_source(with_classes_of(model, data, path))
+        return None if data is None else _opened(data, model, path)
     except InputError as error:
         print(f"The data of the run are left out: {error}", flush=True)
         return None

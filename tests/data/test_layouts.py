@@ -225,7 +225,13 @@ def test_validation_fraction_is_the_share_of_val(tmp_path):
     for options, val in (({}, "cdfj"), ({"validation_fraction": 0.5}, "bcdefj")):
         splits = listed(tmp_path, **options)
         assert splits == {"train": set("abcdefghij") - set(val), "val": set(val)}
-    assert "".join(pair.image.stem for pair in open_folder(tmp_path).splits["val"]) == "cdfj"
+    assert (
+        "".join(
+            pair.image.stem
+            for pair in open_folder(DataConfig(data_dir=str(tmp_path))).splits["val"]
+        )
+        == "cdfj"
+    )
 
 
 def test_sizes_that_differ_are_met_when_the_pair_is_read(tmp_path, monkeypatch):

@@ -149,7 +149,7 @@ def page_of(out):
 
 def printed_rows(text):
     """The rows of the printed table: the name, and the numbers behind it."""
-    lines = map(str.strip, text.split("images:\n")[1].splitlines())
+    lines = map(str.strip, re.split(r"images?:\n", text)[1].splitlines())
     rows = [re.fullmatch(r"(.*?)  +(.*) %", line) for line in lines if line.endswith(" %")]
     return [[row[1], *row[2].split()] for row in rows]
 

@@ -92,7 +92,7 @@ def in_place_of_tflite(folder):
     (folder / "handmade_format.py").write_text(HANDMADE)
     opened = []
 
-    def open_source(data):
+    def open_source(data, trains):
         if data.data_dir:
             raise InputError("they are gone")
         opened.append(data)
