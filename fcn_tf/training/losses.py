@@ -150,7 +150,8 @@ class SegmentationLoss(TrainingLoss, keras.losses.Loss):
         """The loss of a batch; Keras multiplies the parts of the pixels by their weights.
 
         Args:
-            y_true, y_pred: masks and logits.
+            y_true: masks, (N, H, W) or (N, H, W, 1).
+            y_pred: logits, (N, H, W, C).
             sample_weight: (N,), (N, H, W) or (N, H, W, 1), or None for 1 each.
         """
         if sample_weight is not None:
