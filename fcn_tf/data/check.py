@@ -6,7 +6,7 @@ An error is what training refuses, a warning what it accepts.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -127,38 +127,55 @@ def _check_folder(config: DataConfig) -> Checked:
         found.errors.append((None, str(error)))
         return found
     found.class_names, found.colors = folder.class_names, folder.colors
-    coding, reading = folder.coding, Reading(config.exif, config.value_range)
-    notes = Notes()
-    read = partial(read_pair, coding=coding, reading=reading)
-    void = void_words(config)
-    check: Callable[[Pair], PairFaults] = partial(
-        faults_without_classes, coding=coding, reading=reading
-    )
-    if folder.class_names:
-        background = 0 if folder.class_names[0].lower() in BACKGROUNDS else None
-        check = partial(
-            faults_of,
-            read=partial(read, notes=notes),
-            coding=coding,
-            background=background,
-            void=void,
-        )
+    reading, notes = Reading(config.exif, config.value_range), Notes()
+    read = partial(read_pair, coding=folder.coding, reading=reading)
+    check = _check_of_pairs(folder, config, reading, partial(read, notes=notes))
     whole: list[Pair] = []
     misfits: list[Path] = []
     for split, pairs in folder.splits.items():
-        seen = found.seen[split] = Occurrence(split, len(pairs), void=void)
-        for pair, faults in zip(pairs, _checked(split, pairs, check), strict=True):
-            skips = bool(faults.errors) and config.broken == "skip"
-            _add(found, seen, faults, skips)
+        found.seen[split] = Occurrence(split, len(pairs), void=void_words(config))
+        skips = config.broken == "skip"
+        for pair, faults in _check_split(found, split, pairs, check, skips_broken=skips):
             misfits += [pair.mask] if faults.misfit else []
             whole += [] if faults.errors else [pair]
-        if split == "train" and pairs and not seen.total:  # all are skipped
-            found.errors.append((None, "No pair of train can be used."))
     found.warnings += [(None, line) for line in notes.lines(len(whole), reading)]
     _conclude(found, folder, misfits)
     if folder.class_names:
         found.samples = _samples(whole, read)
     return found
+
+
+def _check_of_pairs(
+    folder: LabelledFolder, config: DataConfig, reading: Reading, read: ReadPair
+) -> Callable[[Pair], PairFaults]:
+    """What finds the faults of a pair, with the classes of the folder or without any."""
+    if not folder.class_names:
+        return partial(faults_without_classes, coding=folder.coding, reading=reading)
+    background = 0 if folder.class_names[0].lower() in BACKGROUNDS else None
+    return partial(
+        faults_of,
+        read=read,
+        coding=folder.coding,
+        background=background,
+        void=void_words(config),
+    )
+
+
+def _check_split(
+    found: Checked,
+    split: str,
+    pairs: list[Pair],
+    check: Callable[[Pair], PairFaults],
+    *,
+    skips_broken: bool,
+) -> Iterator[tuple[Pair, PairFaults]]:
+    """Each pair of a split with its faults, which are added to `found`."""
+    seen = found.seen[split]
+    for pair, faults in zip(pairs, _checked(split, pairs, check), strict=True):
+        _add(found, seen, faults, bool(faults.errors) and skips_broken)
+        yield pair, faults
+    if split == "train" and pairs and not seen.total:  # all are skipped
+        found.errors.append((None, "No pair of train can be used."))
 
 
 def _checked(

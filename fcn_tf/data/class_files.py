@@ -133,6 +133,18 @@ def read_class_file(path: Path) -> ClassFile:
             missing or double, or a line between the names is empty.
     """
     raw = list(enumerate(read_text(path).splitlines(), 1))
+    found = _read_lines(path, raw)
+    values, colors = [line.value for line in found], [line.color for line in found]
+    if all(value is None for value in [*values, *colors]):
+        _refuse_gaps(path, raw, found)
+    _refuse_missing_or_double(path, "colour", colors)
+    _refuse_missing_or_double(path, "value", values)
+    found = [line for line in found if not _is_void(line)]
+    return _class_file(sorted(found, key=lambda line: line.value or 0))
+
+
+def _read_lines(path: Path, raw: Sequence[tuple[int, str]]) -> list[ClassLine]:
+    """The classes of a file's lines, each with its number; in the order of the file."""
     lines = [(number, text) for number, line in raw if (text := without_comment(line))]
     lines = [(number, text) for number, text in lines if text.strip("\"'") != UNNAMED]
     if not lines:
@@ -143,17 +155,7 @@ def read_class_file(path: Path) -> ClassFile:
         raise InputError(f"{path}: {error}.") from error
     if path.name == "labelmap.txt":
         found = [_without_parts(line) for line in found]
-    values, colors = [line.value for line in found], [line.color for line in found]
-    if all(value is None for value in [*values, *colors]):
-        _refuse_gaps(path, raw, found)
-    if any(colors) and (None in colors or len(set(colors)) < len(colors)):
-        raise InputError(f"{path}: give every class a colour of its own, or none of them.")
-    if any(value is not None for value in values):
-        if None in values or len(set(values)) < len(values):
-            raise InputError(f"{path}: give every class a value of its own, or none of them.")
-        found = [line for line in found if not _is_void(line)]
-        found.sort(key=lambda line: line.value or 0)
-    return _class_file(found)
+    return found
 
 
 def _class_file(lines: Sequence[ClassLine]) -> ClassFile:
@@ -171,6 +173,13 @@ def _is_void(line: ClassLine) -> bool:
 def _without_parts(line: ClassLine) -> ClassLine:
     """The name alone, where CVAT's parts and actions follow."""
     return ClassLine(line.name.split(":")[0], line.color, line.value, line.number)
+
+
+def _refuse_missing_or_double(path: Path, what: str, given: Sequence[object]) -> None:
+    """Refuses the colours or values of classes if some, but not all, are None, or two are equal."""
+    some = any(one is not None for one in given)
+    if some and (None in given or len(set(given)) < len(given)):
+        raise InputError(f"{path}: give every class a {what} of its own, or none of them.")
 
 
 def _refuse_gaps(path: Path, raw: Sequence[tuple[int, str]], found: Sequence[ClassLine]) -> None:

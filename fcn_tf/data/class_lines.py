@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fcn_tf.config.mask_values import LARGEST_VALUE, Color, checked_color, read_color
@@ -63,31 +63,22 @@ def read_table(lines: Sequence[tuple[int, str]]) -> list[ClassLine] | None:
     separator = next((s for s in SEPARATORS if s in lines[0][1]), None)
     if separator is None:
         return None
-    head, *rows = ([cell.strip() for cell in _cells(text, separator)] for _, text in lines)
+    head, *rows = (_cells(text, separator) for _, text in lines)
     columns = {re.sub(r"[\s_]+", " ", cell.lower()): place for place, cell in enumerate(head)}
     if any(cell.isdecimal() for cell in head) or not columns.keys() & {*NAME_COLUMNS}:
         return None
-    for (number, text), row in zip(lines[1:], rows, strict=True):
-        if len(row) < len(head):
-            raise InputError(f"line {number}, {text!r}, has {len(row)} columns of {len(head)}")
-    # "label" and "class" head names in some tables, and numbers in others.
-    named = [columns[name] for name in NAME_COLUMNS if name in columns]
-    named.sort(key=lambda place: all(row[place].isdecimal() for row in rows))
-    numbers = [place for place in named[1:] if all(row[place].isdecimal() for row in rows)]
-    values = [columns[name] for name in VALUE_COLUMNS if name in columns] + numbers
-    channels = [next((columns[c] for c in names if c in columns), -1) for names in RED_GREEN_BLUE]
-    colors = [columns[name] for name in COLOR_COLUMNS if name in columns]
-    found = []
-    for (number, text), row in zip(lines[1:], rows, strict=True):
-        line = ClassLine(row[named[0]], number=number)
-        if min(channels) >= 0:
-            line = replace(line, color=_color([row[place] for place in channels], text))
-        elif colors:
-            line = replace(line, color=read_color(row[colors[0]]))
-        if values:
-            line = replace(line, value=_value(row[values[0]], text))
-        found.append(line)
-    return found
+    _refuse_short_rows(lines[1:], rows, len(head))
+    name_at, value_at = _columns_of_names_and_values(columns, rows)
+    colors_at = _columns_of_colors(columns)
+    return [
+        ClassLine(
+            name=row[name_at],
+            color=_color_in(row, colors_at, text),
+            value=None if value_at is None else _value(row[value_at], text),
+            number=number,
+        )
+        for (number, text), row in zip(lines[1:], rows, strict=True)
+    ]
 
 
 def read_lines_without_head(lines: Sequence[tuple[int, str]]) -> list[ClassLine]:
@@ -124,6 +115,50 @@ def without_comment(text: str) -> str:
     return TRAILING_COMMENT.sub("", text).strip()
 
 
+def _refuse_short_rows(
+    lines: Sequence[tuple[int, str]], rows: Sequence[Sequence[str]], count: int
+) -> None:
+    """Refuses a row of a table with fewer than `count` columns."""
+    for (number, text), row in zip(lines, rows, strict=True):
+        if len(row) < count:
+            raise InputError(f"line {number}, {text!r}, has {len(row)} columns of {count}")
+
+
+def _columns_of_names_and_values(
+    columns: Mapping[str, int], rows: Sequence[Sequence[str]]
+) -> tuple[int, int | None]:
+    """The column of a table that holds the names, and the one of the values or None."""
+
+    def is_of_numbers(place: int) -> bool:
+        return all(row[place].isdecimal() for row in rows)
+
+    # "label" and "class" head names in some tables, and numbers in others.
+    named = sorted(_columns_called(NAME_COLUMNS, columns), key=is_of_numbers)
+    numbers = [place for place in named[1:] if is_of_numbers(place)]
+    values = _columns_called(VALUE_COLUMNS, columns) + numbers
+    return named[0], values[0] if values else None
+
+
+def _columns_of_colors(columns: Mapping[str, int]) -> list[int]:
+    """The three columns of the channels, or else the one of the colours, or else none."""
+    channels = [_columns_called(names, columns)[:1] for names in RED_GREEN_BLUE]
+    if all(channels):
+        return [place for (place,) in channels]
+    return _columns_called(COLOR_COLUMNS, columns)[:1]
+
+
+def _columns_called(names: Sequence[str], columns: Mapping[str, int]) -> list[int]:
+    return [columns[name] for name in names if name in columns]
+
+
+def _color_in(row: Sequence[str], places: Sequence[int], text: str) -> Color | None:
+    """The colour in a row of a table, whose columns `_columns_of_colors` finds."""
+    cells = [row[place] for place in places]
+    if len(cells) == 1:
+        return read_color(cells[0])
+    return _color(cells, text) if cells else None
+
+
 def _colored(text: str, number: int) -> ClassLine:
     if match := NUMBER_RGB_NAME.fullmatch(text):
         color = _color(match.groups()[1:4], text)
@@ -152,7 +187,8 @@ def _value(cell: str, text: str) -> int:
 
 
 def _cells(text: str, separator: str) -> list[str]:
-    return next(csv.reader([text], delimiter=separator, skipinitialspace=True))
+    cells = next(csv.reader([text], delimiter=separator, skipinitialspace=True))
+    return [cell.strip() for cell in cells]
 
 
 def _unquoted(name: str) -> str:

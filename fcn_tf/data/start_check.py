@@ -52,12 +52,7 @@ def check_at_start(
         InputError: a pair has a fault, as in `read_pair`, or everything labelled in train is one
             class and a training follows.
     """
-    pairs = [(split, pair) for split, of_split in splits.items() for pair in of_split]
-    step = -(-len(pairs) // CHECKED_AT_START)
-    some = pairs[::step]
-    which = f"{len(some)} of {len(pairs)}" if step > 1 else f"{len(pairs)}"
-    print(f"Reading {which} images and masks once, to check them …", flush=True)
-
+    some = _spread_pairs(splits)
     void = void_words(config)
     seen = {name: Occurrence(name, len(of_it), void=void) for name, of_it in splits.items()}
     faults: list[str] = []
@@ -74,20 +69,38 @@ def check_at_start(
     if not faults or skipped is not None:
         known = {pair for _, pair in some}
         rest = [("train", pair) for pair in splits["train"] if pair not in known]
-        reading = counted(rest)
-        while seen["train"].classes_found() < 2 and next(reading, None):
-            pass
-        reading.close()
+        _read_until_two_classes(counted(rest), seen["train"])
     if faults:
         _refuse_or_say(faults, skipped, seen["train"].total)
 
-    count = sum(len(of_split.per_image) for of_split in seen.values())
+    _say_notes(notes, seen.values(), config)
+    if trains:
+        masks = (pair.mask for pair in splits["train"])
+        _judge(seen.values(), class_names, lambda: proposal_for(masks, class_names))
+
+
+def _spread_pairs(splits: Mapping[str, list[Pair]]) -> list[OfSplit]:
+    """Pairs spread over all splits, at most `CHECKED_AT_START`; says how many these are."""
+    pairs = [(split, pair) for split, of_split in splits.items() for pair in of_split]
+    step = -(-len(pairs) // CHECKED_AT_START)
+    some = pairs[::step]
+    which = f"{len(some)} of {len(pairs)}" if step > 1 else f"{len(pairs)}"
+    print(f"Reading {which} images and masks once, to check them …", flush=True)
+    return some
+
+
+def _read_until_two_classes(reading: Generator[Pair, None, None], seen: Occurrence) -> None:
+    """Reads on until `seen` has two classes or nothing is left."""
+    while seen.classes_found() < 2 and next(reading, None):
+        pass
+    reading.close()
+
+
+def _say_notes(notes: Notes, seen: Iterable[Occurrence], config: DataConfig) -> None:
+    """Prints what was noted of the images that were read."""
+    count = sum(len(of_split.per_image) for of_split in seen)
     for line in notes.lines(count, Reading(config.exif, config.value_range)):
         print(line, flush=True)
-    if not trains:
-        return
-    masks = (pair.mask for pair in splits["train"])
-    _judge(seen.values(), class_names, lambda: proposal_for(masks, class_names))
 
 
 def _judge(

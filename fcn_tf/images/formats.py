@@ -108,23 +108,19 @@ def lost_bits(source: ImageSource, image: Image.Image) -> int:
         source: as in `open_in_process`.
         image: the same file, opened and not decoded.
     """
-    tiles = getattr(image, "tile", None)
-    tile = tiles[0] if tiles else None
-    arguments = tile[3] if tile and isinstance(tile[3], tuple) else ()
     match image.format:
         case "AVIF":
             return _bits_of_avif(_head(source, None))
         case "DDS":
-            return 16 if tile and tile[0] == "bcn" and arguments[0] == 6 else 8
+            return _bits_of_dds(image)
         case "HEIF":
             return int(image.info.get("bit_depth", 8))
         case "JPEG2000":
             return _bits_of_jpeg_2000(_head(source, 1 << 16))
         case "PPM":
-            deep = [value for value in arguments if isinstance(value, int) and value > 255]
-            return deep[0].bit_length() if deep else 8
+            return _bits_of_ppm(image)
         case "SGI":
-            return 16 if tile and tile[0] == "SGI16" else 8
+            return 16 if _decoder(image)[0] == "SGI16" else 8
     return 8
 
 
@@ -169,6 +165,28 @@ def _bits_of_jpeg_2000(head: bytes) -> int:
             box = head.find(b"bpcc")
             depths = head[box + 4 : box + 4 + int.from_bytes(head[at + 8 : at + 10], "big")]
     return max([8, *((depth & 0x7F) + 1 for depth in depths)])
+
+
+def _bits_of_dds(image: Image.Image) -> int:
+    """The bits a channel: 16 for the blocks of floating-point numbers, BC6H."""
+    decoder, arguments = _decoder(image)
+    return 16 if decoder == "bcn" and arguments[0] == 6 else 8
+
+
+def _bits_of_ppm(image: Image.Image) -> int:
+    """The bits a channel by the largest value that the header allows."""
+    arguments = _decoder(image)[1]
+    deep = [value for value in arguments if isinstance(value, int) and value > 255]
+    return deep[0].bit_length() if deep else 8
+
+
+def _decoder(image: Image.Image) -> tuple[str, tuple[object, ...]]:
+    """Pillow's name of what decodes an image, and its arguments; both empty where none does."""
+    tiles = getattr(image, "tile", None)
+    if not tiles:
+        return "", ()
+    name, arguments = tiles[0][0], tiles[0][3]
+    return name, arguments if isinstance(arguments, tuple) else ()
 
 
 def _is_heic(head: bytes) -> bool:

@@ -41,6 +41,11 @@ def proposed_mask_values(
     values = sorted(value for value in values_seen if isinstance(value, int))
     if len(values) < len(values_seen):
         return _of_colors(values_seen, class_names)
+    return _of_numbers(values, class_names)
+
+
+def _of_numbers(values: Sequence[int], class_names: Sequence[str]) -> str | None:
+    """The mapping that values suggest where none is a colour; the values ascend."""
     labelled = [value for value in values if value != VOID]
     count = len(class_names)
     if _are_cityscapes(labelled, class_names):
@@ -50,13 +55,18 @@ def proposed_mask_values(
     if len(labelled) > 1 and labelled[-1] < count:
         return None
     if labelled and labelled[-1] == count:
-        if labelled[0] >= 1:
-            return str(MaskValues(enumerate(class_names, 1)))
-        return str(MaskValues(((0, IGNORE), *enumerate(class_names, 1)))) + GUESS_OF_0
+        return _from_1(labelled, class_names)
     for found in (labelled, values):
         if len(found) == count:
             return str(_in_order(found, class_names)) + GUESS
     return None
+
+
+def _from_1(labelled: Sequence[int], class_names: Sequence[str]) -> str:
+    """The mapping where the values end at the number of classes, so that the first has 1."""
+    if labelled[0] >= 1:
+        return str(MaskValues(enumerate(class_names, 1)))
+    return str(MaskValues(((0, IGNORE), *enumerate(class_names, 1)))) + GUESS_OF_0
 
 
 def _are_cityscapes(labelled: Sequence[int], class_names: Sequence[str]) -> bool:
