@@ -120,7 +120,9 @@ def _kind(path: str | None, line: str) -> str:
     """A message without what differs from file to file."""
     if path is not None:
         line = line.replace(path, "").replace(Path(path).stem, "")
-    return re.sub(r"\d+", "#", line)
+    line = re.sub(r"\d+", "#", line)
+    # As many of them as there are values of no class.
+    return re.sub(r"(\w+ # in # pixels)(, \w+ # in # pixels)*", r"\1", line)
 
 
 def _counted(number: int, what: str) -> str:

@@ -299,15 +299,16 @@ def test_names_that_are_no_utf8_are_shown(tmp_path, run_here):
 def test_many_findings_of_a_kind_are_shortened(tmp_path, capsys):
     names = [f"p{number}" for number in range(8)]
     paths = make(tmp_path / "data", names)
-    for name in names[1:]:
-        paths["masks", name].write_bytes(b"not a PNG")
+    for number, name in enumerate(names[1:]):
+        mask = np.zeros(SIZE[::-1], np.uint8)
+        mask[:4], mask[4:8] = 100, 100 + number % 2  # one value of no class, or two
+        Image.fromarray(mask).save(paths["masks", name])
     with pytest.raises(RunError, match=r"^7 errors"):
         check_data(CheckDataOptions(data=resolved(tmp_path / "data"), out=tmp_path / "out"))
     said = capsys.readouterr().out.splitlines()
     lines = [line for line in said if line.startswith("  error: ")]
-    assert [
-        str(paths["masks", name]) in line for name, line in zip(names[1:6], lines, strict=False)
-    ]
+    for name, line in zip(names[1:6], lines, strict=False):
+        assert str(paths["masks", name]) in line
     assert lines[5:] == ["  error: … and 2 more of this kind (--json lists all)"]
 
 
