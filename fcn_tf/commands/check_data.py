@@ -120,8 +120,8 @@ def _kind(path: str | None, line: str) -> str:
     """A message without what differs from file to file."""
     if path is not None:
         line = line.replace(path, "").replace(Path(path).stem, "")
-    line = re.sub(r"\d+", "#", line)
-    # As many of them as there are values of no class.
+    # What to do differs with the values that a mask holds, and so does their number.
+    line = re.sub(r"\d+", "#", re.split("[;.]", line)[0])
     return re.sub(r"(\w+ # in # pixels)(, \w+ # in # pixels)*", r"\1", line)
 
 
