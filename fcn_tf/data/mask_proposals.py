@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from fcn_tf.config.mask_values import MaskValue
 from fcn_tf.errors import InputError
-from fcn_tf.images.mask_proposals import proposed_mask_values
+from fcn_tf.images.mask_proposals import as_option, proposed_mask_values
 from fcn_tf.images.masks import values_in
 from fcn_tf.images.read import open_image
 
@@ -39,7 +38,4 @@ def values_text(values: Collection[MaskValue], most: int = 12) -> str:
 def proposal_for(masks: Iterable[Path], class_names: Sequence[str]) -> str | None:
     """The option that the values in mask files suggest, or None where they suggest none."""
     text = proposed_mask_values(values_seen(list(masks)), class_names)
-    if text is None:
-        return None
-    option, _, guess = text.partition("  # ")
-    return f"--data.mask_values {shlex.quote(option)}" + (f" ({guess})" if guess else "")
+    return None if text is None else as_option(text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
@@ -13,7 +12,7 @@ from fcn_tf.config.mask_values import IGNORE, MaskValue, MaskValues
 from fcn_tf.errors import InputError
 from fcn_tf.images.coding import Coding
 from fcn_tf.images.mask_pixels import MaskPixels
-from fcn_tf.images.mask_proposals import proposed_mask_values
+from fcn_tf.images.mask_proposals import as_option, proposed_mask_values
 from fcn_tf.images.read import ImagePath
 
 MOST_SHOWN = 10  # values in a message
@@ -120,8 +119,8 @@ def _remedy(coding: Coding, unknown: Sequence[MaskValue], seen: Mapping[MaskValu
     short = len(unknown) <= MOST_PROPOSED and coding.num_classes <= MOST_CLASSES
     if coding.mask_values is None and (likely := proposed_mask_values(seen, coding.class_names)):
         return (
-            f" Perhaps they mean --data.mask_values {shlex.quote(likely)}; fcn-tf check-data "
-            "reads all masks and says more."
+            f" Perhaps they mean {as_option(likely)}; fcn-tf check-data reads all masks and says "
+            "more."
         )
     known = _known(coding, isinstance(unknown[0], int))
     if not short or not known or len(known) > MOST_CLASSES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 
 from fcn_tf.classes import VOID
@@ -42,6 +43,17 @@ def proposed_mask_values(
     if len(values) < len(values_seen):
         return _of_colors(values_seen, class_names)
     return _of_numbers(values, class_names)
+
+
+def as_option(text: str) -> str:
+    """A proposal of `proposed_mask_values` as an option of the command line, the guess behind it.
+
+    Example:
+        >>> as_option("{0: ignore, 1: wall}  # a guess: 0 is not labelled")
+        "--data.mask_values '{0: ignore, 1: wall}' (a guess: 0 is not labelled)"
+    """
+    values, _, guess = text.partition("  # ")
+    return f"--data.mask_values {shlex.quote(values)}" + (f" ({guess})" if guess else "")
 
 
 def _of_numbers(values: Sequence[int], class_names: Sequence[str]) -> str | None:

@@ -1,7 +1,7 @@
 import pytest
 
 from fcn_tf.config.mask_values import CITYSCAPES, MaskValues
-from fcn_tf.images.mask_proposals import proposed_mask_values
+from fcn_tf.images.mask_proposals import as_option, proposed_mask_values
 
 TWO, THREE = ("background", "vessel"), ("a", "b", "c")
 CITY = tuple(CITYSCAPES.values())
@@ -41,3 +41,9 @@ def test_what_values_suggest(case):
     assert proposed == expected
     if proposed:  # it can be pasted
         assert set(MaskValues.of(proposed).class_names) <= set(names)
+
+
+def test_a_guess_stands_behind_the_option():
+    assert as_option("cityscapes") == "--data.mask_values cityscapes"
+    option = as_option("{0: ignore, 1: wall}  # a guess: 0 is not labelled")
+    assert option == "--data.mask_values '{0: ignore, 1: wall}' (a guess: 0 is not labelled)"
