@@ -204,25 +204,35 @@ def to_rgb(
             raise InputError(
                 f"{path}: its colours ({file_mode(image)}) cannot be converted; save it as RGB."
             ) from error
-    if value_range is None:
-        raise InputError(
-            f"{path}: it has more than 8 bits a channel ({file_mode(image)}); networks take 8: "
-            "save it with 8 bits, or train with --data.value_range [LOW, HIGH], the values that "
-            "become 0 and 255."
-        )
+    mode, is_inverted = file_mode(image), image.info.get(WHITE_IS_ZERO, False)
 
     def read_file() -> bytes:
         with _readable(path):
             return Path(path).read_bytes() if contents is None else contents
 
-    is_inverted = image.info.get(WHITE_IS_ZERO, False)
-    values = None if is_inverted else deep_values(image, file_mode(image), read_file)
+    # Other modes have lost bits, which are in the file alone.
+    is_in_memory = image.mode.startswith(("I", "F"))
+    is_wanted = not is_inverted and (is_in_memory or value_range is not None)
+    values = deep_values(image, mode, read_file) if is_wanted else None
+    if value_range is None:
+        raise InputError(
+            f"{path}: it has more than 8 bits a channel ({mode}); networks take 8: save it with 8 "
+            "bits, or train with --data.value_range [LOW, HIGH], the values that become 0 and "
+            f"255.{_extremes(values)}"
+        )
     if values is None:
         raise InputError(
-            f"{path}: values of this kind ({file_mode(image)}) cannot be read with all their "
-            "bits; save it as a PNG of 16 bits, or with 8 bits a channel."
+            f"{path}: values of this kind ({mode}) cannot be read with all their bits; save it as "
+            "a PNG of 16 bits, or with 8 bits a channel."
         )
     return Image.fromarray(scaled_to_8_bits(values, value_range, path, clipped)).convert("RGB")
+
+
+def _extremes(values: NDArray[Any] | None) -> str:
+    """The lowest and the highest of an image's values, for a message."""
+    if values is None or np.isnan(values).all():
+        return ""
+    return f" The values in this image lie between {np.nanmin(values):g} and {np.nanmax(values):g}."
 
 
 def is_deep(image: Image.Image) -> bool:

@@ -92,3 +92,18 @@ def test_premultiplied_colors_are_divided_in_a_large_tiff_too(tmp_path, monkeypa
     assert not np.array_equal(expected, values[..., :3])
     monkeypatch.setattr("fcn_tf.images.read.WINDOWS_PIXELS", 10)
     np.testing.assert_array_equal(open_pixels(tmp_path / "a.tif")[:, :], expected)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (np.array([[7, 300], [4000, 8]], np.uint16), "lie between 7 and 4000."),
+        (np.array([[0.25, np.nan]], np.float32), "lie between 0.25 and 0.25."),
+        (np.array([[np.nan, np.nan]], np.float32), "become 0 and 255."),
+    ],
+)
+def test_without_a_range_the_values_of_the_image_are_said(tmp_path, values, said):
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    with pytest.raises(InputError, match="more than 8 bits") as refused:
+        read_rgb(tmp_path / "a.tif")
+    assert str(refused.value).endswith(said)
