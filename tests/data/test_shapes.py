@@ -4,6 +4,8 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from fcn_tf.classes import VOID
+from fcn_tf.config.schema import DataConfig
+from fcn_tf.data import open_source, shapes
 from fcn_tf.data.shapes import CLASSES, SEED, SPLIT_SIZES, dilate, draw_scene
 from fcn_tf.evaluation.metrics import confusion_matrix, scores_from_confusion
 
@@ -18,17 +20,19 @@ def scenes(count, split_index=0):
         yield draw_scene(np.random.default_rng((SEED, split_index, index)))
 
 
-def test_tfds_load_finds_it_and_its_splits(tfds_dir):
-    data, info = tfds.load("shapes", data_dir=tfds_dir, with_info=True)
+def test_tfds_load_finds_it_and_its_splits(tmp_path, monkeypatch):
+    """As many scenes as there are, none of which is drawn."""
+    scene = tuple(np.zeros(shape, np.uint8) for shape in ((1, 1, 3), (1, 1), (1, 1)))
+    monkeypatch.setattr(shapes, "draw_scene", lambda rng: scene)
+    open_source(DataConfig(name="shapes", tfds_dir=str(tmp_path)))
+    data, info = tfds.load("shapes", data_dir=tmp_path, with_info=True)
     assert {split: len(data[split]) for split in data} == SPLIT_SIZES
     assert info.metadata["class_names"] == list(CLASSES)
 
 
-def test_a_stored_scene_is_the_drawn_one(tfds_dir):
-    stored = {
-        example["file_name"]: example
-        for example in tfds.load("shapes", split="val", data_dir=tfds_dir).as_numpy_iterator()
-    }
+def test_a_stored_scene_is_the_drawn_one(few_scenes_dir):
+    data = tfds.load("shapes", split="val", data_dir=few_scenes_dir)
+    stored = {example["file_name"]: example for example in data.as_numpy_iterator()}
     for index, drawn in enumerate(scenes(3, split_index=1)):
         example = stored[f"val_{index:04d}.png".encode()]
         np.testing.assert_array_equal(example["image"], drawn[0])
