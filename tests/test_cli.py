@@ -45,7 +45,10 @@ def test_importing_the_package_imports_no_tensorflow():
     assert done.returncode == 0, done.stderr
 
 
-def test_train_then_evaluate_from_an_empty_folder(tmp_path, few_scenes_dir, run_here, monkeypatch):
+def test_train_then_evaluate_from_an_empty_folder(
+    tmp_path, few_scenes_dir, run_here, few_figures, monkeypatch
+):
+    """The figures are those of the first process."""
     done = command("--variant=fcn16s", f"--data.tfds_dir={few_scenes_dir}", *TINY, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""

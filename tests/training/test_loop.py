@@ -88,7 +88,9 @@ def config_of(folder):
 def whole(folder, tmp_path_factory):
     """A run whose best model is that of step 3, its folder, and what it tells its callbacks."""
     watch = Watch()
-    return train(config_of(folder), tmp_path_factory.mktemp("run") / "run", [watch]), watch
+    with pytest.MonkeyPatch.context() as patch:  # as few_figures, for all tests of this file
+        patch.setattr("fcn_tf.evaluation.report._figures", lambda *given, **options: [])
+        return train(config_of(folder), tmp_path_factory.mktemp("run") / "run", [watch]), watch
 
 
 def test_a_run_writes_what_is_promised(whole, folder):
