@@ -194,7 +194,7 @@ def test_an_export_format_is_a_file_and_an_entry(monkeypatch, tmp_path):
         kinds={"float32": Kind(bar=bar), "reversed": Kind(bar=bar)},
     )
     monkeypatch.setitem(FORMATS, "graph", entry)
-    model = narrow_fcn("fcn32s", 3, width=1 / 32, head_units=8)
+    model = narrow_fcn("fcn32s", 3)
     with pytest.raises(RunError, match="reversed GraphDef file is refused: a score differs by"):
         export(model, tmp_path / "out", options=ExportOptions(formats="graph"))
     version = tmp_path / "out/graph/1"
