@@ -106,11 +106,11 @@ def test_a_classifier_of_small_patches_fails(hidden_units):
     )
     loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     classifier.compile(tf.keras.optimizers.Adam(2e-3), loss)
-    classifier.fit(x[rows], y[rows], batch_size=512, epochs=8, verbose=0)
+    classifier.fit(scaled(x[rows]), y[rows], batch_size=512, epochs=8, verbose=0)
 
     val = [patches(image, labels) for image, labels, _ in scenes(60, split_index=1)]
     x, y = (np.concatenate(parts) for parts in zip(*val, strict=True))
-    logits = classifier.predict(x, batch_size=8192, verbose=0)
+    logits = classifier.predict(scaled(x), batch_size=8192, verbose=0)
     # With the classes' true shares as prior, the best that it can do for the score.
     shares = np.bincount(y, minlength=len(CLASSES)) / len(y)
     for prior in (np.zeros(len(CLASSES)), np.log(shares), np.log(shares) / 2):
@@ -120,10 +120,14 @@ def test_a_classifier_of_small_patches_fails(hidden_units):
 
 
 def patches(image, labels):
-    """The surroundings of every labelled pixel, float32 (n, 75) in -1..1, and its label."""
+    """The surroundings of every labelled pixel, uint8 (n, 75), and its label."""
     windows = np.lib.stride_tricks.sliding_window_view(image, (PATCH_PX, PATCH_PX), axis=(0, 1))
     margin = PATCH_PX // 2
     centers = labels[margin:-margin, margin:-margin]
     labelled = centers != VOID
-    x = windows[labelled].reshape(labelled.sum(), -1)
-    return x.astype("float32") / 127.5 - 1, centers[labelled].astype(int)
+    return windows[labelled].reshape(labelled.sum(), -1), centers[labelled].astype(int)
+
+
+def scaled(x):
+    """To float32 in -1..1."""
+    return x.astype("float32") / 127.5 - 1
