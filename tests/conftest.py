@@ -71,6 +71,12 @@ def few_scenes_dir(tmp_path_factory):
 
 
 @pytest.fixture
+def few_figures(monkeypatch):
+    """Reports without the figures that show a model: tests/evaluation/test_report.py has them."""
+    monkeypatch.setattr("fcn_tf.evaluation.report._figures", lambda *given, **options: [])
+
+
+@pytest.fixture
 def run_here(capsys):
     """A command in this process, which has TensorFlow already; it answers as `command` does."""
     from fcn_tf.cli import main

@@ -71,15 +71,16 @@ def test_there_is_a_test_of_each():
 
 
 @pytest.mark.parametrize("name", each("alexnet", of=TRAINED))
-def test_trains_saves_and_exports_at_any_size(name, few_scenes_dir, tmp_path):
+def test_trains_saves_and_exports_at_any_size(name, few_scenes_dir, few_figures, tmp_path):
     variant, arguments = arguments_of(name)
+    steps = STEPS.get(name, 120)
     config = Config(
         variant=variant,
         data=DataConfig(name="shapes", tfds_dir=few_scenes_dir, batch_size=4, crop_px=64),
         model=ModelConfig(dropout=0.0, **arguments),
         loss=LossConfig(class_weights=[0.2, 1, 1, 1, 1, 1]),
         optimizer=OptimizerConfig(learning_rate=1e-3, clip_norm=1.0),
-        training=TrainingConfig(max_steps=STEPS.get(name, 120), log_every_steps=10),
+        training=TrainingConfig(max_steps=steps, eval_every_steps=steps, log_every_steps=10),
     )
     run = train(config, tmp_path / "run")
     logged = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]

@@ -282,13 +282,12 @@ def test_images_are_found(tmp_path, monkeypatch):
             names(missing)
 
 
-def test_a_list_on_standard_input(model, tmp_path):
+def test_a_list_on_standard_input(model, tmp_path, run_here, monkeypatch):
     write_images(tmp_path / "in", 3)
-    listing = os.linesep.join(["in/0000.png", "in/0002.png"])
-    done = command(
-        "predict", f"--model={model[1]}", "--out=out", "--format=png", "-",
-        cwd=tmp_path, stdin=listing,
-    )  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    listing = os.linesep.join(["in/0000.png", "in/0002.png"]).encode()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(listing)))
+    done = run_here("predict", f"--model={model[1]}", "--out=out", "--format=png", "-")
     assert done.returncode == 0, done.stderr
     assert sorted(os.listdir(tmp_path / "out")) == ["0000.png.png", "0002.png.png"]
 

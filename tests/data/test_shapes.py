@@ -4,6 +4,8 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from fcn_tf.classes import VOID
+from fcn_tf.config.schema import DataConfig
+from fcn_tf.data import open_source, shapes
 from fcn_tf.data.shapes import CLASSES, SEED, SPLIT_SIZES, dilate, draw_scene
 from fcn_tf.evaluation.metrics import confusion_matrix, scores_from_confusion
 
@@ -18,17 +20,19 @@ def scenes(count, split_index=0):
         yield draw_scene(np.random.default_rng((SEED, split_index, index)))
 
 
-def test_tfds_load_finds_it_and_its_splits(tfds_dir):
-    data, info = tfds.load("shapes", data_dir=tfds_dir, with_info=True)
+def test_tfds_load_finds_it_and_its_splits(tmp_path, monkeypatch):
+    """As many scenes as there are, none of which is drawn."""
+    scene = tuple(np.zeros(shape, np.uint8) for shape in ((1, 1, 3), (1, 1), (1, 1)))
+    monkeypatch.setattr(shapes, "draw_scene", lambda rng: scene)
+    open_source(DataConfig(name="shapes", tfds_dir=str(tmp_path)))
+    data, info = tfds.load("shapes", data_dir=tmp_path, with_info=True)
     assert {split: len(data[split]) for split in data} == SPLIT_SIZES
     assert info.metadata["class_names"] == list(CLASSES)
 
 
-def test_a_stored_scene_is_the_drawn_one(tfds_dir):
-    stored = {
-        example["file_name"]: example
-        for example in tfds.load("shapes", split="val", data_dir=tfds_dir).as_numpy_iterator()
-    }
+def test_a_stored_scene_is_the_drawn_one(few_scenes_dir):
+    data = tfds.load("shapes", split="val", data_dir=few_scenes_dir)
+    stored = {example["file_name"]: example for example in data.as_numpy_iterator()}
     for index, drawn in enumerate(scenes(3, split_index=1)):
         example = stored[f"val_{index:04d}.png".encode()]
         np.testing.assert_array_equal(example["image"], drawn[0])
@@ -102,11 +106,11 @@ def test_a_classifier_of_small_patches_fails(hidden_units):
     )
     loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     classifier.compile(tf.keras.optimizers.Adam(2e-3), loss)
-    classifier.fit(x[rows], y[rows], batch_size=512, epochs=8, verbose=0)
+    classifier.fit(scaled(x[rows]), y[rows], batch_size=512, epochs=8, verbose=0)
 
     val = [patches(image, labels) for image, labels, _ in scenes(60, split_index=1)]
     x, y = (np.concatenate(parts) for parts in zip(*val, strict=True))
-    logits = classifier.predict(x, batch_size=8192, verbose=0)
+    logits = classifier.predict(scaled(x), batch_size=8192, verbose=0)
     # With the classes' true shares as prior, the best that it can do for the score.
     shares = np.bincount(y, minlength=len(CLASSES)) / len(y)
     for prior in (np.zeros(len(CLASSES)), np.log(shares), np.log(shares) / 2):
@@ -116,10 +120,14 @@ def test_a_classifier_of_small_patches_fails(hidden_units):
 
 
 def patches(image, labels):
-    """The surroundings of every labelled pixel, float32 (n, 75) in -1..1, and its label."""
+    """The surroundings of every labelled pixel, uint8 (n, 75), and its label."""
     windows = np.lib.stride_tricks.sliding_window_view(image, (PATCH_PX, PATCH_PX), axis=(0, 1))
     margin = PATCH_PX // 2
     centers = labels[margin:-margin, margin:-margin]
     labelled = centers != VOID
-    x = windows[labelled].reshape(labelled.sum(), -1)
-    return x.astype("float32") / 127.5 - 1, centers[labelled].astype(int)
+    return windows[labelled].reshape(labelled.sum(), -1), centers[labelled].astype(int)
+
+
+def scaled(x):
+    """To float32 in -1..1."""
+    return x.astype("float32") / 127.5 - 1

@@ -56,7 +56,7 @@ TOLERANCES = {"tensorflow": 1e-6, "jax": 1e-4, "torch": 1e-4}
 
 
 def cases():
-    """Every layer that there is on every backend; fcn8s in the quick suite, but for JAX.
+    """Every layer that there is on every backend; fcn8s on Torch in the quick suite.
 
     It has the layers of the other variants of VGG16.
     """
@@ -64,7 +64,7 @@ def cases():
         others = [name for name in NETWORKS if name not in VARIANTS]
         for names in (["fcn8s"], others):
             marks = [] if backend == "tensorflow" else [needs_extra("backends", backend)]
-            is_quick = names == ["fcn8s"] and backend != "jax"
+            is_quick = names == ["fcn8s"] and backend == "torch"
             marks += [] if is_quick else [pytest.mark.slow]
             yield pytest.param(names, backend, marks=marks, id=f"{names[0]}-{backend}")
 

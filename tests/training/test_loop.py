@@ -88,7 +88,9 @@ def config_of(folder):
 def whole(folder, tmp_path_factory):
     """A run whose best model is that of step 3, its folder, and what it tells its callbacks."""
     watch = Watch()
-    return train(config_of(folder), tmp_path_factory.mktemp("run") / "run", [watch]), watch
+    with pytest.MonkeyPatch.context() as patch:  # as few_figures, for all tests of this file
+        patch.setattr("fcn_tf.evaluation.report._figures", lambda *given, **options: [])
+        return train(config_of(folder), tmp_path_factory.mktemp("run") / "run", [watch]), watch
 
 
 def test_a_run_writes_what_is_promised(whole, folder):
@@ -352,8 +354,9 @@ def test_the_error_for_a_file_that_breaks_during_training_names_it(tmp_path, mon
     mask[0] = (1, 2, 3)
     Image.fromarray(mask).save(path)
     config = Config(
+        variant="fcn32s",
         data=DataConfig(data_dir=str(tmp_path / "data"), batch_size=2),
-        model=ModelConfig(width=1 / 64, head_units=4),
+        model=ModelConfig(trunk="alexnet", geometry="caffe", width=1 / 64, head_units=4),
         training=TrainingConfig(max_steps=3),
     )
     with pytest.raises(RunError, match=r"^/.*street_2.png: colour \(1, 2, 3\) in 32 pixels"):
