@@ -334,5 +334,5 @@ def test_a_layout_is_one_entry(monkeypatch, tmp_path):
         np.testing.assert_array_equal(read[pair]["image"], image)
         np.testing.assert_array_equal(read[pair]["segmentation_mask"][..., 0], mask)
 
-    with pytest.raises(InputError, match=r"cityscapes, .*, ade20k, camera\.$"):
+    with pytest.raises(InputError, match=r"cityscapes, .*, ade20k, camera, labelme, coco\.$"):
         open_source(replace(config, layout="?"))
