@@ -64,7 +64,7 @@ def tfds_source(config: DataConfig) -> Source:
         sizes = size_px, tf.shape(mask)[:2], name
         mask = tf.cond(same_size, lambda: mask, lambda: from_python(_refuse_sizes, sizes, 1))
         return {
-            "image": decode_image(record["image"], window, name),
+            "image": decode_image(record["image"], window, name, config.value_range),
             "segmentation_mask": cut(mask, window),
             "file_name": record["file_name"],
         }

@@ -12,7 +12,7 @@ from fcn_tf.data import open_source, whole_images
 from fcn_tf.data.faults import data_errors_as
 from fcn_tf.errors import InputError, RunError
 from fcn_tf.models import load_model
-from tests.data.tfds_sets import NAMES, PETS, LabelledPets, build, pets, picture
+from tests.data.tfds_sets import NAMES, PETS, DeepPets, LabelledPets, build, pets, picture
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +93,18 @@ def test_mask_values_say_what_the_values_are_and_name_the_classes(folder):
     few = open_source(pets(folder, class_names=None, mask_values="{1: pet, 2: background}"))
     with pytest.raises(RunError, match=r"train\[\d+\]\): .*3"), data_errors_as(RunError):
         first(few)
+
+
+def test_deep_images_are_read_with_the_range_that_is_given(tmp_path):
+    build(tmp_path, DeepPets)
+    data = {"tfds_name": "deep_pets", "tfds_image": "scan", "tfds_mask": "mask"}
+    with pytest.raises(InputError, match="more than 8 bits"), data_errors_as(InputError):
+        first(open_source(pets(tmp_path, **data)))
+    source = open_source(pets(tmp_path, **data, value_range=(0, 5100)))
+    # 100 of 5100 is 5 of 255.
+    np.testing.assert_array_equal(
+        first(source)["image"][..., 1], np.arange(0, 175, 5).reshape(5, 7)
+    )
 
 
 def test_an_image_and_a_mask_of_different_sizes_are_refused(tmp_path):
