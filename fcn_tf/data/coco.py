@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fcn_tf.data.drawn import Meaning, read_json
+from fcn_tf.data.drawn import Meaning
 from fcn_tf.errors import InputError
 
 
@@ -42,14 +42,17 @@ def is_coco(values: Any) -> bool:
     return isinstance(values, dict) and all(isinstance(values.get(key), list) for key in keys)
 
 
-def read_coco(path: Path) -> CocoFile:
-    """Reads a file.
+def read_coco(path: Path, values: Any) -> CocoFile:
+    """What a file says.
+
+    Args:
+        path: of the file.
+        values: what `read_json` gives of it.
 
     Raises:
         InputError: it is none of COCO's, an annotation is of no image or of no category, or two
             images have one name.
     """
-    values = read_json(path)
     if not is_coco(values):
         raise InputError(f"{path} is no file of COCO's: it has no images, annotations, categories.")
     try:

@@ -56,28 +56,24 @@ def find_drawn(tree: Tree, kind: str | None = None) -> DrawnPairs | None:
         InputError: a JSON file contradicts itself, or belongs to no image or to several.
     """
     files = [join(*file) for file in tree.files((".json",))]
-    for path in files:
-        values = read_json(tree.root / path)
-        if is_labelme(values) and kind in (LABELME, None):
+    coco: dict[str, CocoFile] = {}
+    for file in files:
+        values = read_json(tree.root / file)
+        if is_labelme(values) and kind in (LABELME, None) and not coco:
             return _of_labelme(tree, files)
         if is_coco(values) and kind in (COCO, None):
-            return _of_coco(tree, [file for file in files if _is_coco_file(tree.root / file)])
-    return None
-
-
-def _is_coco_file(path: Path) -> bool:
-    return is_coco(read_json(path))
+            coco[file] = read_coco(tree.root / file, values)
+    return _of_coco(tree, coco) if coco else None
 
 
 def _of_labelme(tree: Tree, files: list[str]) -> DrawnPairs:
     by_stem = _images_by(tree, lambda path: PurePosixPath(path).stem)
     pairs: dict[str, dict[str, Pair]] = defaultdict(dict)
-    used = set()
+    used: set[str] = set()
     for file in files:
         beside = [image for image in by_stem[PurePosixPath(file).stem] if _beside(image, file)]
         images = beside or _of_split(by_stem[PurePosixPath(file).stem], split_of_image(file))
-        image = _only(tree, images, file, PurePosixPath(file).stem)
-        used.add(image)
+        image = _only(tree, images, file, PurePosixPath(file).stem, used)
         split = split_of_image(image) or split_of_image(file) or NO_SPLIT
         pairs[split][os.path.splitext(image)[0]] = Pair(tree.root / image, tree.root / file)
     image_of = {pair.mask: pair.image for named in pairs.values() for pair in named.values()}
@@ -92,22 +88,18 @@ def _of_labelme(tree: Tree, files: list[str]) -> DrawnPairs:
     return DrawnPairs(LABELME, listing, class_names, draw)
 
 
-def _of_coco(tree: Tree, files: list[str]) -> DrawnPairs:
+def _of_coco(tree: Tree, files: dict[str, CocoFile]) -> DrawnPairs:
     by_name = _images_by(tree, lambda path: PurePosixPath(path).name)
     pairs: dict[str, dict[str, Pair]] = defaultdict(dict)
     of_mask: dict[Path, tuple[CocoFile, str]] = {}
     used: set[str] = set()
-    for file in files:
-        outlines = read_coco(tree.root / file)
+    for file, outlines in files.items():
         for name in outlines.sizes_px:
             posix = PurePosixPath(name.replace("\\", "/"))
             images = [i for i in by_name[posix.name] if f"/{i}".endswith(f"/{posix}")]
             images = images or by_name[posix.name]
             images = [image for image in images if _beside(image, file)] or images
-            image = _only(tree, _of_split(images, split_in(file)), file, name)
-            if image in used:
-                raise InputError(f"{shown_name(tree.root / file)}: {name} is in two JSON files.")
-            used.add(image)
+            image = _only(tree, _of_split(images, split_in(file)), file, name, used)
             pair = Pair(tree.root / image, tree.root / file / name)
             of_mask[pair.mask] = outlines, name
             split = split_in(file) or split_of_image(image) or NO_SPLIT
@@ -118,7 +110,7 @@ def _of_coco(tree: Tree, files: list[str]) -> DrawnPairs:
 
     def class_names() -> tuple[str, ...]:
         categories: dict[int, str] = {}
-        for outlines, _ in of_mask.values():
+        for outlines in files.values():
             for number, name in outlines.categories.items():
                 if categories.setdefault(number, name) != name:
                     raise InputError(
@@ -167,8 +159,12 @@ def _of_split(images: list[str], split: str | None) -> list[str]:
     return [image for image in images if split_of_image(image) == split] or images
 
 
-def _only(tree: Tree, images: list[str], file: str, name: str) -> str:
+def _only(tree: Tree, images: list[str], file: str, name: str, used: set[str]) -> str:
+    """The image of outlines, which is added to those that are used."""
     if len(images) == 1:
+        if images[0] in used:
+            raise InputError(f"{shown_name(tree.root / file)}: {name} is in two JSON files.")
+        used.add(images[0])
         return images[0]
     what = "there is no image" if not images else f"there are {len(images)} images"
     raise InputError(

@@ -8,7 +8,7 @@ import pytest
 
 from fcn_tf.classes import VOID
 from fcn_tf.data.coco import draw_coco, read_coco
-from fcn_tf.data.drawn import Meaning
+from fcn_tf.data.drawn import Meaning, read_json
 from fcn_tf.errors import InputError
 from tests.extras import needs_extra
 
@@ -57,6 +57,10 @@ def write(path, content):
     return path
 
 
+def read(path):
+    return read_coco(path, read_json(path))
+
+
 def by_pycocotools(path, number, label_of):
     """The masks of an image's annotations, one over the other in the order of the file."""
     from pycocotools.coco import COCO
@@ -78,7 +82,7 @@ def test_masks_are_those_of_pycocotools(tmp_path):
     compressed["counts"] = compressed["counts"].decode()
     content["annotations"].append(annotation(5, 7, 1, compressed))
     path = write(tmp_path / "instances.json", content)
-    file = read_coco(path)
+    file = read(path)
     assert file.categories == {1: "disc", 5: "tile", 90: "coin"}
     meaning = Meaning.of(("background", "disc", "tile", "coin"))
     for number, name in ((7, "b/1.jpg"), (3, "a.jpg"), (4, "none.jpg")):
@@ -93,7 +97,7 @@ def test_masks_are_those_of_pycocotools(tmp_path):
 
 @needs_coco
 def test_what_is_not_drawn_is_not_labelled_without_a_background(tmp_path):
-    file = read_coco(write(tmp_path / "a.json", values()))
+    file = read(write(tmp_path / "a.json", values()))
     labels = draw_coco(file, "a.jpg", Meaning.of(("disc", "tile", "coin")))
     assert labels[0, 0] == VOID
     assert labels[4, 5] == 1
@@ -122,7 +126,7 @@ def test_files_that_contradict_themselves_are_refused(tmp_path, change, message)
     content = values()
     change(content)
     with pytest.raises(InputError, match=f"a.json.*{message}"):
-        read_coco(write(tmp_path / "a.json", content))
+        read(write(tmp_path / "a.json", content))
 
 
 @needs_coco
@@ -137,13 +141,13 @@ def test_files_that_contradict_themselves_are_refused(tmp_path, change, message)
 )
 def test_outlines_that_cannot_be_drawn_are_refused(tmp_path, segmentation, message):
     content = values() | {"annotations": [annotation(1, 3, 1, segmentation)]}
-    file = read_coco(write(tmp_path / "a.json", content))
+    file = read(write(tmp_path / "a.json", content))
     with pytest.raises(InputError, match=message):
         draw_coco(file, "a.jpg", Meaning.of(("background", "disc")))
 
 
 def test_without_pycocotools_the_extra_is_named(tmp_path, monkeypatch):
-    file = read_coco(write(tmp_path / "a.json", values()))
+    file = read(write(tmp_path / "a.json", values()))
     monkeypatch.setitem(sys.modules, "pycocotools", None)
     with pytest.raises(
         InputError, match=r"a\.json: pycocotools draws .* pip install 'fcn_tf\[coco\]'"

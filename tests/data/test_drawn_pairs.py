@@ -186,6 +186,15 @@ def test_outlines_belong_to_one_image(tmp_path, files, message):
         open_folder(config_of(tmp_path))
 
 
+def test_an_image_with_two_files_of_outlines_is_refused(tmp_path):
+    for name in "ab":
+        photo(tmp_path / f"images/{name}.jpg")
+        outline(tmp_path / f"images/{name}.json", box("disc", 0, 1))
+    outline(tmp_path / "labels/b.json", box("disc", 2, 3))
+    with pytest.raises(InputError, match=r"labels/b\.json: b is in two JSON files"):
+        open_folder(config_of(tmp_path))
+
+
 def test_masks_come_before_outlines_unless_these_are_asked_for(tmp_path, capsys):
     for name in "abc":
         photo(tmp_path / f"images/{name}.jpg")
