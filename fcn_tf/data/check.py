@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from fcn_tf.classes import VOID, palette_or_voc
 from fcn_tf.config.schema import DataConfig
 from fcn_tf.data.broken import SKIPPED_MARK
+from fcn_tf.data.drawn import BACKGROUNDS
 from fcn_tf.data.frequencies import WEIGHTINGS
 from fcn_tf.data.layouts import LabelledFolder, open_folder
 from fcn_tf.data.mask_proposals import proposal_for, values_seen, values_text
@@ -34,7 +35,8 @@ from fcn_tf.images.read import Reading
 from fcn_tf.progress import with_progress
 
 SAMPLES = 6
-BACKGROUNDS = ("background", "_background_", "bg", "void", "unlabelled", "unlabeled")
+# A mask with nothing but these is noted.
+EMPTY = (*BACKGROUNDS, "void", "unlabelled", "unlabeled")
 
 
 @dataclass
@@ -151,7 +153,7 @@ def _check_of_pairs(
     """What finds the faults of a pair, with the classes of the folder or without any."""
     if not folder.class_names:
         return partial(faults_without_classes, coding=folder.coding, reading=reading)
-    background = 0 if folder.class_names[0].lower() in BACKGROUNDS else None
+    background = 0 if folder.class_names[0].lower() in EMPTY else None
     return partial(
         faults_of,
         read=read,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,11 +29,6 @@ UNLABELLED = (UNNAMED, "ignore", "ignored", "void", "unlabelled", "unlabeled", "
 
 Names = tuple[str, ...]
 Colors = tuple[Color, ...]
-
-
-def has_class_file(data_dir: str | os.PathLike[str]) -> bool:
-    """Whether a folder names its classes itself."""
-    return any((Path(data_dir).expanduser() / name).is_file() for name in CLASS_FILES)
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def _of_labelme(tree: Tree, files: list[str]) -> DrawnPairs:
     for file in files:
         beside = [image for image in by_stem[PurePosixPath(file).stem] if _beside(image, file)]
         images = beside or _of_split(by_stem[PurePosixPath(file).stem], split_of_image(file))
-        image = _only(tree, images, file, PurePosixPath(file).stem, used)
+        image = _only(tree, images, file, PurePosixPath(file).stem, used=used)
         split = split_of_image(image) or split_of_image(file) or NO_SPLIT
         pairs[split][os.path.splitext(image)[0]] = Pair(tree.root / image, tree.root / file)
     image_of = {pair.mask: pair.image for named in pairs.values() for pair in named.values()}
@@ -99,7 +99,7 @@ def _of_coco(tree: Tree, files: dict[str, CocoFile]) -> DrawnPairs:
             images = [i for i in by_name[posix.name] if f"/{i}".endswith(f"/{posix}")]
             images = images or by_name[posix.name]
             images = [image for image in images if _beside(image, file)] or images
-            image = _only(tree, _of_split(images, split_in(file)), file, name, used)
+            image = _only(tree, _of_split(images, split_in(file)), file, name, used=used)
             pair = Pair(tree.root / image, tree.root / file / name)
             of_mask[pair.mask] = outlines, name
             split = split_in(file) or split_of_image(image) or NO_SPLIT
@@ -159,7 +159,7 @@ def _of_split(images: list[str], split: str | None) -> list[str]:
     return [image for image in images if split_of_image(image) == split] or images
 
 
-def _only(tree: Tree, images: list[str], file: str, name: str, used: set[str]) -> str:
+def _only(tree: Tree, images: list[str], file: str, name: str, *, used: set[str]) -> str:
     """The image of outlines, which is added to those that are used."""
     if len(images) == 1:
         if images[0] in used:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -152,17 +153,24 @@ def _coding_of_drawn(
         meaning = Meaning.of(coding.class_names)
         return replace(coding, drawn=lambda mask: drawn.draw(mask, meaning))
 
-    try:
+    with _noted_in(problems):
         names = config.class_names
         if names is None and find_class_file(data_dir)[0] is None:
             names = list(drawn.class_names())
             print(f"Classes, by the names of the outlines: {', '.join(names)}.", flush=True)
         return with_names(find_coding(data_dir, names))
+    return with_names(Coding(0, ()))
+
+
+@contextlib.contextmanager
+def _noted_in(problems: list[Problem] | None) -> Iterator[None]:
+    """Ends the block at an error, which `problems` takes; raises it where there are none."""
+    try:
+        yield
     except InputError as error:
         if problems is None:
             raise
         problems.append((None, str(error)))
-        return with_names(Coding(0, ()))
 
 
 def _splits(
@@ -174,13 +182,9 @@ def _splits(
     problems: list[Problem] | None,
 ) -> tuple[dict[str, PairsByName], list[str]]:
     """As `find_splits`; where problems are taken, the pairs as they are in place of an error."""
-    try:
+    with _noted_in(problems):
         return find_splits(tree, layout, listing, config.validation_fraction)
-    except InputError as error:
-        if problems is None:
-            raise
-        problems.append((None, str(error)))
-        return {split or "train": pairs for split, pairs in listing.splits.items()}, []
+    return {split or "train": pairs for split, pairs in listing.splits.items()}, []
 
 
 def _coding(
@@ -190,13 +194,9 @@ def _coding(
     problems: list[Problem] | None,
 ) -> Coding:
     """As `find_coding`; where problems are taken, a coding of no class in place of an error."""
-    try:
+    with _noted_in(problems):
         return find_coding(data_dir, config.class_names, mask_values, config.ignore_label)
-    except InputError as error:
-        if problems is None:
-            raise
-        problems.append((None, str(error)))
-        return Coding(0, ())
+    return Coding(0, ())
 
 
 def given_layout(text: str) -> Layout:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fcn_tf.classes import VOID, class_names_or_numbers
 from fcn_tf.config.schema import DataConfig
-from fcn_tf.data.class_files import has_class_file
+from fcn_tf.data.class_files import find_class_file
 from fcn_tf.data.source import Source
 from fcn_tf.errors import InputError
 from fcn_tf.evaluation.metrics import confusion_matrix, scores_from_confusion
@@ -151,7 +151,9 @@ def with_classes_of(model: FCN | LoadedModel, data: DataConfig, name: str) -> Da
         data: the data set, resolved.
         name: what messages call the model.
     """
-    is_named = data.name != "folder" or data.class_names or has_class_file(data.data_dir or "")
+    data_dir = Path(data.data_dir or "").expanduser()
+    is_other = data.name != "folder" or not data_dir.is_dir()
+    is_named = is_other or data.class_names or find_class_file(data_dir)[0] is not None
     if is_named or model.num_classes > VOID:  # a file of labels alone does not know how many
         return data
     names = class_names_or_numbers(model.class_names, model.num_classes)
