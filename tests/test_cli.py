@@ -152,7 +152,7 @@ def test_check_data_ends_with_1_when_there_are_findings(tmp_path):
     spoil_value(tmp_path / "data")
     found = command(*arguments, cwd=tmp_path)
     assert found.returncode == 1
-    assert found.stderr == "fcn-tf: 1 findings.\n"
+    assert found.stderr == "fcn-tf: 1 error: training would refuse this.\n"
     assert "masks/train/b.png: value 7" in found.stdout
     assert (tmp_path / "check-data/sample_sheet.png").exists()
     refused(command("check-data", "--data.data_dir=nowhere", cwd=tmp_path), "no such folder")

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from fcn_tf.classes import VOID
 from fcn_tf.errors import RunError
@@ -162,6 +163,23 @@ def test_large_logits_leave_room_for_rounding(compared):
     assert 1e-5 < found["largest_difference"] < allowed
     with pytest.raises(RunError, match=r"differs by .*, and 0\.003 is allowed"):
         found_of(0.1)
+
+
+@pytest.mark.parametrize(("own", "allowed"), [(1e-6, 1e-5), (7e-6, 2.8e-5), (1e-3, 1e-4)])
+def test_a_network_that_rounds_more_is_allowed_more(compared, own, allowed):
+    """Four times what it differs from itself, run a layer at a time; 1e-4 at most."""
+
+    class Rounds:
+        num_classes = 3
+
+        def __call__(self, image, training):
+            logits = tf.zeros((1, *SIZE_PX, 3))
+            # Of three equal scores, one grows by 2/9 of what is added to its logit.
+            return tf.add(logits, [own * 4.5 * tf.executing_eagerly(), 0, 0])
+
+    bar = replace(FORMATS["saved_model"].kinds["float32"].bar, same_label=0.0)
+    with pytest.raises(RunError, match=f"and {allowed:.2g} is allowed"):
+        compared(READS_AN_ARRAY, first_is(5), bar=bar, model=Rounds())
 
 
 def test_a_score_that_is_no_number_is_refused(compared):
