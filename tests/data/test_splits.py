@@ -87,6 +87,13 @@ def test_lists_have_names_paths_and_suffixes(place, lines, tmp_path):
     assert splits == {"train": "d", "val": "site0/a site1/a", "test": "site1/b c"}
 
 
+def test_a_line_may_leave_out_what_the_layout_says_of_files(tmp_path):
+    layout = Layout.of("images/a_* + masks/b_*")
+    paths = [f"images/sub/a_{n}.png" for n in "xyz"] + [f"masks/sub/b_{n}.png" for n in "xyz"]
+    write_lists(tmp_path, val=["x", "a_y.png,b_z.png"])  # an image, and an image with a mask
+    assert splits_of(tmp_path, layout, paths=paths)[0] == {"train": "sub/z", "val": "sub/x sub/y"}
+
+
 def test_a_line_that_several_images_fit_is_refused(tmp_path):
     for masks in ("012", "0"):  # the others are not labelled
         paths = [f"images/{site}/a.png" for site in "012"]
