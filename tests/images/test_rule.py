@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from fcn_tf.classes import VOID, VOID_COLOR
 from fcn_tf.data.faults import data_errors_as
@@ -214,9 +215,22 @@ def test_an_image_keeps_the_mode_of_its_file_when_it_is_decoded(tmp_path):
 
 
 def test_the_largest_image_is_that_of_the_call_and_pillows_limit_stays(tmp_path, monkeypatch):
+    """It is one for all threads, so it stays even while the file is opened and decoded."""
     Image.new("RGB", (5, 4)).save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 3)
+    seen, load = [], PngImageFile.load
+
+    def watched(image):
+        seen.append(Image.MAX_IMAGE_PIXELS)
+        return load(image)
+
+    monkeypatch.setattr(PngImageFile, "load", watched)
     assert open_pixels(tmp_path / "a.png", 20).shape == (4, 5, 3)
+    assert set(seen) == {3}
+    contents = (tmp_path / "a.png").read_bytes()
+    assert open_pixels("none.png", 20, contents=contents).shape == (4, 5, 3)
+    with pytest.raises(InputError, match="exceeds limit of 6 pixels"):  # Pillow's own
+        open_image(tmp_path / "a.png")
     with pytest.raises(InputError, match=r"4x5 px \(height x width\) are more than 19;"):
         open_pixels(tmp_path / "a.png", 19)
     assert Image.MAX_IMAGE_PIXELS == 3
