@@ -30,6 +30,14 @@ Tile = tuple[tuple[slice, slice], tuple[slice, slice]]
 class Predictor:
     """Predicts with a model of any kind.
 
+    Threads: one predictor may be called from many threads at once, and each call has the answer
+    that it has alone. A `.tflite` file runs one image at a time, with all processors, while other
+    threads wait; its memory is that of one thread.
+
+    Processes: a predictor works in the process that built it. In a child that was forked from that
+    process a call raises a `RunError`. Build a predictor in each child and none in the parent, or
+    start the children by spawn.
+
     Args:
         model_or_path: an `FCN`, a run folder, a `.keras` file, a SavedModel, a `.tflite` file, or
             a `LoadedModel`.
@@ -47,6 +55,7 @@ class Predictor:
 
     Raises:
         InputError: no such model, or options that do not fit it.
+        RunError: this process was forked from one in which TensorFlow had begun to compute.
 
     Example:
         >>> predictor = fcn_tf.Predictor("runs/mine", flip=True)
@@ -114,6 +123,7 @@ class Predictor:
 
         Raises:
             InputError: it is none of these, or the file cannot be read.
+            RunError: the predictor was built in another process, before a fork.
         """
         if isinstance(image, (list, tuple)):
             return self._of_many(image)
