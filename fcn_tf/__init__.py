@@ -28,7 +28,7 @@ _PUBLIC = {
 
 __all__ = ["__version__", *_PUBLIC]
 
-importlib.import_module("fcn_tf.forks")  # at once: it notes which process imports the package
+importlib.import_module("fcn_tf.forks")  # at once: it notes every fork from now on
 
 
 def __getattr__(name):

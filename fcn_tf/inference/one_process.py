@@ -12,11 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from fcn_tf.errors import RunError
-from fcn_tf.forks import is_forked
+from fcn_tf.forks import tensorflow_is_cut_off
 
 FORKED = (
     "This process was forked from one that had begun to compute, and the threads that compute are "
@@ -31,14 +30,8 @@ def check_tensorflow_runs_here() -> None:
     Raises:
         RunError: this process was forked from one in which TensorFlow had begun to compute.
     """
-    if not is_forked():
-        return
-    threads = tf.config.threading.get_inter_op_parallelism_threads()
-    try:  # refused from its first computation on, which is how TensorFlow tells
-        tf.config.threading.set_inter_op_parallelism_threads(threads + 1)
-    except RuntimeError as error:
-        raise RunError(FORKED) from error
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    if tensorflow_is_cut_off():
+        raise RunError(FORKED)
 
 
 def in_one_process(
