@@ -10,21 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fcn_tf.config.networks import GRID_PX
 from fcn_tf.errors import InputError
 from fcn_tf.images.read import resize
 from fcn_tf.inference.given import opened
 from fcn_tf.inference.loaded import LoadedModel, load_any
-from fcn_tf.models.margin import GRID_PX
+from fcn_tf.inference.tiles import Tile, cut_into_tiles, inside, tile_px_within
 from fcn_tf.progress import with_progress
 
 # An image above this is cut into tiles where the user does not say otherwise. The network takes
 # about half a kilobyte a pixel.
 WHOLE_PIXELS = 4_000_000
-DEFAULT_TILE_PX = 1024
 SHOWN_BATCHES = 16  # fewer are soon done
-
-# The rows and columns that are kept of a tile, and those that are fed to the network for it.
-Tile = tuple[tuple[slice, slice], tuple[slice, slice]]
 
 
 class Predictor:
@@ -146,17 +143,11 @@ class Predictor:
         margin_px, tile_px = self.model.margin_px or 0, self.tile_px
         is_large = height_px * width_px > min(WHOLE_PIXELS, self._most_pixels)
         if tile_px is None and self._can_tile and is_large:
-            tile_px = DEFAULT_TILE_PX
-            while (tile_px + 2 * margin_px) ** 2 > self._most_pixels and tile_px > GRID_PX:
-                tile_px -= GRID_PX
+            tile_px = tile_px_within(margin_px, self._most_pixels)
         if tile_px is None:
             whole = (slice(0, height_px), slice(0, width_px))
             return [(whole, whole)]
-        return [
-            ((rows[0], columns[0]), (rows[1], columns[1]))
-            for rows in _cuts(height_px, tile_px, margin_px)
-            for columns in _cuts(width_px, tile_px, margin_px)
-        ]
+        return cut_into_tiles(shape, tile_px, margin_px)
 
     def _predict(
         self, image: Any, run: Callable[[Any], Any], channels: tuple[int, ...], dtype: Any
@@ -173,12 +164,8 @@ class Predictor:
             shown = with_progress(batches, len(batches), unit)
         for batch in shown:
             answers = run(np.stack([np.asarray(image[fed]) for _, fed in batch]))
-            for (kept, fed), answer in zip(batch, answers, strict=True):
-                inside = tuple(
-                    slice(k.start - f.start, k.stop - f.start)
-                    for k, f in zip(kept, fed, strict=True)
-                )
-                result[kept] = answer[inside]
+            for tile, answer in zip(batch, answers, strict=True):
+                result[tile[0]] = answer[inside(tile)]
         return result
 
     def _batches(self, tiles: list[Tile]) -> Iterator[list[Tile]]:
@@ -248,17 +235,6 @@ class Predictor:
                 total = total + _resized(scores[:, :, ::step], size_px)
                 count += 1
         return total / np.float32(count)
-
-
-def _cuts(length_px: int, tile_px: int, margin_px: int) -> list[tuple[slice, slice]]:
-    """Slices of one axis: what is kept of each tile, and what is fed for it."""
-    return [
-        (
-            slice(start, min(start + tile_px, length_px)),
-            slice(max(0, start - margin_px), min(start + tile_px + margin_px, length_px)),
-        )
-        for start in range(0, length_px, tile_px)
-    ]
 
 
 def _resized(

@@ -15,8 +15,8 @@ from fcn_tf.config.schema import Config, DataConfig, ModelConfig, TrainingConfig
 from fcn_tf.exporting.decoding import pixels_or_reason
 from fcn_tf.exporting.freeze import freeze
 from fcn_tf.exporting.saved_model import Served, run, write_saved_model
-from fcn_tf.inference.client import encoded
 from fcn_tf.inference.predictor import Predictor
+from fcn_tf.inference.sending import encoded
 from fcn_tf.models import load_model
 from fcn_tf.training.loop import train
 from tests.images.files import GREY, RGB, png, saved

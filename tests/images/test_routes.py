@@ -14,7 +14,7 @@ from fcn_tf.data.pairs import Pair, read_pair
 from fcn_tf.exporting.decoding import pixels_or_reason
 from fcn_tf.images.masks import Coding
 from fcn_tf.images.read import Reading, open_pixels, read_rgb
-from fcn_tf.inference.client import encoded
+from fcn_tf.inference.sending import encoded
 from tests.images.files import (
     GREY,
     GREY_ALPHA,

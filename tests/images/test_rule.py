@@ -19,8 +19,8 @@ from fcn_tf.images.graph import decode_image, image_size
 from fcn_tf.images.mask_graph import decode_mask
 from fcn_tf.images.masks import Coding, read_mask
 from fcn_tf.images.read import open_image, open_pixels, read_rgb, resize, to_rgb
-from fcn_tf.inference.client import encoded as encoded_for_a_server
 from fcn_tf.inference.heatmap import heatmap
+from fcn_tf.inference.sending import encoded as encoded_for_a_server
 from tests.images.files import (
     GREY,
     GREY_ALPHA,
