@@ -13,7 +13,7 @@ import re
 import struct
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from PIL import Image, UnidentifiedImageError
 
@@ -94,6 +94,7 @@ def _of_any_size(source: ImageSource, formats: Sequence[str]) -> Image.Image:
     """As `Image.open`, without Pillow's limit: by the readers that formats are registered with."""
     head = _head(source, HEAD_BYTES)
     for name in formats:
+        reader: Any  # takes a path too, which the table's type leaves out
         reader, accepts = Image.OPEN[name]
         answer = True if accepts is None else accepts(head)
         if not answer or isinstance(answer, str):  # a text says what Pillow lacks to read it

@@ -110,7 +110,7 @@ def _rest(server: Address, concurrency: int, timeout_seconds: float) -> Iterator
     )
 
     def authorize(request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = server.authorization
+        request.headers["Authorization"] = server.authorization or ""
         return request
 
     with requests.Session() as session:

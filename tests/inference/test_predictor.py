@@ -340,7 +340,7 @@ def in_a_fork(function):
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
-        signal.alarm(60)  # ends a child that hangs
+        signal.alarm(30)  # ends a child that hangs
         try:
             function()
         except RunError as error:
