@@ -96,12 +96,13 @@ def _of_any_size(source: ImageSource, formats: Sequence[str]) -> Image.Image:
     for name in formats:
         reader: Any  # takes a path too, which the table's type leaves out
         reader, accepts = Image.OPEN[name]
-        answer = True if accepts is None else accepts(head)
-        if not answer or isinstance(answer, str):  # a text says what Pillow lacks to read it
-            continue
-        if not isinstance(source, (str, os.PathLike)):
-            source.seek(0)
-        with contextlib.suppress(SyntaxError, IndexError, TypeError, struct.error):  # another's
+        # What these raise means that the file is of another format.
+        with contextlib.suppress(SyntaxError, IndexError, TypeError, struct.error):
+            answer = True if accepts is None else accepts(head)
+            if not answer or isinstance(answer, str):  # a text says what Pillow lacks to read it
+                continue
+            if not isinstance(source, (str, os.PathLike)):
+                source.seek(0)
             return reader(source, "")
     raise UnidentifiedImageError("it has none of the formats that are read")
 
