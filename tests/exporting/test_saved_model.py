@@ -69,6 +69,18 @@ def test_the_answer_is_the_softmax_of_the_logits(tmp_path):
     expected = exponents / exponents.sum(-1, keepdims=True)
     np.testing.assert_allclose(found["scores"], expected, rtol=1e-5)
 
+    # A server runs it in a session.
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        loaded = tf.compat.v1.saved_model.load(session, ["serve"], str(tmp_path))
+        serving = loaded.signature_def["serving_default"]
+        given, answered = serving.inputs["image_bytes"], serving.outputs["label_png_bytes"]
+        contents = [file_of(image()), b"\x89PNG and no more", file_of(image()[:, ::-1])]
+        first, none, mirrored = session.run(answered.name, {given.name: contents})
+    assert none == b""
+    labels = image().argmax(-1)
+    np.testing.assert_array_equal(Image.open(io.BytesIO(first)), labels)
+    np.testing.assert_array_equal(Image.open(io.BytesIO(mirrored)), labels[:, ::-1])
+
 
 @pytest.mark.parametrize(
     ("served", "message"),
