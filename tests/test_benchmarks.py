@@ -75,6 +75,20 @@ SCRIPTS = {
         ),
         [(5, 3), (1, 4)],
     ),
+    "soak.py": Script(
+        (
+            *(
+                line
+                for name in ("predictions", "client", "server")
+                for line in (
+                    f"Resident memory of each tenth, {name}, MB:( N){{10}}",
+                    f"Last tenth to second, {name}: N",
+                )
+            ),
+            "0 of 40 requests ended otherwise",
+        ),
+        [(4, 5)],
+    ),
     "start_up.py": Script((r"fcn-tf train --help: N s \(N to N\)", r"train.py --help: N s")),
     "tiles.py": Script(
         (

@@ -12,6 +12,8 @@ from typing import Any
 EXPORT_FILE = "export.json"
 # Fields that only some formats have; the others are written as null where they are not known.
 OF_SOME_FORMATS = ("max_pixels", "size", "output", "value_range")
+# What a client of a server has to know: no path of the machine that exported is among it.
+FOR_CLIENTS = ("classes", "palette", "max_pixels", "margin_px", "value_range")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +28,7 @@ class ExportRecord:
         fcn_tf: the version of this package.
         verified_on: the images that the artefacts were compared on, in words.
         margin_px: what a tile needs around it, or None where it is not known.
-        max_pixels: of a SavedModel: pixels of a call above which it is refused.
+        max_pixels: of a SavedModel: pixels of an image above which it is refused.
         size: of TFLite files: HEIGHTxWIDTH, or "any".
         output: of TFLite files: "scores" or "labels".
         classes: names of the classes, in the order of their labels.
@@ -76,6 +78,10 @@ class ExportRecord:
             if values[name] is None:
                 del values[name]
         return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+
+    def for_clients(self) -> str:
+        """What a client of a server has to know, as JSON in ASCII, which `from_json` reads."""
+        return json.dumps({name: getattr(self, name) for name in FOR_CLIENTS})
 
 
 def newest_version(folder: str | Path, holding: str = "") -> Path | None:

@@ -230,6 +230,7 @@ def _write(
             options=exported.options,
             calibration_images=_calibration_images(exported, format, kind),
             stem=exported.stem,
+            record=exported.record,
         )
         paths[kind] = module.write(job, kind, folder)
     return paths

@@ -14,7 +14,6 @@ import importlib.util
 import io
 import os
 import re
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,8 +51,6 @@ ORIENTATION = "exif_orientation"
 WHITE_IS_ZERO = "white_is_zero"
 PAGES = "pages"
 PHOTOMETRIC = 262  # the TIFF field that says what the values mean; 0 for white as 0
-# There is one limit of Pillow for all threads.
-PILLOWS_LIMIT = threading.RLock()
 
 ImagePath = str | os.PathLike[str]
 
@@ -280,8 +277,7 @@ def open_image(
     file = _file(path, contents)
     with (
         _readable(path),
-        _limit_of_pillow(max_pixels, None),
-        open_in_process(file) as image,
+        open_in_process(file, of_any_size=max_pixels is not None) as image,
     ):
         width_px, height_px = image.size
         if max_pixels is None or width_px * height_px <= max_pixels:
@@ -293,8 +289,7 @@ def open_image(
             white_is_zero = getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == 0
             is_paged = getattr(image, "is_animated", False)
             pages = pages_of(_file(path, contents)) if is_paged else 1
-            with _limit_of_pillow(max_pixels, max_pixels):
-                image.load()
+            image.load()
             stored = turn_back(image, orientation) if is_turned else image
             stored.info |= {FILE_MODE: mode, ORIENTATION: orientation}
             stored.info |= {WHITE_IS_ZERO: True} if white_is_zero else {}
@@ -320,8 +315,7 @@ def read_header(
     file = _file(path, contents)
     with (
         _readable(path),
-        _limit_of_pillow(max_pixels, None),
-        open_in_process(file) as image,
+        open_in_process(file, of_any_size=max_pixels is not None) as image,
     ):
         mode, orientation = _mode_before_decoding(file, image), orientation_of(image)
         size_px = image.height, image.width
@@ -347,21 +341,6 @@ def resize(
     if array.shape[:2] == tuple(size_px):
         return np.asarray(array)
     return np.asarray(Image.fromarray(array).resize((size_px[1], size_px[0]), how))
-
-
-@contextlib.contextmanager
-def _limit_of_pillow(max_pixels: int | None, limit: int | None) -> Iterator[None]:
-    """Gives Pillow another limit in this block, in one thread at a time, where there is one."""
-    if max_pixels is None:
-        yield
-        return
-    with PILLOWS_LIMIT:
-        limit_of_caller = Image.MAX_IMAGE_PIXELS
-        Image.MAX_IMAGE_PIXELS = limit
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit_of_caller
 
 
 def _file(path: ImagePath, contents: bytes | None) -> ImagePath | io.BytesIO:

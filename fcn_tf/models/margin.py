@@ -12,12 +12,11 @@ from typing import Any, NamedTuple
 
 import keras
 
+from fcn_tf.config.networks import GRID_PX
 from fcn_tf.models.layers import ResizeLike, Tensor
 
 # Layers whose every output depends on the whole map.
 GLOBAL_LAYERS = (keras.layers.GlobalAveragePooling2D, ResizeLike)
-# Tiles begin at multiples of it, so that their pooling windows are those of the image.
-GRID_PX = 32
 
 
 class ReceptiveField(NamedTuple):
