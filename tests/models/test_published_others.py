@@ -227,7 +227,7 @@ def test_resnets_of_full_size(variant, tmp_path):
     auxiliary = sum(tensors[n].size for n in parameters if n.startswith("aux_"))
     trained = sum(np.prod(v.shape) for v in model.trainable_variables)
     assert trained == PUBLISHED_PARAMETERS[variant] - auxiliary
-    compare(model, lambda images: resnet_forward(tensors, variant, images), [(375, 500)])
+    compare(model, lambda images: resnet_forward(tensors, variant, images), SIZES[1:])
 
 
 def test_another_resnet_is_recognized(tmp_path):

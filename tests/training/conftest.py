@@ -8,6 +8,11 @@ from fcn_tf.classes import VOID
 from fcn_tf.config.schema import Config, DataConfig, ModelConfig, OptimizerConfig, TrainingConfig
 
 
+@pytest.fixture(autouse=True)
+def figures_are_left_out(few_figures):
+    """No test of this folder looks at them."""
+
+
 @pytest.fixture
 def config(few_scenes_dir):
     """A run of seconds."""
@@ -28,6 +33,10 @@ def arguments(tmp_path):
     """Of the command: a run of ten steps of four crops, dropout off."""
     write_uneven_folder(tmp_path / "data")
     return [
+        # The network with the fewest layers.
+        "--variant=fcn32s",
+        "--model.trunk=alexnet",
+        "--model.geometry=caffe",
         "--data.data_dir=data",
         "--data.batch_size=4",
         "--data.crop_px=64",

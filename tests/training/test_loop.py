@@ -19,7 +19,6 @@ from fcn_tf.config.schema import (
     DataConfig,
     LossConfig,
     ModelConfig,
-    OptimizerConfig,
     TrainingConfig,
 )
 from fcn_tf.data import open_source, training_batches, whole_images
@@ -34,6 +33,7 @@ from tests.training.conftest import write_uneven_folder
 from tests.training.runs import (
     assert_same_run,
     change,
+    config_of,
     lines_of,
     newest_of,
     stop_after,
@@ -65,23 +65,6 @@ def folder(tmp_path_factory):
     write_uneven_folder(folder)
     (folder / "classes.txt").write_text("a\nb\nc\nd\n")
     return folder
-
-
-def config_of(folder):
-    """Everything that has a state: dropout, sampling, an average, a log line half done."""
-    return Config(
-        variant="fcn32s",
-        seed=3,
-        data=DataConfig(data_dir=str(folder), batch_size=2, crop_px=64, color=0.1),
-        model=ModelConfig(
-            trunk="alexnet", geometry="caffe", width=0.0625, head_units=16, dropout=0.5
-        ),
-        loss=LossConfig(sample_fraction=0.5),
-        optimizer=OptimizerConfig(learning_rate=1e-3, ema=0.9, clip_norm=1.0),
-        training=TrainingConfig(
-            max_steps=6, eval_every_steps=3, log_every_steps=4, steps_per_call=1
-        ),
-    )
 
 
 @pytest.fixture(scope="module")
