@@ -49,10 +49,11 @@ def test_train_then_evaluate_from_an_empty_folder(
     tmp_path, few_scenes_dir, run_here, few_figures, monkeypatch
 ):
     """The figures are those of the first process."""
-    done = command("--variant=fcn16s", f"--data.tfds_dir={few_scenes_dir}", *TINY, cwd=tmp_path)
+    network = ("--variant=fcn32s", "--model.trunk=alexnet", "--model.geometry=caffe")
+    done = command(*network, f"--data.tfds_dir={few_scenes_dir}", *TINY, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    run = tmp_path / "runs/shapes-fcn16s"
+    run = tmp_path / "runs/shapes-fcn32s"
     written = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
     assert {
         "config.yaml",
@@ -87,7 +88,7 @@ def test_train_then_evaluate_from_an_empty_folder(
     monkeypatch.setattr("fcn_tf.training.loop.fit", fit)
     done = run_here(f"--config={run}/config.yaml")
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "runs/shapes-fcn16s-2/model.keras").exists()
+    assert (tmp_path / "runs/shapes-fcn32s-2/model.keras").exists()
 
 
 def refused(done, *parts):

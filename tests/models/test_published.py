@@ -108,9 +108,9 @@ def compare_with_reference(model, tensors, variant, sizes=SIZES):
 @needs_torch
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_narrow_published_weights_answer_what_the_published_network_does(variant, tmp_path):
-    tensors = published_tensors(variant, num_classes=5, width=0.125, head_units=128)
+    tensors = published_tensors(variant, num_classes=5, width=1 / 16, head_units=32)
     np.savez(tmp_path / "published.npz", **tensors)
-    model = build_fcn(variant, 5, width=0.125, head_units=128, geometry="caffe")
+    model = build_fcn(variant, 5, width=1 / 16, head_units=32, geometry="caffe")
     transfer = load_published(model, tmp_path / "published.npz")
     assert len(transfer.moved) == len(tensors)
     assert not transfer.kept

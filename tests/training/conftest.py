@@ -1,5 +1,7 @@
 """The runs that the tests of this folder vary."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -29,11 +31,18 @@ def config(few_scenes_dir):
 
 
 @pytest.fixture
+def light(config):
+    """The same with the network that has the fewest layers."""
+    model = dataclasses.replace(config.model, trunk="alexnet", geometry="caffe")
+    return dataclasses.replace(config, variant="fcn32s", model=model)
+
+
+@pytest.fixture
 def arguments(tmp_path):
     """Of the command: a run of ten steps of four crops, dropout off."""
     write_uneven_folder(tmp_path / "data")
     return [
-        # The network with the fewest layers.
+        # As `light`.
         "--variant=fcn32s",
         "--model.trunk=alexnet",
         "--model.geometry=caffe",
