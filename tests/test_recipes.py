@@ -16,7 +16,7 @@ MEAN_IOU_AT_LEAST = 0.65
 
 
 @pytest.mark.slow
-def test_the_main_job_learns_its_scenes(tmp_path, tfds_dir):
+def test_the_main_job_learns_its_scenes(tmp_path, tfds_dir, few_figures):
     """The rates are those of the whole recipe, of which less than the half is run."""
     values = {"data.tfds_dir": tfds_dir, "training.eval_every_steps": STEPS}
     config = load_config("shapes", **values)
@@ -32,7 +32,7 @@ def test_the_main_job_learns_its_scenes(tmp_path, tfds_dir):
 
 
 @pytest.mark.slow
-def test_the_voc_recipe_runs_on_archives_of_the_real_format(tmp_path):
+def test_the_voc_recipe_runs_on_archives_of_the_real_format(tmp_path, few_figures):
     """At full width, from the file of a VGG16; only the batch is smaller and the steps are two."""
     (tmp_path / "manual").mkdir()
     write_voc(tmp_path / "manual/VOCtrainval_11-May-2012.tar")
