@@ -66,7 +66,7 @@ SCRIPTS = {
         ("N s, mean IU N %, sheet and curve: True",), options=("--tfds_dir", "{few}")
     ),
     "prepare_shapes.py": Script(("prepared in N s",)),
-    "records.py": Script((), [(4, 5)]),
+    "records.py": Script((), [(2, 5)]),
     "report.py": Script(("N s for 4 images of 50×75",)),
     "run.py": Script(
         (

@@ -119,11 +119,12 @@ def test_masks_come_out_as_they_were_drawn(tool, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tool", ["labelme", "CVAT"])
-def test_an_export_trains_with_nothing_but_its_folder(tool, tmp_path):
+def test_an_export_trains_with_nothing_but_its_folder(tool, few_figures, tmp_path):
     EXPORTS[tool](tmp_path / "data")
     config = Config(
+        variant="fcn32s",
         data=DataConfig(data_dir=str(tmp_path / "data"), batch_size=1),
-        model=ModelConfig(width=1 / 64, head_units=4),
+        model=ModelConfig(trunk="alexnet", geometry="caffe", width=1 / 64, head_units=4),
         training=TrainingConfig(max_steps=1),
     )
     model = load_model(train(config, tmp_path / "run"))

@@ -142,7 +142,7 @@ def test_no_record_is_lost_between_train_and_val(folder):
 
 
 @pytest.mark.slow
-def test_it_trains_by_its_name_without_code(tmp_path, run_here):
+def test_it_trains_by_its_name_without_code(tmp_path, run_here, few_figures):
     build(tmp_path, LabelledPets)
     data = ("--data.tfds_name=labelled_pets", f"--data.tfds_dir={tmp_path}")
     narrow = ("--model.width=0.0625", "--model.head_units=8", "--data.crop_px=32")

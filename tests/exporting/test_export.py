@@ -391,10 +391,13 @@ def test_mediapipe_gives_our_labels(model, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_command_from_a_runs_own_data(tmp_path, few_scenes_dir):
+def test_the_command_from_a_runs_own_data(
+    tmp_path, few_scenes_dir, run_here, few_figures, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
     data = f"--data.tfds_dir={few_scenes_dir}"
     narrow = ("--model.width=0.0625", "--model.head_units=8", "--training.max_steps=60")
-    done = command(data, *narrow, "--workdir=run", cwd=tmp_path)
+    done = run_here(data, *narrow, "--workdir=run")
     assert done.returncode == 0, done.stderr
     arguments = ["export", "--model=run", "--out=exported/scenes", "--tflite.size=64x96"]
     done = command(*arguments, "--tflite.quantize=float32,float16", cwd=tmp_path)
@@ -410,7 +413,7 @@ def test_the_command_from_a_runs_own_data(tmp_path, few_scenes_dir):
         ("--formats=onnx", "saved_model,tflite"),
         ("--model=nowhere", "no model"),
     ]:
-        done = command(*arguments, option, cwd=tmp_path)
+        done = run_here(*arguments, option)
         assert done.returncode == 2
         assert message in done.stderr
         assert done.stderr.count("\n") == 1

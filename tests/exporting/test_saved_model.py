@@ -241,7 +241,9 @@ def test_a_served_model_describes_itself():
 
 
 @pytest.mark.slow
-def test_photos_are_scored_alike_in_training_by_evaluate_and_by_the_saved_model(tmp_path):
+def test_photos_are_scored_alike_in_training_by_evaluate_and_by_the_saved_model(
+    tmp_path, few_figures
+):
     """From JPEG files, of which one is turned by EXIF; labels differ where two scores are equal."""
     turned = Image.Exif()
     turned[ExifTags.Base.Orientation] = 6

@@ -41,10 +41,13 @@ def scene(height_px, width_px, seed=0):
     return np.asarray(image.resize((width_px, height_px)))
 
 
+NARROWER = {"width": 1 / 16, "head_units": 32}  # for large images
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("geometry", ["same", "caffe"])
 def test_tiles_give_what_the_whole_image_does(variant, geometry):
-    network = loaded_from_keras(narrow_fcn(variant, geometry=geometry))
+    network = loaded_from_keras(narrow_fcn(variant, geometry=geometry, **NARROWER))
     image = scene(550, 710)
     whole = network.scores(image[None])[0]
     predictor = Predictor(network, tile_px=256)
@@ -57,7 +60,7 @@ def test_tiles_give_what_the_whole_image_does(variant, geometry):
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_tiles_of_512_px_give_what_a_large_image_does(variant):
-    network = loaded_from_keras(narrow_fcn(variant))
+    network = loaded_from_keras(narrow_fcn(variant, **NARROWER))
     image = scene(1500, 2100)
     whole = network.scores(image[None])[0]
     predictor = Predictor(network, tile_px=512)
