@@ -240,9 +240,10 @@ class Predictor:
             scaled = _resized(images, self.model.size_px or scaled_px)
             for step in (1, -1) if self.flip else (1,):
                 scores = self.model.scores(np.ascontiguousarray(scaled[:, :, ::step]))
-                total = total + _resized(scores[:, :, ::step], size_px)
+                found = _resized(scores[:, :, ::step], size_px)
+                total = total + found if count else found
                 count += 1
-        return total / np.float32(count)
+        return total / np.float32(count) if count > 1 else total
 
 
 def _cuts(length_px: int, tile_px: int, margin_px: int) -> list[tuple[slice, slice]]:
