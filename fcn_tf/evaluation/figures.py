@@ -12,7 +12,9 @@ from fcn_tf.evaluation.details import EDGE_DISTANCES_PX, edge_ious
 from fcn_tf.images.fonts import plain_text, widest_in
 
 PERCENT = PercentFormatter(1, decimals=0)
-MOST_NUMBERED_CLASSES = 24  # with more, the cells of a confusion matrix are too small for numbers
+# With more, the cells of a confusion matrix are as small as a line of text, and have no numbers.
+MOST_NUMBERED_CLASSES = 24
+NUMBERED_CELL_IN, CELL_IN = 0.36, 0.16
 LABEL_PT = 8
 LABEL_IN = 1  # the width of the labels that a figure has room for
 
@@ -100,7 +102,9 @@ def confusion_figure(matrix: ArrayLike, class_names: Sequence[str]) -> Figure:
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.full_like(counts, np.nan), where=totals > 0)
     names = list(map(plain_text, class_names))
-    side_in = max(4.0, 1.6 + 0.36 * len(names)) + more_in(names)
+    is_numbered = len(names) <= MOST_NUMBERED_CLASSES
+    cell_in = NUMBERED_CELL_IN if is_numbered else CELL_IN
+    side_in = max(4.0, 1.6 + cell_in * len(names)) + more_in(names)
     figure = Figure(figsize=(side_in, side_in), layout="constrained")
     axis = figure.subplots()
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -108,7 +112,7 @@ def confusion_figure(matrix: ArrayLike, class_names: Sequence[str]) -> Figure:
     axis.set_yticks(range(len(names)), names, fontsize=LABEL_PT)
     axis.set_xlabel("predicted")
     axis.set_ylabel("true")
-    if len(class_names) <= MOST_NUMBERED_CLASSES:
+    if is_numbered:
         for row, column in np.argwhere(shares >= 0.005):
             share = shares[row, column]
             color = "white" if share > 0.5 else "black"
