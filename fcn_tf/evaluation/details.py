@@ -7,13 +7,17 @@ from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
 
 from fcn_tf.classes import VOID
+from fcn_tf.evaluation.distances import FAR, blocks, squares_to_edge
 from fcn_tf.evaluation.metrics import check_labels, scores_from_confusion
 
 CALIBRATION_BINS = 15
 EDGE_DISTANCES_PX = (1, 2, 4, 8, 16, 32)
+# By the square of what lies between a pixel and the edge: the number of its distance above, where
+# pixels at the edge have a distance of 1.
+_SQUARES = np.square(np.array(EDGE_DISTANCES_PX) - 1)
+_BANDS = np.searchsorted(_SQUARES, np.arange(FAR + 1)).astype(np.uint8)
 
 
 def edge_confusions(
@@ -45,13 +49,15 @@ def edge_confusions(
         inner[tuple(before)] &= ~changes
         inner[tuple(after)] &= ~changes
     bands = len(EDGE_DISTANCES_PX) + 1
-    band = np.full(truth.shape, bands - 1)
+    band: NDArray[np.uint8] = np.full(truth.shape, bands - 1, np.uint8)
     if not inner.all():
-        # Pixels at the edge have a distance of 1.
-        band = np.searchsorted(EDGE_DISTANCES_PX, distance_transform_edt(inner) + 1)
-    valid = truth != VOID
-    index = (band[valid] * num_classes + truth[valid]) * num_classes + labels[valid]
-    counts = np.bincount(index, minlength=bands * num_classes**2)
+        band = _BANDS[squares_to_edge(~inner)]
+    counts = np.zeros(bands * num_classes**2, np.int64)
+    for rows in blocks(truth.shape):
+        valid = truth[rows] != VOID
+        of_band, of_truth = band[rows][valid].astype(np.intp), truth[rows][valid]
+        index = (of_band * num_classes + of_truth) * num_classes + labels[rows][valid]
+        counts += np.bincount(index, minlength=len(counts))
     return np.cumsum(counts.reshape(bands, num_classes, num_classes), axis=0)
 
 
@@ -74,17 +80,17 @@ def calibration_counts(
         float64 (B, 3): the pixels, the sum of their confidences, and the pixels that are right, in
         each of `CALIBRATION_BINS` bins of equal width.
     """
-    valid = truth != VOID
-    confidence = confidence[valid].astype(np.float64)
-    right = (truth == labels)[valid]
-    bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    return np.stack(
-        [
-            np.bincount(bins, weights, CALIBRATION_BINS)
-            for weights in (np.ones_like(confidence), confidence, right.astype(np.float64))
-        ],
-        axis=-1,
-    )
+    wrong_right = np.zeros(2 * CALIBRATION_BINS, np.int64)
+    sums = np.zeros(CALIBRATION_BINS)
+    for rows in blocks(truth.shape):
+        valid = truth[rows] != VOID
+        sure = confidence[rows][valid].astype(np.float64)
+        right = (truth[rows] == labels[rows])[valid]
+        bins = np.minimum((sure * CALIBRATION_BINS).astype(np.intp), CALIBRATION_BINS - 1)
+        wrong_right += np.bincount(2 * bins + right, minlength=len(wrong_right))
+        sums += np.bincount(bins, sure, CALIBRATION_BINS)
+    wrong, right = wrong_right.reshape(-1, 2).T
+    return np.stack([wrong + right, sums, right], axis=-1)
 
 
 def calibration_error(counts: NDArray[np.float64]) -> float:

@@ -9,10 +9,19 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from fcn_tf.evaluation.details import EDGE_DISTANCES_PX, edge_ious
-from fcn_tf.images.figures import without_formulas
+from fcn_tf.images.fonts import plain_text, widest_in
 
 PERCENT = PercentFormatter(1, decimals=0)
-MOST_NUMBERED_CLASSES = 24  # with more, the cells of a confusion matrix are too small for numbers
+# With more, the cells of a confusion matrix are as small as a line of text, and have no numbers.
+MOST_NUMBERED_CLASSES = 24
+NUMBERED_CELL_IN, CELL_IN = 0.36, 0.16
+LABEL_PT = 8
+LABEL_IN = 1  # the width of the labels that a figure has room for
+
+
+def more_in(labels: Sequence[str]) -> float:
+    """The width that a figure needs beyond its own for the longest of its labels, in inches."""
+    return max(0.0, widest_in(labels, LABEL_PT) - LABEL_IN)
 
 
 def learning_curve(lines: Sequence[Mapping[str, Any]]) -> Figure:
@@ -57,7 +66,9 @@ def class_iou_bars(
         other_name: what it is called.
     """
     names = list(class_iou)
-    figure = Figure(figsize=(6, 0.9 + 0.27 * len(names)), layout="constrained")
+    labels = list(map(plain_text, names))
+    size_in = (6 + more_in(labels), 0.9 + 0.27 * len(names))
+    figure = Figure(figsize=size_in, layout="constrained")
     axis = figure.subplots()
     places = np.arange(len(names))
     values = [value or 0 for value in class_iou.values()]
@@ -70,7 +81,7 @@ def class_iou_bars(
         marks = [np.nan if value is None else value for value in other.values()]
         axis.plot(marks, places, "k|", markersize=11, markeredgewidth=2, label=other_name)
         axis.legend(fontsize=8)
-    axis.set_yticks(places, list(map(without_formulas, names)), fontsize=8)
+    axis.set_yticks(places, labels, fontsize=LABEL_PT)
     axis.invert_yaxis()
     axis.set_xlim(0, 1.08)
     axis.xaxis.set_major_formatter(PERCENT)
@@ -90,16 +101,18 @@ def confusion_figure(matrix: ArrayLike, class_names: Sequence[str]) -> Figure:
     counts = np.asarray(matrix, np.float64)
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.full_like(counts, np.nan), where=totals > 0)
-    side_in = max(4.0, 1.6 + 0.36 * len(class_names))
+    names = list(map(plain_text, class_names))
+    is_numbered = len(names) <= MOST_NUMBERED_CLASSES
+    cell_in = NUMBERED_CELL_IN if is_numbered else CELL_IN
+    side_in = max(4.0, 1.6 + cell_in * len(names)) + more_in(names)
     figure = Figure(figsize=(side_in, side_in), layout="constrained")
     axis = figure.subplots()
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    names = list(map(without_formulas, class_names))
-    axis.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
-    axis.set_yticks(range(len(names)), names, fontsize=8)
+    axis.set_xticks(range(len(names)), names, rotation=90, fontsize=LABEL_PT)
+    axis.set_yticks(range(len(names)), names, fontsize=LABEL_PT)
     axis.set_xlabel("predicted")
     axis.set_ylabel("true")
-    if len(class_names) <= MOST_NUMBERED_CLASSES:
+    if is_numbered:
         for row, column in np.argwhere(shares >= 0.005):
             share = shares[row, column]
             color = "white" if share > 0.5 else "black"

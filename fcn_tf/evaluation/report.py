@@ -11,19 +11,17 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from fcn_tf.counted import counted
-from fcn_tf.data import whole_images
 from fcn_tf.data.pipeline import samples_of, spread
 from fcn_tf.data.source import Source
 from fcn_tf.evaluation import figures
+from fcn_tf.evaluation.counting import evaluate_predictor, predicted
 from fcn_tf.evaluation.details import (
     EDGE_DISTANCES_PX,
-    calibration_counts,
     calibration_error,
-    edge_confusions,
     edge_ious,
 )
 from fcn_tf.evaluation.page import Section, report_page
-from fcn_tf.evaluation.score import Counts, Evaluation, evaluate_split
+from fcn_tf.evaluation.score import Evaluation
 from fcn_tf.evaluation.tables import (
     compared_rows,
     none_if_nan,
@@ -35,7 +33,7 @@ from fcn_tf.evaluation.tables import (
 )
 from fcn_tf.files import shown_name, write_text
 from fcn_tf.images.draw import error_map
-from fcn_tf.images.figures import sample_sheet, write_figure
+from fcn_tf.images.figures import Sample, sample_sheet, shrunk, write_figure
 from fcn_tf.inference.loaded import saved_model_folder
 from fcn_tf.inference.predictor import Predictor
 from fcn_tf.progress import with_progress
@@ -83,13 +81,13 @@ def write_report(
     size = source.split_sizes[split]
     images = counted(size, "image{}")
     (name, predictor), *others = predictors.items()
-    found = _evaluate(predictor, source, split)
+    found = evaluate_predictor(predictor, source, split)
     summary = _summary(found, source, split)
     lines = [f"{name} on {split}, {images}: mean IU {percent(summary['mean_iou'])} %."]
     head, rows = ["", "%"], score_rows(summary)
     other_iou = None
     for other_name, other in others:
-        other_summary = _summary(_evaluate(other, source, split), source, split)
+        other_summary = _summary(evaluate_predictor(other, source, split), source, split)
         other_iou = other_summary["class_iou"]
         head, rows = ["", "A", "B", "B - A"], compared_rows(summary, other_summary)
         lines.append(f"B is {other_name}: mean IU {percent(other_summary['mean_iou'])} %.")
@@ -121,17 +119,18 @@ def _figures(
     text = "Each row is divided by the pixels of its true class; in %."
     matrix = figures.confusion_figure(found.confusion, names)
     yield _written(matrix, out / "confusion.png", "What is taken for what", text)
-    numbers: Iterable[int] = spread(source.split_sizes[split], SAMPLES)
-    sheets = [("sample_sheet.png", "Samples", IN_COLOUR, numbers)]
     order = np.argsort(found.part_ious)  # NaN last
     order = order[: np.count_nonzero(~np.isnan(found.part_ious))]
     text = f"By the image's own mean IU. {IN_COLOUR}"
-    for what, numbers in _extremes(order).items():
-        sheets.append((f"{what}.png", f"The {what} images", text, numbers))
+    spread_out = list(spread(source.split_sizes[split], SAMPLES))
+    sheets = [("sample_sheet.png", "Samples", IN_COLOUR, spread_out)]
+    for what, extreme in _extremes(order).items():
+        sheets.append((f"{what}.png", f"The {what} images", text, extreme.tolist()))
+    wanted = {number for *_, numbers in sheets for number in numbers}
+    samples = _shown(wanted, predictor, source, split=split, image_ious=found.part_ious)
     for file, heading, text, numbers in sheets:
-        samples = list(_shown(numbers, predictor, source, split=split, image_ious=found.part_ious))
-        if samples:
-            sheet = sample_sheet(samples, names, palette)
+        if chosen := [sample for number, sample in samples.items() if number in numbers]:
+            sheet = sample_sheet(chosen, names, palette)
             yield _written(sheet, out / file, heading, text)
     if found.edges is not None:
         text = "The mean IU of pixels near the objects' edges (trimap)."
@@ -163,38 +162,6 @@ def _summary(found: Evaluation, source: Source, split: str) -> dict[str, Any]:
     return {"split": split, "images": source.split_sizes[split], **summary}
 
 
-def _evaluate(predictor: Predictor, source: Source, split: str) -> Evaluation:
-    """Counts a split, image by image, with what the figures show."""
-    num_classes = predictor.model.num_classes
-
-    def counts(example: dict[str, Any]) -> Counts:
-        truth = example["segmentation_mask"][..., 0]
-        labels, scores = _predicted(predictor, example["image"])
-        calibration = None
-        if scores is not None:
-            confidence = np.take_along_axis(scores, labels[..., None], axis=-1)[..., 0]
-            calibration = calibration_counts(truth, labels, confidence)
-        edges = edge_confusions(truth, labels, num_classes)
-        return Counts(edges[-1], edges=edges, calibration=calibration)
-
-    examples = whole_images(source, split).as_numpy_iterator()
-    examples = with_progress(examples, source.split_sizes[split], "image")
-    return evaluate_split(map(counts, examples), num_classes)
-
-
-def _predicted(
-    predictor: Predictor, image: NDArray[np.uint8]
-) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
-    """Labels (H, W), and scores (H, W, C) or None where the file gives none.
-
-    Labels come from the scores where there are any, so that the network runs once.
-    """
-    if predictor.model.scores is None:
-        return predictor(image), None
-    scores = predictor.scores(image)
-    return scores.argmax(axis=-1).astype(np.uint8), scores
-
-
 def _extremes(order: NDArray[np.integer]) -> dict[str, NDArray[np.integer]]:
     """The numbers of the worst, the median and the best images, given from worst to best."""
     count = min(SHEET_IMAGES, max(1, len(order) // 3))
@@ -214,18 +181,26 @@ def _shown(
     *,
     split: str,
     image_ious: NDArray[np.float64],
-) -> Iterator[dict[str, Any]]:
-    """Samples for a sheet, of the images with these numbers, from the worst to the best.
+) -> dict[int, Sample]:
+    """Samples for the sheets by the images' numbers, from the worst to the best.
 
     Those without a label come last.
     """
     numbers = sorted(numbers)
-    samples = zip(image_ious[numbers], samples_of(source, split, numbers), strict=True)
-    for iou, sample in sorted(samples, key=lambda pair: (np.isnan(pair[0]), pair[0])):
-        labels, _ = _predicted(predictor, sample["image"])
-        yield {
-            **sample,
-            "prediction": labels,
-            "errors": error_map(sample["image"], sample["truth"], labels),
-            "title": f"{sample['title']}: {percent(none_if_nan(iou))} %",
-        }
+    samples = {}
+    bar = with_progress(samples_of(source, split, numbers), len(numbers), "picture")
+    for number, sample in zip(numbers, bar, strict=True):
+        labels, _ = predicted(predictor, sample["image"])
+        samples[number] = shrunk(
+            {
+                **sample,
+                "prediction": labels,
+                "errors": error_map(sample["image"], sample["truth"], labels),
+                "title": f"{sample['title']}: {percent(none_if_nan(image_ious[number]))} %",
+            }
+        )
+
+    def from_the_worst(number: int) -> tuple[bool, float]:
+        return bool(np.isnan(image_ious[number])), image_ious[number]
+
+    return {number: samples[number] for number in sorted(samples, key=from_the_worst)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -76,7 +76,8 @@ def overlay(
         opacity: of the colours, 0 to 1.
 
     Returns:
-        A Pillow image, W px wide and higher than H by the legend.
+        A Pillow image with the picture at its top left, higher by the legend. It is wider than W
+        only where a name is.
     """
     height_px, width_px = labels.shape
     blended = Image.blend(
@@ -85,11 +86,13 @@ def overlay(
     entries = _legend_entries(labels, class_names, palette)
 
     text_px = max(10, round(0.025 * min(2000, max(height_px, width_px))))
-    font = ImageFont.load_default(text_px)
     line_px, gap_px = round(1.6 * text_px), round(0.5 * text_px)
+    texts = [_Text.of(text, text_px) for text, _ in entries]
+    widths_px = [line_px + text.width_px + gap_px for text in texts]
+    # As wide as the image, and wide enough for the longest name.
+    width_px = max([width_px, *(gap_px + width for width in widths_px)])
     places, x, y = [], gap_px, height_px + gap_px
-    for text, _ in entries:
-        entry_px = line_px + math.ceil(font.getlength(text)) + gap_px
+    for entry_px in widths_px:
         if x > gap_px and x + entry_px > width_px:
             x, y = gap_px, y + line_px
         places.append((x, y))
@@ -97,10 +100,42 @@ def overlay(
     drawn = Image.new("RGB", (width_px, y + line_px + gap_px), "white")
     drawn.paste(blended)
     draw = ImageDraw.Draw(drawn)
-    for (text, color), (x, y) in zip(entries, places, strict=True):
+    for text, (_, color), (x, y) in zip(texts, entries, places, strict=True):
         draw.rectangle((x, y, x + text_px, y + text_px), fill=color, outline="gray")
-        draw.text((x + line_px, y + text_px / 2), text, "black", font, anchor="lm")
+        text.draw(draw, x + line_px, y + text_px / 2)
     return drawn
+
+
+class _Text(NamedTuple):
+    """A line of text in parts, each with its font."""
+
+    parts: Sequence[tuple[str, ImageFont.FreeTypeFont]]
+
+    @classmethod
+    def of(cls, text: str, text_px: int) -> _Text:
+        """The text at a size, with fonts that have its characters."""
+        if text.isascii():
+            font = ImageFont.load_default(text_px)
+            assert isinstance(font, ImageFont.FreeTypeFont)
+            return cls([(text, font)])
+        from fcn_tf.images.fonts import shown  # matplotlib, which few names need
+
+        runs = shown(text).runs()
+        return cls([(part, ImageFont.truetype(file, text_px)) for part, file in runs])
+
+    @property
+    def width_px(self) -> int:
+        return math.ceil(sum(font.getlength(part) for part, font in self.parts))
+
+    def draw(self, draw: ImageDraw.ImageDraw, x: float, middle: float) -> None:
+        """Draws the parts behind each other from x on, at one height."""
+        anchor, y = "lm", middle
+        if len(self.parts) > 1:  # the middles of the fonts differ
+            ascent, descent = self.parts[0][1].getmetrics()
+            anchor, y = "ls", middle + (ascent - descent) / 2
+        for part, font in self.parts:
+            draw.text((x, y), part, "black", font, anchor=anchor)
+            x += font.getlength(part)
 
 
 def _legend_entries(

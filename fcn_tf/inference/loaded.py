@@ -20,7 +20,7 @@ from fcn_tf.errors import InputError
 from fcn_tf.files import unreadable_as_input_error
 from fcn_tf.inference.one_process import check_tensorflow_runs_here, in_one_process
 from fcn_tf.models import FCN, load_model
-from fcn_tf.models.margin import margin_px
+from fcn_tf.models.margin import layer_of_whole_image, margin_px
 
 SAVED_MODEL_FILE = "saved_model.pb"
 
@@ -44,6 +44,7 @@ class LoadedModel:
         class_names: C names, or None where they are not known.
         palette: C RGB triples.
         margin_px: what a tile needs around it, or None where it is not known.
+        whole_image_layer: the layer for which no margin is enough, where it is known.
         size_px: (height, width) of images where it is fixed, or None.
         max_pixels: the most pixels that the model takes at once, or None.
         value_range: the values that become 0 and 255 in images of more than 8 bits a channel, or
@@ -56,6 +57,7 @@ class LoadedModel:
     class_names: tuple[str, ...] | None
     palette: list[list[int]]
     margin_px: int | None
+    whole_image_layer: str | None = None
     size_px: tuple[int, int] | None = None
     max_pixels: int | None = None
     value_range: tuple[float, float] | None = None
@@ -109,6 +111,7 @@ def loaded_from_keras(model: FCN) -> LoadedModel:
         class_names=None if model.class_names is None else tuple(model.class_names),
         palette=palette_or_voc(model.palette, model.num_classes),
         margin_px=margin_px(model),
+        whole_image_layer=layer_of_whole_image(model),
         value_range=model.value_range,
     )
 

@@ -99,6 +99,11 @@ class Predictor:
         if self.model.scores is None and (self.flip or is_scaled):
             raise InputError("flip and scales average scores, and this file gives labels alone.")
         if self.tile_px is not None and not self._can_tile:
+            if self.model.whole_image_layer:
+                raise InputError(
+                    f"tile_px: of the layer {self.model.whole_image_layer} it is not known what a "
+                    "tile needs around it, so the image is not cut; leave tile_px out."
+                )
             raise InputError(
                 "tile_px: this model has a fixed size, or does not say what a tile needs around "
                 "it; export it again, or leave tile_px out."
@@ -232,9 +237,10 @@ class Predictor:
             scaled = _resized(images, self.model.size_px or scaled_px)
             for step in (1, -1) if self.flip else (1,):
                 scores = self.model.scores(np.ascontiguousarray(scaled[:, :, ::step]))
-                total = total + _resized(scores[:, :, ::step], size_px)
+                found = _resized(scores[:, :, ::step], size_px)
+                total = total + found if count else found
                 count += 1
-        return total / np.float32(count)
+        return total / np.float32(count) if count > 1 else total
 
 
 def _resized(

@@ -8,84 +8,118 @@ tile, so a tile is cut out with a margin of that width around the part that is k
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import keras
 
 from fcn_tf.config.networks import GRID_PX
-from fcn_tf.models.layers import ResizeLike, Tensor
+from fcn_tf.models.layers import Crop, Tensor
+from fcn_tf.models.windows import UNKNOWN, Layer, NotLocal, Window, check_known, named, window_of
 
-# Layers whose every output depends on the whole map.
-GLOBAL_LAYERS = (keras.layers.GlobalAveragePooling2D, ResizeLike)
+CALLED_AGAIN = "a layer that is called more than once"
 
 
-class ReceptiveField(NamedTuple):
-    """What the cells of a map see.
+class Step(NamedTuple):
+    """A layer on the way from the image to the logits, along one axis.
 
-    Attributes:
-        reach_px: how far the receptive field of a cell extends beyond the cell itself.
-        cell_px: side of a cell on the image; the stride of the map.
+    Args:
+        inputs: the maps that it reads.
+        output: the map that it makes.
+        window: the cells of the inputs that a cell of the output depends on.
     """
 
-    reach_px: int
-    cell_px: int
+    inputs: list[Tensor]
+    output: Tensor
+    window: Window
 
 
 def margin_px(model: keras.Model) -> int | None:
     """The margin that a tile needs around the part whose scores are kept.
 
-    The receptive field grows from layer to layer, up to the upsampling. The upsampling itself
-    looks at one more cell of the coarsest map, its neighbour.
-
     Args:
-        model: an `FCN`.
+        model: an `FCN`, or another functional model of images (N, H, W, 3).
 
     Returns:
         The margin in px, a multiple of 32: 224 for VGG16 with a 7 x 7 fc6, 128 with a 1 x 1.
-        None if no margin is enough: each block of MobileNetV3 and EfficientNetV2 averages over
-        the whole image, and torchvision's FCNs resize their scores by a factor that depends on
-        the size of the image.
+        None if a layer may depend on the whole image: each block of MobileNetV3 and
+        EfficientNetV2 averages over it, torchvision's FCNs resize their scores by a factor that
+        depends on its size, and of a layer that is not in `windows.py` it is not known.
+
+    Example:
+        >>> margin_px(fcn_tf.build_fcn("fcn8s"))
+        224
     """
-    if any(isinstance(layer, GLOBAL_LAYERS) for layer in model.layers):
+    try:
+        return max(_margin_along(model, axis) for axis in (0, 1))
+    except NotLocal:
         return None
-    fields: dict[int, ReceptiveField] = {}  # by the id of a tensor
-    for layer in model.layers:
-        before = _field_of_input(layer, fields)
-        if before is not None:
-            fields[id(layer.output)] = _grown(before, layer)
-    furthest_px = max(field.reach_px + field.cell_px for field in fields.values())
-    return math.ceil(furthest_px / GRID_PX) * GRID_PX
 
 
-def _field_of_input(
-    layer: keras.layers.Layer, fields: dict[int, ReceptiveField]
-) -> ReceptiveField | None:
-    """The receptive field of the layer's input; None from the upsampling on."""
-    if isinstance(layer, keras.layers.InputLayer):
-        return ReceptiveField(reach_px=0, cell_px=1)
-    inputs: list[Tensor] = layer.input if isinstance(layer.input, list) else [layer.input]
-    known = [fields[id(tensor)] for tensor in inputs if id(tensor) in fields]
-    if isinstance(layer, keras.layers.Conv2DTranspose) or len(known) < len(inputs):
-        return None
-    return ReceptiveField(
-        reach_px=max(field.reach_px for field in known),
-        cell_px=max(field.cell_px for field in known),
-    )
+def layer_of_whole_image(model: keras.Model) -> str | None:
+    """The layer that keeps a network from being cut into tiles, 'Lambda "mean"'; None if none does.
 
-
-def _grown(field: ReceptiveField, layer: keras.layers.Layer) -> ReceptiveField:
-    """The receptive field after a layer.
-
-    A convolution without a stride reaches half of its kernel further. Other windows reach as
-    far as they are larger than their stride. Layers without a window change nothing.
+    Args:
+        model: as in `margin_px`.
     """
-    stride: int = getattr(layer, "strides", (1, 1))[0]
-    kernel: Any = getattr(layer, "kernel_size", None)
-    window: int = (kernel or getattr(layer, "pool_size", (1, 1)))[0]
-    dilation: int = getattr(layer, "dilation_rate", (1, 1))[0]
-    is_centred = stride == 1 and hasattr(layer, "kernel_size")
-    further = window // 2 if is_centred else max(0, window - stride)
-    return ReceptiveField(
-        reach_px=field.reach_px + further * dilation * field.cell_px,
-        cell_px=field.cell_px * stride,
-    )
+    try:
+        _margin_along(model, 0)
+        _margin_along(model, 1)
+    except NotLocal as error:
+        return str(error)
+    return None
+
+
+def _margin_along(model: keras.Model, axis: int) -> int:
+    """The margin along the height (0) or the width (1).
+
+    The pixels of a block of the grid depend on cells of the map before, these on cells of the map
+    before that, and so on back to the image.
+    """
+    steps, cells_px = _steps(model, axis)
+    needed: dict[int, tuple[int, int]] = {}  # the first and the last cell, by the id of a map
+    for output in model.outputs:
+        if id(output) not in cells_px:
+            raise NotLocal(CALLED_AGAIN)
+        needed[id(output)] = (0, GRID_PX // cells_px[id(output)] - 1)
+    for step in reversed(steps):
+        if id(step.output) not in needed:
+            continue  # only the size of the map is asked for
+        cells = step.window.needed(*needed[id(step.output)])
+        for tensor in step.inputs:
+            before = needed.get(id(tensor), cells)
+            needed[id(tensor)] = min(before[0], cells[0]), max(before[1], cells[1])
+    first_px, last_px = needed.get(id(model.inputs[0]), (0, 0))
+    return math.ceil(max(-first_px, last_px + 1 - GRID_PX, 0) / GRID_PX) * GRID_PX
+
+
+def _steps(model: keras.Model, axis: int) -> tuple[list[Step], dict[int, int]]:
+    """The layers in the order of computation, and the side of a cell in px of each map, by its id.
+
+    Raises:
+        NotLocal: a layer may depend on the whole image, or its cells do not fit the grid.
+    """
+    operations: Iterable[Layer] | None = getattr(model, "operations", None)
+    if operations is None or len(model.inputs) != 1:
+        raise NotLocal(named(model))
+    cells_px = {id(model.inputs[0]): 1}
+    sizes = {id(model.inputs[0]): UNKNOWN}
+    steps = []
+    for layer in operations:
+        if isinstance(layer, keras.layers.InputLayer):
+            continue
+        check_known(layer)
+        inputs: list[Tensor] = layer.input if isinstance(layer.input, list) else [layer.input]
+        if not all(id(tensor) in sizes for tensor in inputs):  # Keras tells those of one call
+            raise NotLocal(f"{named(layer)}, which follows {CALLED_AGAIN}")
+        window = window_of(layer, axis, sizes[id(inputs[0])])
+        size = window.size
+        if isinstance(layer, Crop):  # its second input gives the size alone
+            inputs, size = inputs[:1], sizes[id(inputs[1])]
+        sides = {cells_px[id(tensor)] for tensor in inputs}
+        side_px, rest = divmod(sides.pop() * window.step, window.parts)
+        if sides or rest or side_px == 0 or GRID_PX % side_px:
+            raise NotLocal(named(layer))
+        cells_px[id(layer.output)], sizes[id(layer.output)] = side_px, size
+        steps.append(Step(inputs, layer.output, window))
+    return steps, cells_px

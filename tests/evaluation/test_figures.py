@@ -121,8 +121,10 @@ def test_a_confusion_matrix_is_rows_of_shares():
 @pytest.mark.parametrize(("more", "numbered"), [(0, True), (1, False)])
 def test_small_cells_have_no_numbers(more, numbered):
     classes = MOST_NUMBERED_CLASSES + more
-    (axis,) = confusion_figure(np.eye(classes), [str(n) for n in range(classes)]).axes
+    figure = confusion_figure(np.eye(classes), [str(n) for n in range(classes)])
+    (axis,) = figure.axes
     assert len(axis.texts) == (classes if numbered else 0)
+    assert figure.get_size_inches() == pytest.approx(1.6 + (0.36 if numbered else 0.16) * classes)
 
 
 def test_scores_near_the_edges():
@@ -160,3 +162,17 @@ def test_calibration_as_a_curve_over_bars():
     assert below.get_xlabel() == "score of the label"
     assert below.get_xlim() == (0, 1)
     assert as_drawn(curve.yaxis, 0.4) == as_drawn(below.yaxis, 0.4) == "40%"
+
+
+def test_long_names_have_room_beside_the_bars_and_the_matrix():
+    """Of 60 characters: on the figure, and what they name is as large as beside short ones."""
+    long = {f"{letter} {'name ' * 12}": 0.5 for letter in "abc"}
+    for draw, least_in in (
+        (lambda names: class_iou_bars(dict.fromkeys(names, 0.5), PALETTE), 4),
+        (lambda names: confusion_figure(np.eye(3), list(names)), 2),
+    ):
+        figure = draw(long)
+        figure.draw_without_rendering()
+        (axis,) = figure.axes
+        assert min(label.get_window_extent().x0 for label in axis.get_yticklabels()) >= 0
+        assert axis.get_window_extent().width > least_in * figure.dpi

@@ -58,3 +58,17 @@ def test_a_legend_grows_with_the_image_and_fills_its_lines():
         _, columns = np.nonzero(np.all(pixels == color, axis=-1))
         assert columns.min() == left + 1  # inside its outline
         assert columns.max() == left + 19
+
+
+def test_a_name_wider_than_its_image_is_not_cut():
+    """The legend of a narrow image is as wide as the name; the image stays at the left."""
+    name = "a class with a name of 30 char"
+    labels = np.zeros((9, 20), np.uint8)
+    drawn = overlay(np.full((9, 20, 3), 90, np.uint8), labels, [name, "b"], [(9, 9, 200)] * 2)
+    pixels = np.asarray(drawn)
+    text_px = np.ceil(ImageFont.load_default(10).getlength(f"{name} 100.0 %"))
+    assert pixels.shape == (9 + 5 + 16 + 5, 5 + 16 + text_px + 5, 3)
+    assert (pixels[:9, 20:] == 255).all()
+    assert pixels[0, 19].tolist() == [49, 49, 145]
+    _, columns = np.nonzero(pixels[9:].max(-1) < 128)
+    assert 5 + 16 + text_px - 4 < columns.max() < 5 + 16 + text_px

@@ -6,7 +6,7 @@ from PIL import Image
 
 from fcn_tf.classes import VOID, VOID_COLOR
 from fcn_tf.images.draw import colorize
-from fcn_tf.images.figures import heatmap_figure, sample_sheet, write_figure
+from fcn_tf.images.figures import heatmap_figure, sample_sheet, shrunk, write_figure
 
 NAMES = ["a", "b$x$", "c"]
 PALETTE = [(250, 0, 0), (0, 250, 0), (0, 0, 250)]
@@ -112,3 +112,54 @@ def test_a_heat_map_lies_over_its_image(tmp_path):
     write_figure(tmp_path / "deep/heat.png", figure)
     with Image.open(tmp_path / "deep/heat.png") as written:
         assert written.size == (1200, round(120 * (0.6 + 4.6 * 40 / 60)))
+
+
+def extents(artists):
+    """The (left, bottom, right, top) of each artist, in px of its figure."""
+    return np.array([artist.get_window_extent().extents for artist in artists])
+
+
+@pytest.mark.parametrize(("classes", "columns"), [(15, 1), (150, 4)])
+def test_every_long_name_of_a_legend_stands_on_the_sheet_by_itself(classes, columns):
+    """Of 30 characters each: none beyond a border, on a picture or on another name."""
+    names = [f"{number:03} name of 30 characters long" for number in range(classes)]
+    figure = sample_sheet([sample("a.png", 9)], names, [(9, 9, 9)] * classes)
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    boxes = extents(legend.get_texts())
+    assert len(boxes) == classes + 1
+    assert len(np.unique(boxes[:, 0].round())) == columns
+    width_px, height_px = figure.get_size_inches() * figure.dpi
+    assert boxes[:, :2].min() >= 0
+    assert boxes[:, 2].max() <= width_px
+    (axis,) = figure.axes
+    left, right, bottom, _ = axis.images[0].get_extent()
+    (left, bottom), (right, _) = axis.transData.transform([(left, bottom), (right, bottom)])
+    assert boxes[:, 3].max() < bottom < height_px
+    assert right - left == pytest.approx(1.9 * figure.dpi)
+    order = boxes[np.lexsort((-boxes[:, 1], boxes[:, 0].round()))]
+    below = order[1:, 3] <= order[:-1, 1] + 1
+    beside = order[1:, 0] >= order[:-1, 2]
+    assert (below | beside).all()
+
+
+def test_a_long_title_ends_as_it_is_and_begins_with_an_ellipsis():
+    title = f"{'folder/' * 12}image_0001.png: 50.0 %"
+    figure = sample_sheet([sample(title, 9)], NAMES, PALETTE)
+    text = figure.axes[0].texts[0]
+    assert text.get_text().startswith("…")
+    assert title.endswith(text.get_text()[1:])
+    assert 1.6 < text.get_window_extent().width / figure.dpi <= 1.9
+
+
+def test_large_pictures_are_shrunk_before_they_are_drawn():
+    """To 480 px: of labels every second pixel, of images the mean of four."""
+    image = np.zeros((100, 960, 3), np.uint8)
+    image[::2, ::2] = 200
+    truth = np.tile(np.arange(960) % 2 * 5, (100, 1)).astype(np.uint8)
+    small = shrunk({"image": image, "truth": truth, "title": "a"})
+    np.testing.assert_array_equal(small["image"], np.full((50, 480, 3), 50))
+    np.testing.assert_array_equal(small["truth"], np.zeros((50, 480)))
+    assert small["title"] == "a"
+    tall = shrunk({"image": image.swapaxes(0, 1), "title": "a"})
+    assert tall["image"].shape == (480, 50, 3)

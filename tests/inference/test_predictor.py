@@ -217,6 +217,13 @@ def test_an_image_above_what_the_model_takes_is_cut_into_tiles_that_it_takes():
     assert len(tiles(3000, 3000, size_px=(64, 64))) == 1
 
 
+def test_a_model_that_is_not_cut_names_the_layer():
+    network, _ = handmade_model(margin_px=None, whole_image_layer='Lambda "mean"')
+    with pytest.raises(InputError, match=r'tile_px: of the layer Lambda "mean" it is not known'):
+        Predictor(network, tile_px=64)
+    assert loaded_from_keras(narrow_fcn("fcn32s")).whole_image_layer is None
+
+
 def test_a_bar_counts_the_tiles_of_an_image_with_many(capsys):
     def said(width_px, **options):
         network, _ = handmade_model()
