@@ -140,7 +140,7 @@ class ImagesToFilesOptions:
     Args:
         images: files, folders, patterns ("photos/**/*.jpg"), or - for a list on standard input.
         out: folder for the files.
-        format: what to write, some of png,overlay,npy.
+        format: what to write, some of png,gray,overlay,npy.
         opacity: of the overlay's colours, 0 to 1.
         overwrite: predict images again whose files exist.
     """

@@ -18,7 +18,7 @@ class RequestOptions(ImagesToFilesOptions):
     Args:
         url: http://HOST:8501/v1/models/NAME or grpc://HOST:8500/NAME, either with /versions/N
             behind it for one version; https and grpcs are encrypted.
-        format: what to write, some of png,overlay.
+        format: what to write, some of png,gray,overlay.
         concurrency: requests at once.
         timeout_seconds: how long the server may take for an image.
         class_names: the labels.txt of the export, for the overlay's legend; default numbers.

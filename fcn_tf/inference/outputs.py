@@ -64,6 +64,11 @@ def _write_labels(path: Path, predicted: Prediction, classes: Classes, opacity: 
     picture.save(path)
 
 
+def _write_gray(path: Path, predicted: Prediction, classes: Classes, opacity: float) -> None:
+    """An 8-bit greyscale PNG of class indices, which every program reads as they are."""
+    Image.fromarray(predicted.labels, "L").save(path)
+
+
 def _write_overlay(path: Path, predicted: Prediction, classes: Classes, opacity: float) -> None:
     """The image with the colours of its labels laid over it, and a legend."""
     pixels = np.asarray(predicted.image[:, :])
@@ -80,6 +85,7 @@ def _write_scores(path: Path, predicted: Prediction, classes: Classes, opacity: 
 # By the name that --format takes.
 OUTPUTS = {
     "png": Output(".png", _write_labels),
+    "gray": Output(".gray.png", _write_gray),
     "overlay": Output(".overlay.png", _write_overlay),
     "npy": Output(".scores.npy", _write_scores, needs_scores=True),
 }

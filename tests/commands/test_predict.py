@@ -238,7 +238,7 @@ def test_the_users_mistakes(model, tmp_path, monkeypatch, capsys):
         ("--scales=nan", "above 0"),
         ("--tile_px=100", "multiple of 32"),
         ("--model=nowhere", "no model"),
-        ("--format=jpg", "png,overlay,npy"),
+        ("--format=jpg", "png,gray,overlay,npy"),
         ("--out=in", "holds the images themselves"),
         ("--out=file", "cannot be made a folder"),
     ]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 import fcn_tf.inference.outputs
@@ -64,6 +65,17 @@ def test_the_files_of_an_image_are_those_of_its_prediction(tmp_path):
     whole = overlay(IMAGE, LABELS, CLASSES.names, CLASSES.palette, opacity=0.25)
     np.testing.assert_array_equal(drawn, np.asarray(whole))
     np.testing.assert_array_equal(np.load(tmp_path / "deep/a.jpg.scores.npy"), scores)
+
+
+def test_gray_files_hold_the_labels_for_programs_that_turn_palettes_into_gray(tmp_path):
+    work(tmp_path, ["a.jpg"], formats=("png", "gray"))
+    read = {}
+    for kind in ("png", "gray.png"):
+        contents = (tmp_path / f"a.jpg.{kind}").read_bytes()
+        read[kind] = tf.io.decode_png(contents, channels=1).numpy()[..., 0]
+    np.testing.assert_array_equal(read["gray.png"], LABELS)
+    np.testing.assert_array_equal(pixels(tmp_path / "a.jpg.gray.png"), LABELS)
+    assert (read["png"] != LABELS).all()  # the brightness of the colours
 
 
 def test_what_is_finished_is_left_out_and_counted(tmp_path, capsys):
