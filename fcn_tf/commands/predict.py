@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fcn_tf.commands.options import ImagesToFilesOptions, PredictionOptions, command
 from fcn_tf.config.types import Shard
-from fcn_tf.errors import InputError, check, check_names
+from fcn_tf.errors import InputError, check
 from fcn_tf.files import make_folder
 from fcn_tf.images import MAX_PIXELS
 from fcn_tf.quiet import import_quietly
@@ -51,10 +51,14 @@ def predict(options: PredictOptions) -> None:
     from fcn_tf.images.depth import Clipped, clipping_line
     from fcn_tf.images.find import ImageFile, find_images
     from fcn_tf.images.read import open_pixels
-    from fcn_tf.inference.outputs import OUTPUTS, Prediction, Wanted, work_through
+    from fcn_tf.inference.outputs import Prediction, Wanted, formats_of_scores, work_through
     from fcn_tf.inference.predictor import Predictor
 
-    check_names("format", options.format, list(OUTPUTS))
+    wanted = Wanted(
+        *(options.out, options.format, options.opacity, options.overwrite),
+        simplify_px=options.simplify_px,
+        shard=options.shard,
+    )
     images = find_images(options.images, options.out, options.shard)
     if not images:
         return
@@ -67,7 +71,7 @@ def predict(options: PredictOptions) -> None:
         batch_size=options.batch_size,
         shows_progress=True,
     )
-    wants_scores = any(OUTPUTS[kind].needs_scores for kind in options.format)
+    wants_scores = bool(formats_of_scores(options.format))
     if wants_scores and predictor.model.scores is None:
         raise InputError("--format npy: this file gives labels alone; export it with scores.")
 
@@ -80,7 +84,6 @@ def predict(options: PredictOptions) -> None:
         labels = predictor(pixels) if scores is None else scores.argmax(-1).astype(np.uint8)
         return Prediction(pixels, labels, scores)
 
-    wanted = Wanted(options.out, options.format, options.opacity, options.overwrite)
     try:
         work_through(images, predicted, predictor.model.classes, wanted)
     finally:

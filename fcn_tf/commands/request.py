@@ -18,7 +18,7 @@ class RequestOptions(ImagesToFilesOptions):
     Args:
         url: http://HOST:8501/v1/models/NAME or grpc://HOST:8500/NAME, either with /versions/N
             behind it for one version; https and grpcs are encrypted.
-        format: what to write, some of png,gray,overlay.
+        format: what to write, some of png,gray,overlay,geojson,coco.
         concurrency: requests at once.
         timeout_seconds: how long the server may take for an image.
         class_names: the labels.txt of the export, for the overlay's legend; default numbers.
@@ -56,10 +56,20 @@ def request(options: RequestOptions) -> None:
     from fcn_tf.images.find import ImageFile, find_images
     from fcn_tf.images.read import read_rgb
     from fcn_tf.inference.client import connection, encoded, labels_of_answer
-    from fcn_tf.inference.outputs import OUTPUTS, Prediction, Wanted, work_through
+    from fcn_tf.inference.outputs import (
+        FORMATS,
+        Prediction,
+        Wanted,
+        formats_of_scores,
+        work_through,
+    )
 
-    formats = [kind for kind, output in OUTPUTS.items() if not output.needs_scores]
+    formats = [kind for kind in FORMATS if not formats_of_scores([kind])]
     check_names("format", options.format, formats)
+    wanted = Wanted(
+        *(options.out, options.format, options.opacity, options.overwrite),
+        simplify_px=options.simplify_px,
+    )
     connect = connection(options.url)
     images = find_images(options.images, options.out)
     if not images:
@@ -80,7 +90,6 @@ def request(options: RequestOptions) -> None:
                 raise RunError("the answer has another size than the image.")
             return Prediction(pixels, labels)
 
-        wanted = Wanted(options.out, options.format, options.opacity, options.overwrite)
         classes = Classes.of(names, None, count)
         try:
             work_through(images, predicted, classes, wanted, concurrency=options.concurrency)

@@ -110,7 +110,7 @@ def open_pixels(
 ) -> Pixels:
     """Opens an image for prediction.
 
-    A large TIFF is read slice by slice if the extra `geo` is installed.
+    A large TIFF is read slice by slice if the extra `maps` is installed.
 
     Args:
         path: of the file.

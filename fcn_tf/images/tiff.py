@@ -1,4 +1,4 @@
-"""Large TIFF files, read only where they are looked at; needs the extra `geo`."""
+"""Large TIFF files, read only where they are looked at; needs the extra `maps`."""
 
 from __future__ import annotations
 

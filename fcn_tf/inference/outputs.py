@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import errno
+import importlib.util
 import os
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from fcn_tf.classes import Classes
-from fcn_tf.errors import InputError, RunError
+from fcn_tf.errors import InputError, RunError, check_names
 from fcn_tf.files import written_whole
 from fcn_tf.images.draw import overlay
 from fcn_tf.images.find import ImageFile
 from fcn_tf.images.formats import pages_of
 from fcn_tf.progress import with_progress
+
+if TYPE_CHECKING:
+    from fcn_tf.inference.annotations import Annotations
 
 NAMED_FAILURES = 1000  # more are counted
 NAMED_PAGED = 5
@@ -48,38 +52,49 @@ class Output:
 
     Args:
         suffix: what follows the full name of the image.
-        write: writes a prediction to a path, with the classes and the overlay's opacity.
+        write: writes a prediction to a path, with the classes and what is wanted.
         needs_scores: whether it is made of the scores.
+        needs: the extra of the package that it needs, and its modules.
     """
 
     suffix: str
-    write: Callable[[Path, Prediction, Classes, float], None]
+    write: Callable[[Path, Prediction, Classes, Wanted], None]
     needs_scores: bool = False
+    needs: tuple[str, ...] = ()
 
 
-def _write_labels(path: Path, predicted: Prediction, classes: Classes, opacity: float) -> None:
+def _write_labels(path: Path, predicted: Prediction, classes: Classes, wanted: Wanted) -> None:
     """An 8-bit PNG of class indices with a palette, which viewers show in colour."""
     picture = Image.fromarray(predicted.labels, "P")
     picture.putpalette(np.asarray(classes.palette, np.uint8).tobytes())
     picture.save(path)
 
 
-def _write_gray(path: Path, predicted: Prediction, classes: Classes, opacity: float) -> None:
+def _write_gray(path: Path, predicted: Prediction, classes: Classes, wanted: Wanted) -> None:
     """An 8-bit greyscale PNG of class indices, which every program reads as they are."""
     Image.fromarray(predicted.labels, "L").save(path)
 
 
-def _write_overlay(path: Path, predicted: Prediction, classes: Classes, opacity: float) -> None:
+def _write_overlay(path: Path, predicted: Prediction, classes: Classes, wanted: Wanted) -> None:
     """The image with the colours of its labels laid over it, and a legend."""
     pixels = np.asarray(predicted.image[:, :])
-    drawn = overlay(pixels, predicted.labels, classes.names, classes.palette, opacity=opacity)
+    drawn = overlay(
+        pixels, predicted.labels, classes.names, classes.palette, opacity=wanted.opacity
+    )
     drawn.save(path)
 
 
-def _write_scores(path: Path, predicted: Prediction, classes: Classes, opacity: float) -> None:
+def _write_scores(path: Path, predicted: Prediction, classes: Classes, wanted: Wanted) -> None:
     """The scores, float32 (H, W, C), as numpy.load reads them."""
     assert predicted.scores is not None
     np.save(path, predicted.scores)
+
+
+def _write_polygons(path: Path, predicted: Prediction, classes: Classes, wanted: Wanted) -> None:
+    """The labels as polygons, GeoJSON."""
+    from fcn_tf.inference.polygons import write_polygons
+
+    write_polygons(path, predicted.labels, classes, wanted.simplify_px)
 
 
 # By the name that --format takes.
@@ -88,7 +103,18 @@ OUTPUTS = {
     "gray": Output(".gray.png", _write_gray),
     "overlay": Output(".overlay.png", _write_overlay),
     "npy": Output(".scores.npy", _write_scores, needs_scores=True),
+    "geojson": Output(".geojson", _write_polygons, needs=("maps", "rasterio", "shapely")),
 }
+# The name of one file for all images, `annotations`.
+COCO = "coco"
+NEEDS_OF_COCO = ("coco", "pycocotools")
+# All that --format takes.
+FORMATS = (*OUTPUTS, COCO)
+
+
+def formats_of_scores(formats: Sequence[str]) -> list[str]:
+    """Those of some formats that are made of the scores."""
+    return [kind for kind in formats if kind in OUTPUTS and OUTPUTS[kind].needs_scores]
 
 
 @dataclass(frozen=True)
@@ -97,20 +123,48 @@ class Wanted:
 
     Args:
         out: folder for the files.
-        formats: keys of `OUTPUTS`.
+        formats: some of `FORMATS`.
         opacity: of the overlay's colours, 0 to 1.
         overwrite: whether images whose files all exist are taken again.
+        simplify_px: of polygons, as in `polygons.write_polygons`.
+        shard: (index, count) where the images are a share of all.
+
+    Raises:
+        InputError: a format is not known, or needs an extra that is not installed, or there are no
+            polygons to simplify.
     """
 
     out: str | Path
     formats: Sequence[str]
     opacity: float
     overwrite: bool = False
+    simplify_px: float = 0.0
+    shard: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        check_names("format", self.formats, FORMATS)
+        needs = {**{kind: output.needs for kind, output in OUTPUTS.items()}, COCO: NEEDS_OF_COCO}
+        for kind in self.formats:
+            extra, *modules = needs[kind] or [""]
+            if not all(map(importlib.util.find_spec, modules)):
+                raise InputError(f"--format {kind}: pip install 'fcn_tf[{extra}]' writes it.")
+        if self.simplify_px and "geojson" not in self.formats:
+            raise InputError("--simplify_px is of polygons: it needs --format geojson.")
 
     def paths(self, image: ImageFile) -> dict[str, Path]:
         """Where the files of an image go, by format."""
         name = Path(self.out) / image.name
-        return {kind: name.with_name(name.name + OUTPUTS[kind].suffix) for kind in self.formats}
+        kinds = [kind for kind in self.formats if kind in OUTPUTS]
+        return {kind: name.with_name(name.name + OUTPUTS[kind].suffix) for kind in kinds}
+
+    def annotations(self, classes: Classes) -> Annotations | None:
+        """The one file of all images, or of those of a shard; None where it is not wanted."""
+        if COCO not in self.formats:
+            return None
+        from fcn_tf.inference.annotations import Annotations
+
+        share = f"-{self.shard[0]}-of-{self.shard[1]}" if self.shard else ""
+        return Annotations(Path(self.out) / f"annotations{share}.json", classes)
 
 
 def work_through(
@@ -131,10 +185,17 @@ def work_through(
 
     Raises:
         RunError: some failed; each was named on standard error.
+        InputError: the file of COCO's JSON that is there is of other classes.
     """
+    annotations = wanted.annotations(classes)
+
+    def is_finished(image: ImageFile) -> bool:
+        is_listed = annotations is None or image.name.as_posix() in annotations
+        return is_listed and all(map(os.path.exists, wanted.paths(image).values()))
+
     todo = images
     if not wanted.overwrite:
-        todo = [i for i in images if not all(map(os.path.exists, wanted.paths(i).values()))]
+        todo = [image for image in images if not is_finished(image)]
     if len(todo) < len(images):
         skipped = len(images) - len(todo)
         print(f"{skipped} images are finished and left out; --overwrite predicts them again.")
@@ -148,7 +209,9 @@ def work_through(
                 paged[str(image.name)] = pages
             for kind, path in wanted.paths(image).items():
                 with written_whole(path) as beside:
-                    OUTPUTS[kind].write(beside, predicted, classes, wanted.opacity)
+                    OUTPUTS[kind].write(beside, predicted, classes, wanted)
+            if annotations is not None:
+                annotations.add(image.name.as_posix(), predicted.labels)
         except Exception as error:  # a name too long, memory: whatever it is, the others go on
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                 raise
@@ -164,6 +227,8 @@ def work_through(
         pool.shutdown(cancel_futures=True)  # after Ctrl-C those in work are finished
         for failure in failures[:NAMED_FAILURES]:
             print(failure, file=sys.stderr)
+        if annotations is not None and todo:
+            annotations.save()
     if paged:
         print(_said_of_pages(paged), flush=True)
     if failures:
