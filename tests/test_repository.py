@@ -29,7 +29,12 @@ DISTRIBUTIONS = {
     "yaml": "PyYAML",
 }
 # Files that are imported only where their extra is installed.
-OPTIONAL_FILES = {"annotations.py": "coco", "polygons.py": "maps", "tiff.py": "maps"}
+OPTIONAL_FILES = {
+    "annotations.py": "coco",
+    "maps.py": "maps",
+    "polygons.py": "maps",
+    "tiff.py": "maps",
+}
 # What Windows lacks, and macOS some of it.
 UNIX_MODULES = {
     *("crypt", "fcntl", "grp", "posix", "pty", "pwd", "resource", "spwd", "syslog", "termios"),

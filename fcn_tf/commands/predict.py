@@ -19,20 +19,24 @@ class PredictOptions(PredictionOptions, ImagesToFilesOptions):
     Args:
         model: a run folder, a .keras file, a SavedModel or a .tflite file.
         batch_size: tiles of one size that run at once, for GPUs.
-        max_pixels: the largest image that is read; default Pillow's limit.
+        max_pixels: the largest image that is read; default Pillow's limit, and none for maps of
+            which png and geojson alone are written.
         shard: 0/4 to 3/4 take a quarter of the images each, for four machines.
     """
 
     model: str
     batch_size: int = 1
-    max_pixels: int = MAX_PIXELS
+    max_pixels: int | None = None
     shard: Shard | None = None
 
     def __post_init__(self) -> None:
         PredictionOptions.__post_init__(self)
         ImagesToFilesOptions.__post_init__(self)
         check(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
-        check(self.max_pixels >= 1, "max_pixels", self.max_pixels, "at least 1")
+        allowed = "at least 1"
+        check(
+            self.max_pixels is None or self.max_pixels >= 1, "max_pixels", self.max_pixels, allowed
+        )
 
 
 def predict(options: PredictOptions) -> None:
@@ -50,6 +54,7 @@ def predict(options: PredictOptions) -> None:
 
     from fcn_tf.images.depth import Clipped, clipping_line
     from fcn_tf.images.find import ImageFile, find_images
+    from fcn_tf.images.georeference import place_of
     from fcn_tf.images.read import open_pixels
     from fcn_tf.inference.outputs import Prediction, Wanted, formats_of_scores, work_through
     from fcn_tf.inference.predictor import Predictor
@@ -79,7 +84,13 @@ def predict(options: PredictOptions) -> None:
     clipped: list[Clipped] = []
 
     def predicted(image: ImageFile) -> Prediction:
-        pixels = open_pixels(image.path, options.max_pixels, value_range, clipped)
+        is_map = wanted.is_flat and place_of(image.path) is not None
+        pixels = open_pixels(
+            *(image.path, options.max_pixels or MAX_PIXELS, value_range, clipped),
+            windows_of_any_size=is_map and options.max_pixels is None,
+        )
+        if is_map and not isinstance(pixels, np.ndarray):
+            return Prediction(pixels, None, windows=predictor.windows(pixels))
         scores = predictor.scores(pixels) if wants_scores else None
         labels = predictor(pixels) if scores is None else scores.argmax(-1).astype(np.uint8)
         return Prediction(pixels, labels, scores)

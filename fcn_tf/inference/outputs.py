@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +23,13 @@ from fcn_tf.files import written_whole
 from fcn_tf.images.draw import overlay
 from fcn_tf.images.find import ImageFile
 from fcn_tf.images.formats import pages_of
+from fcn_tf.images.georeference import Place, place_of, says_its_place
+from fcn_tf.images.raster import has_rasterio
 from fcn_tf.progress import with_progress
 
 if TYPE_CHECKING:
     from fcn_tf.inference.annotations import Annotations
+    from fcn_tf.inference.maps import LabelWindow
 
 NAMED_FAILURES = 1000  # more are counted
 NAMED_PAGED = 5
@@ -37,13 +41,23 @@ class Prediction:
 
     Args:
         image: anything with a shape (H, W, 3) whose slices are uint8 RGB.
-        labels: uint8 (H, W).
+        labels: uint8 (H, W); None where `windows` gives them.
         scores: float32 (H, W, C), softmax; None where no output needs them.
+        windows: of a map larger than memory, its parts and their labels, as `Predictor.windows`.
+        place: where the image lies on the earth; None where it does not say, or is not known.
     """
 
     image: Any
-    labels: NDArray[np.uint8]
+    labels: NDArray[np.uint8] | None
     scores: NDArray[np.float32] | None = None
+    windows: Iterable[LabelWindow] | None = None
+    place: Place | None = None
+
+    @property
+    def all_labels(self) -> NDArray[np.uint8]:
+        """The labels of the whole image, uint8 (H, W)."""
+        assert self.labels is not None
+        return self.labels
 
 
 @dataclass(frozen=True)
@@ -64,22 +78,30 @@ class Output:
 
 
 def _write_labels(path: Path, predicted: Prediction, classes: Classes, wanted: Wanted) -> None:
-    """An 8-bit PNG of class indices with a palette, which viewers show in colour."""
-    picture = Image.fromarray(predicted.labels, "P")
+    """Class indices with a palette, which viewers show in colour: PNG, or of a map GeoTIFF."""
+    if predicted.place is not None:
+        from fcn_tf.inference.maps import write_label_tiff
+
+        labels = predicted.all_labels
+        height_px, width_px = labels.shape
+        whole = (slice(0, height_px), slice(0, width_px)), labels
+        write_label_tiff(path, [whole], labels.shape, predicted.place, classes)
+        return
+    picture = Image.fromarray(predicted.all_labels, "P")
     picture.putpalette(np.asarray(classes.palette, np.uint8).tobytes())
     picture.save(path)
 
 
 def _write_gray(path: Path, predicted: Prediction, classes: Classes, wanted: Wanted) -> None:
     """An 8-bit greyscale PNG of class indices, which every program reads as they are."""
-    Image.fromarray(predicted.labels, "L").save(path)
+    Image.fromarray(predicted.all_labels, "L").save(path)
 
 
 def _write_overlay(path: Path, predicted: Prediction, classes: Classes, wanted: Wanted) -> None:
     """The image with the colours of its labels laid over it, and a legend."""
     pixels = np.asarray(predicted.image[:, :])
     drawn = overlay(
-        pixels, predicted.labels, classes.names, classes.palette, opacity=wanted.opacity
+        pixels, predicted.all_labels, classes.names, classes.palette, opacity=wanted.opacity
     )
     drawn.save(path)
 
@@ -94,7 +116,13 @@ def _write_polygons(path: Path, predicted: Prediction, classes: Classes, wanted:
     """The labels as polygons, GeoJSON."""
     from fcn_tf.inference.polygons import write_polygons
 
-    write_polygons(path, predicted.labels, classes, wanted.simplify_px)
+    labels, simplify_px = predicted.all_labels, wanted.simplify_px
+    if predicted.place is None:
+        write_polygons(path, labels, classes, simplify_px)
+    else:
+        from fcn_tf.inference.maps import write_map_polygons
+
+        write_map_polygons(path, labels, predicted.place, classes, simplify_px)
 
 
 # By the name that --format takes.
@@ -154,8 +182,15 @@ class Wanted:
     def paths(self, image: ImageFile) -> dict[str, Path]:
         """Where the files of an image go, by format."""
         name = Path(self.out) / image.name
-        kinds = [kind for kind in self.formats if kind in OUTPUTS]
-        return {kind: name.with_name(name.name + OUTPUTS[kind].suffix) for kind in kinds}
+        is_map = "png" in self.formats and place_of(image.path) is not None
+        suffixes = {kind: OUTPUTS[kind].suffix for kind in self.formats if kind in OUTPUTS}
+        suffixes |= {"png": ".labels.tif"} if is_map else {}
+        return {kind: name.with_name(name.name + suffix) for kind, suffix in suffixes.items()}
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether the files of a map can be written window by window."""
+        return set(self.formats) <= {"png", "geojson"}
 
     def annotations(self, classes: Classes) -> Annotations | None:
         """The one file of all images, or of those of a shard; None where it is not wanted."""
@@ -191,7 +226,9 @@ def work_through(
 
     def is_finished(image: ImageFile) -> bool:
         is_listed = annotations is None or image.name.as_posix() in annotations
-        return is_listed and all(map(os.path.exists, wanted.paths(image).values()))
+        with contextlib.suppress(InputError):  # it is named when its turn comes
+            return is_listed and all(map(os.path.exists, wanted.paths(image).values()))
+        return False
 
     todo = images
     if not wanted.overwrite:
@@ -201,17 +238,19 @@ def work_through(
         print(f"{skipped} images are finished and left out; --overwrite predicts them again.")
 
     paged: dict[str, int] = {}
+    maps: list[Path] = []
 
     def attempt(image: ImageFile) -> str | None:
         try:
-            predicted = predict(image)
+            paths = wanted.paths(image)
+            predicted = replace(predict(image), place=place_of(image.path))
+            if says_its_place(image.path):
+                maps.append(image.path)
             if (pages := pages_of(image.path)) > 1:
                 paged[str(image.name)] = pages
-            for kind, path in wanted.paths(image).items():
-                with written_whole(path) as beside:
-                    OUTPUTS[kind].write(beside, predicted, classes, wanted)
+            _write_files(paths, predicted, classes, wanted)
             if annotations is not None:
-                annotations.add(image.name.as_posix(), predicted.labels)
+                annotations.add(image.name.as_posix(), predicted.all_labels)
         except Exception as error:  # a name too long, memory: whatever it is, the others go on
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                 raise
@@ -231,12 +270,41 @@ def work_through(
             annotations.save()
     if paged:
         print(_said_of_pages(paged), flush=True)
+    if maps and (line := _said_of_maps(maps, wanted)):
+        print(line, flush=True)
     if failures:
         raise RunError(
             f"{len(failures)} of {len(todo)} images failed, as said above; the same command "
             "again, without --overwrite, tries them alone."
         )
     print(f"{len(todo)} images done, in {wanted.out}", flush=True)
+
+
+def _write_files(
+    paths: dict[str, Path], predicted: Prediction, classes: Classes, wanted: Wanted
+) -> None:
+    """Writes what is wanted of an image."""
+    if predicted.windows is not None and predicted.place is not None:
+        from fcn_tf.inference.maps import write_large_map
+
+        height_px, width_px = predicted.image.shape[:2]
+        size_px, simplify_px = (height_px, width_px), wanted.simplify_px
+        write_large_map(paths, predicted.windows, size_px, predicted.place, classes, simplify_px)
+        return
+    for kind, path in paths.items():
+        with written_whole(path) as beside:
+            OUTPUTS[kind].write(beside, predicted, classes, wanted)
+
+
+def _said_of_maps(maps: Sequence[Path], wanted: Wanted) -> str | None:
+    """One line about georeferenced images whose files do not say where they lie."""
+    count = f"{len(maps)} image{'s say' if len(maps) > 1 else ' says'} where on the earth"
+    line = f"{count} ({maps[0].name} for example), and what was written does not: "
+    if not has_rasterio():
+        return f"{line}pip install 'fcn_tf[maps]' makes --format png GeoTIFF."
+    if not {"png", "geojson"} & set(wanted.formats):
+        return f"{line}--format png writes GeoTIFF, and geojson has the map's coordinates."
+    return None
 
 
 def _said_of_pages(paged: dict[str, int]) -> str:

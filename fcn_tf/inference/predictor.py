@@ -156,6 +156,26 @@ class Predictor:
         if len(tiles) == 1:
             return run(np.asarray(image[:, :])[None])[0]
         result = np.empty((*image.shape[:2], *channels), dtype)
+        for kept, answer in self._answers(image, run, tiles):
+            result[kept] = answer
+        return result
+
+    def windows(self, image: Any) -> Iterator[tuple[tuple[slice, slice], NDArray[np.uint8]]]:
+        """The labels of an image that is larger than memory, tile by tile.
+
+        Args:
+            image: as in `__call__`, no list.
+
+        Returns:
+            Rows and columns of a tile, and its labels, uint8 (h, w); the tiles cover the image.
+        """
+        opened_image = self._opened(image)
+        return self._answers(opened_image, self._labels, self.tiles(opened_image.shape))
+
+    def _answers(
+        self, image: Any, run: Callable[[Any], Any], tiles: list[Tile]
+    ) -> Iterator[tuple[tuple[slice, slice], NDArray[Any]]]:
+        """What `run` answers to each tile of an image, without the margin."""
         batches = list(self._batches(tiles))
         shown: Iterable[list[Tile]] = batches
         if self.shows_progress and len(batches) >= SHOWN_BATCHES:
@@ -168,8 +188,7 @@ class Predictor:
                     slice(k.start - f.start, k.stop - f.start)
                     for k, f in zip(kept, fed, strict=True)
                 )
-                result[kept] = answer[inside]
-        return result
+                yield kept, answer[inside]
 
     def _batches(self, tiles: list[Tile]) -> Iterator[list[Tile]]:
         """Tiles that are fed the same size, `batch_size` at a time."""
