@@ -37,6 +37,13 @@ class Script(NamedTuple):
 
 SCRIPTS = {
     "data.py": Script((), [(5, 4)]),
+    "gigapixel.py": Script(
+        (
+            "memory of the largest to that of the first: N",
+            "same CRS and transform, tiled, compressed: True",
+        ),
+        [(1, 5)],
+    ),
     "growth.py": Script(("N ms and N for each",) * 2, [(3, 5), (3, 5)]),
     "inference.py": Script(
         (
@@ -93,10 +100,12 @@ SCRIPTS = {
         ("Classifier of 96 px crops: N % right on val",), [(1, 10)], options=("--out", "{out}")
     ),
 }
-NEEDS_BENCH = {
-    "data.py": ("torch",),
-    "inference.py": ("torch", "onnx", "onnxruntime", "openvino"),
-    "training.py": ("torch",),
+# The extra that a script needs, and its modules.
+NEEDS = {
+    "data.py": ("bench", "torch"),
+    "gigapixel.py": ("maps", "rasterio"),
+    "inference.py": ("bench", "torch", "onnx", "onnxruntime", "openvino"),
+    "training.py": ("bench", "torch"),
 }
 # They are imported by the scripts above, which so run them too.
 MODULES = {
@@ -129,9 +138,7 @@ def test_each_script_that_a_page_names_exists_with_its_options():
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(
-            name, marks=needs_extra("bench", *NEEDS_BENCH[name]) if name in NEEDS_BENCH else ()
-        )
+        pytest.param(name, marks=needs_extra(*NEEDS[name]) if name in NEEDS else ())
         for name in SCRIPTS
     ],
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,11 @@ def write_label_tiff(
         options |= dict(zip(("gcps", "crs"), place.control_points, strict=True))
     if place.rpcs is not None:
         options["rpcs"] = place.rpcs
-    with limited_cache(), rasterio.open(path, "w", **options) as file:
+    with warnings.catch_warnings(), limited_cache():
+        # A system without a transform: the image says no more.
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        file = rasterio.open(path, "w", **options)
+    with limited_cache(), file:
         file.write_colormap(
             1, {label: (*color, 255) for label, color in enumerate(classes.palette)}
         )
