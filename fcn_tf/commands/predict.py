@@ -87,6 +87,7 @@ def predict(options: PredictOptions) -> None:
         is_map = wanted.is_flat and place_of(image.path) is not None
         pixels = open_pixels(
             *(image.path, options.max_pixels or MAX_PIXELS, value_range, clipped),
+            bands=predictor.model.bands,
             windows_of_any_size=is_map and options.max_pixels is None,
         )
         if is_map and not isinstance(pixels, np.ndarray):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fcn_tf.commands.options import ImagesToFilesOptions, command
-from fcn_tf.config.schema import check_value_range
+from fcn_tf.config.schema import check_bands, check_value_range
 from fcn_tf.errors import RunError, check, check_names
 from fcn_tf.files import make_folder, read_lines
 from fcn_tf.quiet import import_quietly
@@ -24,6 +24,8 @@ class RequestOptions(ImagesToFilesOptions):
         class_names: the labels.txt of the export, for the overlay's legend; default numbers.
         value_range: for images of more than 8 bits a channel, the values that become 0 and 255, as
             in the export.json of the model; default such images are refused.
+        bands: the bands of the image files that are red, green and blue, [4, 3, 2] for example, as
+            in the export.json of the model.
     """
 
     url: str
@@ -31,12 +33,14 @@ class RequestOptions(ImagesToFilesOptions):
     timeout_seconds: float = 60.0
     class_names: str | None = None
     value_range: tuple[float, float] | None = None
+    bands: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check(self.concurrency >= 1, "concurrency", self.concurrency, "at least 1")
         check(self.timeout_seconds > 0, "timeout_seconds", self.timeout_seconds, "above 0")
         check_value_range("value_range", self.value_range)
+        check_bands("bands", self.bands)
 
 
 def request(options: RequestOptions) -> None:
@@ -83,9 +87,9 @@ def request(options: RequestOptions) -> None:
         clipped: list[Clipped] = []
 
         def predicted(image: ImageFile) -> Prediction:
-            sent = encoded(image.path, options.value_range, clipped)
+            sent = encoded(image.path, options.value_range, clipped, options.bands)
             labels = labels_of_answer(label_png_of(sent), count)
-            pixels = read_rgb(image.path, value_range=options.value_range)
+            pixels = read_rgb(image.path, value_range=options.value_range, bands=options.bands)
             if pixels.shape[:2] != labels.shape:
                 raise RunError("the answer has another size than the image.")
             return Prediction(pixels, labels)

@@ -68,10 +68,12 @@ class Reading:
         exif: "auto", "apply" or "ignore", as `data.exif`.
         value_range: the values that become 0 and 255 in images of more than 8 bits a channel; None
             where such images are refused.
+        bands: as in `open_image`.
     """
 
     exif: Literal["auto", "apply", "ignore"] = "auto"
     value_range: ValueRange | None = None
+    bands: Bands | None = None
 
 
 class Header(NamedTuple):

@@ -21,7 +21,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from fcn_tf.errors import InputError, RunError
-from fcn_tf.images.depth import Clipped, ValueRange
+from fcn_tf.images.depth import Bands, Clipped, ValueRange
 from fcn_tf.images.formats import open_in_process
 from fcn_tf.images.orientation import orientation_of
 from fcn_tf.images.read import UNREADABLE, is_deep, read_rgb
@@ -211,7 +211,10 @@ def _check_available(url: str, states: list[str]) -> None:
 
 
 def encoded(
-    path: Path, value_range: ValueRange | None = None, clipped: list[Clipped] | None = None
+    path: Path,
+    value_range: ValueRange | None = None,
+    clipped: list[Clipped] | None = None,
+    bands: Bands | None = None,
 ) -> bytes:
     """An image file as a server takes it: its bytes, or a PNG of the pixels that viewers show.
 
@@ -219,7 +222,7 @@ def encoded(
 
     Args:
         path: of the file.
-        value_range, clipped: as in `read_rgb`.
+        value_range, clipped, bands: as in `read_rgb`.
 
     Raises:
         InputError: it cannot be read, or has more than 8 bits a channel and there is no range.
@@ -237,10 +240,12 @@ def encoded(
         raise InputError(f"{path}: {error}.") from error
     except UNREADABLE:
         is_sent_as_it_is = True  # the server says what is wrong with it
-    if is_sent_as_it_is:
+    if is_sent_as_it_is and bands is None:
         return contents
     png = io.BytesIO()
-    pixels = read_rgb(path, contents=contents, value_range=value_range, clipped=clipped)
+    pixels = read_rgb(
+        path, contents=contents, value_range=value_range, clipped=clipped, bands=bands
+    )
     Image.fromarray(pixels).save(png, "png")
     return png.getvalue()
 

@@ -43,6 +43,7 @@ class LoadedModel:
         max_pixels: pixels of a call above which the model refuses it, or None.
         value_range: the values that become 0 and 255 in images of more than 8 bits a channel, or
             None where such images are refused.
+        bands: the bands of image files that are red, green and blue, from 1, or None.
     """
 
     scores: ScoresOf | None
@@ -54,6 +55,7 @@ class LoadedModel:
     size_px: tuple[int, int] | None = None
     max_pixels: int | None = None
     value_range: tuple[float, float] | None = None
+    bands: tuple[int, ...] | None = None
 
     @property
     def classes(self) -> Classes:
@@ -102,6 +104,7 @@ def loaded_from_keras(model: FCN) -> LoadedModel:
         palette=palette_or_voc(model.palette, model.num_classes),
         margin_px=margin_px(model),
         value_range=model.value_range,
+        bands=model.bands,
     )
 
 
@@ -156,6 +159,7 @@ def _described(
         size_px=size_px,
         max_pixels=record.max_pixels,
         value_range=record.value_range,
+        bands=record.bands,
     )
 
 

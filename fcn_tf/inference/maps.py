@@ -83,7 +83,7 @@ def write_map_polygons(
 
     Args:
         path: of the file.
-        labels: uint8 (H, W), or a band of an open `rasterio` data set.
+        labels: as in `write_polygons`.
         place, classes: as in `write_label_tiff`.
         simplify_px: as in `write_polygons`.
 
@@ -121,7 +121,8 @@ def write_large_map(
         write_label_tiff(tiff, windows, size_px, place, classes)
         if "geojson" in written:
             with rasterio.open(tiff) as file:
-                band = rasterio.band(file, 1)
-                write_map_polygons(written["geojson"], band, place, classes, simplify_px)
+                # All polygons are simplified together, in memory.
+                labels = file.read(1) if simplify_px else rasterio.band(file, 1)
+                write_map_polygons(written["geojson"], labels, place, classes, simplify_px)
         for kind, path in paths.items():
             os.replace(written[kind], path)

@@ -34,7 +34,8 @@ def write_polygons(
 
     Args:
         path: of the file.
-        labels: uint8 (H, W), or a band of an open `rasterio` data set.
+        labels: uint8 (H, W); or, where nothing is simplified, a band of an open `rasterio` data set
+            that has this transform.
         classes: their names.
         simplify_px: corners that cut off less than its square, in px, are left out; 0 keeps all.
             Neighbours keep their common edge, and no polygon disappears.

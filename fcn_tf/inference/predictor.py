@@ -225,7 +225,7 @@ class Predictor:
 
     def _opened(self, image: Any) -> Any:
         """An image as an array, read as the model was trained."""
-        return opened(image, self.model.value_range)
+        return opened(image, self.model.value_range, self.model.bands)
 
     def _at_once(self, size_px: Sequence[int]) -> int:
         """How many of a size run together, within what the model takes at once."""

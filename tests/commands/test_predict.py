@@ -405,6 +405,21 @@ def test_photos_are_labelled_as_viewers_show_them(tmp_path, handmade):
     np.testing.assert_array_equal(pixels(tmp_path / "out/a.png.overlay.png")[:30], shown)
 
 
+@needs_extra("maps", "rasterio")
+def test_files_are_read_with_the_bands_of_the_model(tmp_path, handmade):
+    write_images(tmp_path / "in", 1)
+    image = pixels(tmp_path / "in/0000.png")
+    handmade(bands=(3, 1, 1))
+    label("m", tmp_path, format="npy")
+    expected = handmade_scores(image[None][..., [2, 0, 0]])[0]
+    np.testing.assert_allclose(scores_of(tmp_path, "0000.png"), expected, atol=1e-6)
+    predictor = Predictor("m")
+    contents = (tmp_path / "in/0000.png").read_bytes()
+    for given in (tmp_path / "in/0000.png", contents, io.BytesIO(contents)):
+        np.testing.assert_allclose(predictor.scores(given), expected, atol=1e-6)
+    np.testing.assert_allclose(predictor.scores(image), handmade_scores(image[None])[0])
+
+
 def test_deep_images_are_read_with_the_range_of_the_model(tmp_path, handmade, capsys):
     (tmp_path / "in").mkdir()
     deep = np.array([[0, 500, 1000, 2000]], np.uint16)

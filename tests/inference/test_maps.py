@@ -9,6 +9,7 @@ from PIL import Image
 
 from fcn_tf.commands.predict import PredictOptions, predict
 from fcn_tf.errors import RunError
+from fcn_tf.images.georeference import place_of
 from fcn_tf.inference.predictor import Predictor
 from tests.extras import needs_extra
 from tests.images.rasters import SYSTEM, TRANSFORM, write_raster
@@ -94,13 +95,16 @@ def test_a_large_map_is_labelled_in_windows_with_the_same_result(
     tmp_path, label, monkeypatch, formats
 ):
     """No image is too large for it, unless --max_pixels says so."""
+    from fcn_tf.inference.polygons import write_polygons
+
     monkeypatch.setattr("fcn_tf.images.read.WINDOWS_PIXELS", 1000)
     monkeypatch.setattr("fcn_tf.commands.predict.MAX_PIXELS", 2000)
     monkeypatch.setattr("fcn_tf.inference.predictor.Predictor.__call__", None)  # the whole image
     write_raster(tmp_path / "in/a.tif", MAP)
     with pytest.raises(RunError):
         label(format=formats, max_pixels=2000)
-    shapes = label(format=formats, tile_px=64, batch_size=3)
+    simplify_px = 2.0 if formats == "geojson" else 0.0
+    shapes = label(format=formats, tile_px=64, batch_size=3, simplify_px=simplify_px)
     monkeypatch.undo()
     assert shapes[0] == (3, 64, 64, 3)
     labels = expected_labels(tile_px=64)
@@ -108,8 +112,13 @@ def test_a_large_map_is_labelled_in_windows_with_the_same_result(
     assert sorted(os.listdir(tmp_path / "out")) == sorted(written[f] for f in formats.split(","))
     if "png" in formats:
         check_tiff(tmp_path / "out/a.tif.labels.tif", labels)
-    if "geojson" in formats:
+    if formats == "png,geojson":
         check_polygons(tmp_path / "out/a.tif.geojson", labels)
+    elif formats == "geojson":
+        place, classes = place_of(tmp_path / "in/a.tif"), handmade_model()[0].classes
+        expected = tmp_path / "expected"
+        write_polygons(expected, labels, classes, simplify_px, place.transform, place.crs_name)
+        assert (tmp_path / "out/a.tif.geojson").read_text() == expected.read_text()
 
 
 def test_control_points_go_into_the_labels_and_not_into_polygons(tmp_path, label, capsys):
