@@ -102,10 +102,10 @@ SCRIPTS = {
 }
 # The extra that a script needs, and its modules.
 NEEDS = {
-    "data.py": ("bench", "torch"),
-    "gigapixel.py": ("maps", "rasterio"),
-    "inference.py": ("bench", "torch", "onnx", "onnxruntime", "openvino"),
-    "training.py": ("bench", "torch"),
+    "data.py": needs_extra("bench", "torch"),
+    "gigapixel.py": needs_extra("maps", "rasterio"),
+    "inference.py": needs_extra("bench", "torch", "onnx", "onnxruntime", "openvino"),
+    "training.py": needs_extra("bench", "torch"),
 }
 # They are imported by the scripts above, which so run them too.
 MODULES = {
@@ -137,10 +137,7 @@ def test_each_script_that_a_page_names_exists_with_its_options():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=needs_extra(*NEEDS[name]) if name in NEEDS else ())
-        for name in SCRIPTS
-    ],
+    [pytest.param(name, marks=NEEDS.get(name, ())) for name in SCRIPTS],
 )
 def test_the_script_runs_at_toy_size(name, tmp_path, few_scenes_dir):
     script = SCRIPTS[name]

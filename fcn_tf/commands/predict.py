@@ -56,8 +56,9 @@ def predict(options: PredictOptions) -> None:
     from fcn_tf.images.find import ImageFile, find_images
     from fcn_tf.images.georeference import place_of
     from fcn_tf.images.read import open_pixels
-    from fcn_tf.inference.outputs import Prediction, Wanted, formats_of_scores, work_through
+    from fcn_tf.inference.outputs import work_through
     from fcn_tf.inference.predictor import Predictor
+    from fcn_tf.inference.written import Prediction, Wanted, formats_of_scores
 
     wanted = Wanted(
         *(options.out, options.format, options.opacity, options.overwrite),

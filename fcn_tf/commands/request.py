@@ -60,13 +60,8 @@ def request(options: RequestOptions) -> None:
     from fcn_tf.images.find import ImageFile, find_images
     from fcn_tf.images.read import read_rgb
     from fcn_tf.inference.client import connection, encoded, labels_of_answer
-    from fcn_tf.inference.outputs import (
-        FORMATS,
-        Prediction,
-        Wanted,
-        formats_of_scores,
-        work_through,
-    )
+    from fcn_tf.inference.outputs import work_through
+    from fcn_tf.inference.written import FORMATS, Prediction, Wanted, formats_of_scores
 
     formats = [kind for kind in FORMATS if not formats_of_scores([kind])]
     check_names("format", options.format, formats)

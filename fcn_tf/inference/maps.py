@@ -32,6 +32,7 @@ LabelWindow = tuple[tuple[slice, slice], NDArray[np.uint8]]
 def write_label_tiff(
     path: Path,
     windows: Iterable[LabelWindow],
+    *,
     size_px: tuple[int, int],
     place: Place,
     classes: Classes,
@@ -77,7 +78,7 @@ def write_label_tiff(
 
 
 def write_map_polygons(
-    path: Path, labels: object, place: Place, classes: Classes, simplify_px: float
+    path: Path, labels: object, *, place: Place, classes: Classes, simplify_px: float
 ) -> None:
     """Writes GeoJSON in the coordinates of a map.
 
@@ -96,12 +97,17 @@ def write_map_polygons(
             "a grid with gdalwarp, or leave out --format geojson."
         )
     with limited_cache():
-        write_polygons(path, labels, classes, simplify_px, place.transform, place.crs_name)
+        write_polygons(
+            *(path, labels, classes, simplify_px),
+            transform=place.transform,
+            crs=place.crs_name,
+        )
 
 
 def write_large_map(
     paths: Mapping[str, Path],
     windows: Iterable[LabelWindow],
+    *,
     size_px: tuple[int, int],
     place: Place,
     classes: Classes,
@@ -118,11 +124,16 @@ def write_large_map(
     with tempfile.TemporaryDirectory(prefix=".", dir=folder) as beside:
         written = {kind: Path(beside, path.name) for kind, path in paths.items()}
         tiff = written.get("png", Path(beside, "labels.tif"))
-        write_label_tiff(tiff, windows, size_px, place, classes)
+        write_label_tiff(tiff, windows, size_px=size_px, place=place, classes=classes)
         if "geojson" in written:
             with rasterio.open(tiff) as file:
                 # All polygons are simplified together, in memory.
                 labels = file.read(1) if simplify_px else rasterio.band(file, 1)
-                write_map_polygons(written["geojson"], labels, place, classes, simplify_px)
+                write_map_polygons(
+                    *(written["geojson"], labels),
+                    place=place,
+                    classes=classes,
+                    simplify_px=simplify_px,
+                )
         for kind, path in paths.items():
             os.replace(written[kind], path)

@@ -15,7 +15,8 @@ from fcn_tf.classes import Classes
 from fcn_tf.errors import InputError, RunError
 from fcn_tf.images.draw import overlay
 from fcn_tf.images.find import ImageFile
-from fcn_tf.inference.outputs import Prediction, Wanted, work_through
+from fcn_tf.inference.outputs import work_through
+from fcn_tf.inference.written import Prediction, Wanted
 from tests.extras import needs_extra
 from tests.networks import random_images
 
