@@ -37,6 +37,13 @@ class Script(NamedTuple):
 
 SCRIPTS = {
     "data.py": Script((), [(5, 4)]),
+    "gigapixel.py": Script(
+        (
+            "memory of the largest to that of the first: N",
+            "same CRS and transform, tiled, compressed: True",
+        ),
+        [(1, 5)],
+    ),
     "growth.py": Script(("N ms and N for each",) * 2, [(3, 5), (3, 5)]),
     "inference.py": Script(
         (
@@ -107,10 +114,12 @@ SCRIPTS = {
         ("Classifier of 96 px crops: N % right on val",), [(1, 10)], options=("--out", "{out}")
     ),
 }
-NEEDS_BENCH = {
-    "data.py": ("torch",),
-    "inference.py": ("torch", "onnx", "onnxruntime", "openvino"),
-    "training.py": ("torch",),
+# The extra that a script needs, and its modules.
+NEEDS = {
+    "data.py": needs_extra("bench", "torch"),
+    "gigapixel.py": needs_extra("maps", "rasterio"),
+    "inference.py": needs_extra("bench", "torch", "onnx", "onnxruntime", "openvino"),
+    "training.py": needs_extra("bench", "torch"),
 }
 # They are imported by the scripts above, which so run them too.
 MODULES = {
@@ -142,12 +151,7 @@ def test_each_script_that_a_page_names_exists_with_its_options():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(
-            name, marks=needs_extra("bench", *NEEDS_BENCH[name]) if name in NEEDS_BENCH else ()
-        )
-        for name in SCRIPTS
-    ],
+    [pytest.param(name, marks=NEEDS.get(name, ())) for name in SCRIPTS],
 )
 def test_the_script_runs_at_toy_size(name, tmp_path, few_scenes_dir):
     script = SCRIPTS[name]

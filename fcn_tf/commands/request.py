@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fcn_tf.classes import VOID, Classes, check_num_classes
 from fcn_tf.commands.options import ImagesToFilesOptions, command
 from fcn_tf.config.export_record import ExportRecord
-from fcn_tf.config.schema import check_value_range
+from fcn_tf.config.schema import check_bands, check_value_range
 from fcn_tf.errors import InputError, check, check_names
 from fcn_tf.files import make_folder, read_lines
 from fcn_tf.quiet import import_quietly
@@ -28,13 +28,15 @@ class RequestOptions(ImagesToFilesOptions):
         url: http://HOST:8501/v1/models/NAME or grpc://HOST:8500/NAME, either with /versions/N or
             /labels/LABEL behind it for one version; https and grpcs are encrypted. The variable
             FCN_TF_TOKEN holds the bearer token of a server that asks for one.
-        format: what to write, some of png,overlay.
+        format: what to write, some of png,gray,overlay,geojson,coco.
         concurrency: requests at once.
         timeout_seconds: how long the server may take for an image.
         class_names: the labels.txt of the export, for the overlay's legend; default the names that
             the model has.
         value_range: for images of more than 8 bits a channel, the values that become 0 and 255;
             default those of the model, and without them such images are refused.
+        bands: the bands of the image files that are red, green and blue, [4, 3, 2] for example;
+            default those of the model.
     """
 
     url: str = field(repr=False)  # it may hold a password
@@ -42,12 +44,14 @@ class RequestOptions(ImagesToFilesOptions):
     timeout_seconds: float = 60.0
     class_names: str | None = None
     value_range: tuple[float, float] | None = None
+    bands: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check(self.concurrency >= 1, "concurrency", self.concurrency, "at least 1")
         check(self.timeout_seconds > 0, "timeout_seconds", self.timeout_seconds, "above 0")
         check_value_range("value_range", self.value_range)
+        check_bands("bands", self.bands)
 
 
 def request(options: RequestOptions) -> None:
@@ -65,11 +69,16 @@ def request(options: RequestOptions) -> None:
     from fcn_tf.images.depth import clipping_line
     from fcn_tf.images.find import ImageFile, find_images
     from fcn_tf.inference.client import connection
-    from fcn_tf.inference.outputs import OUTPUTS, Prediction, Wanted, work_through
+    from fcn_tf.inference.outputs import work_through
     from fcn_tf.inference.sending import Sender
+    from fcn_tf.inference.written import FORMATS, Prediction, Wanted, formats_of_scores
 
-    formats = [kind for kind, output in OUTPUTS.items() if not output.needs_scores]
+    formats = [kind for kind in FORMATS if not formats_of_scores([kind])]
     check_names("format", options.format, formats)
+    wanted = Wanted(
+        *(options.out, options.format, options.opacity, options.overwrite),
+        simplify_px=options.simplify_px,
+    )
     connect = connection(options.url)
     images = find_images(options.images, options.out)
     if not images:
@@ -89,13 +98,13 @@ def request(options: RequestOptions) -> None:
             max_pixels=model.max_pixels,
             margin_px=model.margin_px,
             value_range=value_range,
+            bands=options.bands or model.bands,
         )
         make_folder(options.out)
 
         def predicted(image: ImageFile) -> Prediction:
             return Prediction(*sender(image.path))
 
-        wanted = Wanted(options.out, options.format, options.opacity, options.overwrite)
         try:
             work_through(images, predicted, classes, wanted, concurrency=options.concurrency)
         finally:

@@ -11,9 +11,9 @@ from typing import Any
 
 EXPORT_FILE = "export.json"
 # Fields that only some formats have; the others are written as null where they are not known.
-OF_SOME_FORMATS = ("max_pixels", "size", "output", "value_range")
+OF_SOME_FORMATS = ("max_pixels", "size", "output", "value_range", "bands")
 # What a client of a server has to know: no path of the machine that exported is among it.
-FOR_CLIENTS = ("classes", "palette", "max_pixels", "margin_px", "value_range")
+FOR_CLIENTS = ("classes", "palette", "max_pixels", "margin_px", "value_range", "bands")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +35,8 @@ class ExportRecord:
         palette: their colours, RGB triples in 0..255.
         value_range: of images of more than 8 bits a channel, the values that become 0 and 255; None
             for a model that takes 8 bits alone.
+        bands: of image files, the numbers of the bands that are red, green and blue; None for what
+            each file says.
         artefacts: what was measured, by kind (float32, int8, …).
     """
 
@@ -48,6 +50,7 @@ class ExportRecord:
     classes: tuple[str, ...] | None = None
     palette: list[list[int]] | None = None
     value_range: tuple[float, float] | None = None
+    bands: tuple[int, ...] | None = None
     artefacts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @classmethod
@@ -55,7 +58,8 @@ class ExportRecord:
         """Reads the text of an export.json.
 
         Raises:
-            ValueError: it is no JSON, or no object, the classes are no list, or the range is none.
+            ValueError: it is no JSON, or no object, the classes are no list, or the range or the
+                bands are none.
         """
         values = json.loads(text)
         if not isinstance(values, dict):
@@ -69,6 +73,10 @@ class ExportRecord:
             if not isinstance(value_range, list) or len(value_range) != 2:
                 raise ValueError("value_range is no list of two")
             known["value_range"] = (float(value_range[0]), float(value_range[1]))
+        if (bands := known.get("bands")) is not None:
+            if not isinstance(bands, list) or len(bands) != 3:
+                raise ValueError("bands is no list of three")
+            known["bands"] = tuple(map(int, bands))
         return cls(**known)
 
     def to_json(self) -> str:

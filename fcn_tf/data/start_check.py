@@ -99,7 +99,7 @@ def _read_until_two_classes(reading: Generator[Pair, None, None], seen: Occurren
 def _say_notes(notes: Notes, seen: Iterable[Occurrence], config: DataConfig) -> None:
     """Prints what was noted of the images that were read."""
     count = sum(len(of_split.per_image) for of_split in seen)
-    for line in notes.lines(count, Reading(config.exif, config.value_range)):
+    for line in notes.lines(count, Reading(config.exif, config.value_range, config.bands)):
         print(line, flush=True)
 
 

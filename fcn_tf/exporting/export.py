@@ -113,6 +113,7 @@ def export(
         classes=classes.names,
         palette=classes.palette,
         value_range=model.value_range,
+        bands=model.bands,
     )
     exported = Exported(model=model, source=source, options=options, record=record, stem=out.name)
     samples = list(_samples(source))

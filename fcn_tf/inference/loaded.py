@@ -49,6 +49,7 @@ class LoadedModel:
         max_pixels: the most pixels that the model takes at once, or None.
         value_range: the values that become 0 and 255 in images of more than 8 bits a channel, or
             None where such images are refused.
+        bands: the bands of image files that are red, green and blue, from 1, or None.
     """
 
     scores: ScoresOf | None
@@ -61,6 +62,7 @@ class LoadedModel:
     size_px: tuple[int, int] | None = None
     max_pixels: int | None = None
     value_range: tuple[float, float] | None = None
+    bands: tuple[int, ...] | None = None
 
     @property
     def classes(self) -> Classes:
@@ -113,6 +115,7 @@ def loaded_from_keras(model: FCN) -> LoadedModel:
         margin_px=margin_px(model),
         whole_image_layer=layer_of_whole_image(model),
         value_range=model.value_range,
+        bands=model.bands,
     )
 
 
@@ -167,6 +170,7 @@ def _described(
         size_px=size_px,
         max_pixels=record.max_pixels,
         value_range=record.value_range,
+        bands=record.bands,
     )
 
 

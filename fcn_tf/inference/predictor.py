@@ -162,6 +162,26 @@ class Predictor:
         if len(tiles) == 1:
             return run(np.asarray(image[:, :])[None])[0]
         result = np.empty((*image.shape[:2], *channels), dtype)
+        for kept, answer in self._answers(image, run, tiles):
+            result[kept] = answer
+        return result
+
+    def windows(self, image: Any) -> Iterator[tuple[tuple[slice, slice], NDArray[np.uint8]]]:
+        """The labels of an image that is larger than memory, tile by tile.
+
+        Args:
+            image: as in `__call__`, no list.
+
+        Returns:
+            Rows and columns of a tile, and its labels, uint8 (h, w); the tiles cover the image.
+        """
+        opened_image = self._opened(image)
+        return self._answers(opened_image, self._labels, self.tiles(opened_image.shape))
+
+    def _answers(
+        self, image: Any, run: Callable[[Any], Any], tiles: list[Tile]
+    ) -> Iterator[tuple[tuple[slice, slice], NDArray[Any]]]:
+        """What `run` answers to each tile of an image, without the margin."""
         batches = list(self._batches(tiles))
         shown: Iterable[list[Tile]] = batches
         if self.shows_progress and len(batches) >= SHOWN_BATCHES:
@@ -170,8 +190,7 @@ class Predictor:
         for batch in shown:
             answers = run(np.stack([np.asarray(image[fed]) for _, fed in batch]))
             for tile, answer in zip(batch, answers, strict=True):
-                result[tile[0]] = answer[inside(tile)]
-        return result
+                yield tile[0], answer[inside(tile)]
 
     def _batches(self, tiles: list[Tile]) -> Iterator[list[Tile]]:
         """Tiles that are fed the same size, `batch_size` at a time."""
@@ -208,7 +227,7 @@ class Predictor:
 
     def _opened(self, image: Any) -> Any:
         """An image as an array, read as the model was trained."""
-        return opened(image, self.model.value_range)
+        return opened(image, self.model.value_range, self.model.bands)
 
     def _at_once(self, size_px: Sequence[int]) -> int:
         """How many of a size run together, within what the model takes at once."""

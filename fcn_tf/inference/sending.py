@@ -19,7 +19,7 @@ from PIL import Image
 from fcn_tf.config.networks import GRID_PX
 from fcn_tf.errors import InputError, RunError
 from fcn_tf.images import MAX_PIXELS
-from fcn_tf.images.depth import Clipped, ValueRange
+from fcn_tf.images.depth import Bands, Clipped, ValueRange
 from fcn_tf.images.formats import open_in_process
 from fcn_tf.images.orientation import orientation_of
 from fcn_tf.images.read import UNREADABLE, is_deep, read_header, read_rgb, resize
@@ -41,6 +41,7 @@ class Sender:
             does not say so.
         value_range: of images of more than 8 bits a channel, the values that become 0 and 255;
             None where they are refused.
+        bands: as in `read_rgb`.
         clipped: takes the images with values outside of `value_range`.
         large: takes the paths of images that were not sent whole.
     """
@@ -50,6 +51,7 @@ class Sender:
     max_pixels: int | None = None
     margin_px: int | None = None
     value_range: ValueRange | None = None
+    bands: Bands | None = None
     clipped: list[Clipped] = field(default_factory=list)
     large: list[Path] = field(default_factory=list)
 
@@ -62,11 +64,13 @@ class Sender:
         """
         if self._is_large(path):
             self.large.append(path)
-            pixels = read_rgb(path, value_range=self.value_range, clipped=self.clipped)
+            pixels = read_rgb(
+                path, value_range=self.value_range, clipped=self.clipped, bands=self.bands
+            )
             return pixels, self._in_tiles(pixels) if self._can_tile else self._smaller(pixels)
-        sent = encoded(path, self.value_range, self.clipped)
+        sent = encoded(path, self.value_range, self.clipped, self.bands)
         labels = labels_of_answer(self.label_png(sent), self.num_classes)
-        pixels = read_rgb(path, value_range=self.value_range)
+        pixels = read_rgb(path, value_range=self.value_range, bands=self.bands)
         return pixels, _of_size(labels, pixels)
 
     def said_of_large(self) -> str | None:
@@ -124,7 +128,10 @@ class Sender:
 
 
 def encoded(
-    path: Path, value_range: ValueRange | None = None, clipped: list[Clipped] | None = None
+    path: Path,
+    value_range: ValueRange | None = None,
+    clipped: list[Clipped] | None = None,
+    bands: Bands | None = None,
 ) -> bytes:
     """An image file as a server takes it: its bytes, or a PNG of the pixels that viewers show.
 
@@ -132,7 +139,7 @@ def encoded(
 
     Args:
         path: of the file.
-        value_range, clipped: as in `read_rgb`.
+        value_range, clipped, bands: as in `read_rgb`.
 
     Raises:
         InputError: it cannot be read, or has more than 8 bits a channel and there is no range.
@@ -150,9 +157,11 @@ def encoded(
         raise InputError(f"{path}: {error}.") from error
     except UNREADABLE:
         is_sent_as_it_is = True  # the server says what is wrong with it
-    if is_sent_as_it_is:
+    if is_sent_as_it_is and bands is None:
         return contents
-    return _png(read_rgb(path, contents=contents, value_range=value_range, clipped=clipped))
+    return _png(
+        read_rgb(path, contents=contents, value_range=value_range, clipped=clipped, bands=bands)
+    )
 
 
 def labels_of_answer(png: bytes, num_classes: int) -> NDArray[np.uint8]:

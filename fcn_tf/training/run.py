@@ -144,6 +144,7 @@ class Run:
             class_names=source.class_names,
             palette=self.palette,
             value_range=config.data.value_range,
+            bands=config.data.bands,
             dtype=config.training.precision,
         )
         _compute_wide_kernels_as_patches(self.model)

@@ -14,6 +14,7 @@ from fcn_tf.commands.request import UNDESCRIBED, RequestOptions, request
 from fcn_tf.config.export_record import ExportRecord
 from fcn_tf.errors import InputError, RunError
 from fcn_tf.images.draw import overlay
+from tests.extras import needs_extra
 from tests.networks import random_images
 
 URL = "http://host:8501/v1/models/scenes"
@@ -233,3 +234,15 @@ def test_deep_images_are_sent_with_the_range_that_is_given(server, ask, tmp_path
     assert len(server.sent) == 1
     with pytest.raises(InputError, match="value_range"):
         ask(value_range=(5, 5))
+
+
+@needs_extra("maps", "rasterio")
+def test_files_are_sent_with_the_bands_that_are_given(server, ask, tmp_path):
+    image = pixels(tmp_path / "in/a.png")
+    ask(bands=(3, 2, 1), opacity=0.0)
+    with Image.open(io.BytesIO(server.sent[0])) as sent:
+        np.testing.assert_array_equal(np.asarray(sent), image[..., ::-1])
+    drawn = pixels(tmp_path / "out/a.png.overlay.png")
+    np.testing.assert_array_equal(drawn[: len(image)], image[..., ::-1])
+    with pytest.raises(InputError, match="bands"):
+        ask(bands=(0, 2, 1))

@@ -261,7 +261,9 @@ def test_paths_and_pillow_images(tmp_path):
 def kinds(few_scenes_dir, tmp_path_factory):
     """A model, and the paths of it in every kind."""
     folder = tmp_path_factory.mktemp("kinds")
-    model = narrow_fcn("fcn8s", 6, class_names=CLASSES, palette=COLORS, value_range=(0, 4095))
+    model = narrow_fcn(
+        "fcn8s", 6, class_names=CLASSES, palette=COLORS, value_range=(0, 4095), bands=(1, 2, 3)
+    )
     logits = np.asarray(model(scene(96, 96)[None], training=False))
     bias = model.get_layer("score_fr").bias
     bias.assign(bias - logits.mean((0, 1, 2)))
@@ -289,7 +291,7 @@ def test_every_kind_gives_the_same(kinds, kind):
     network = predictor.model
     assert network.class_names == CLASSES
     assert network.palette == COLORS
-    assert network.value_range == (0, 4095)
+    assert (network.value_range, network.bands) == ((0, 4095), (1, 2, 3))
     assert network.num_classes == 6
     assert network.margin_px == 224
     assert network.max_pixels == (4_000_000 if kind == "saved_model" else None)

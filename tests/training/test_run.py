@@ -263,4 +263,6 @@ def test_wide_kernels_are_computed_as_patches(config, monkeypatch):
 
 def test_a_model_keeps_the_range_of_its_images():
     config = change(uneven_config(), "data", name="folder", data_dir="x", value_range=(0, 4095))
-    assert Run(config, uneven_source()).model.value_range == (0, 4095)
+    config = change(config, "data", bands=(4, 3, 2))
+    model = Run(config, uneven_source()).model
+    assert (model.value_range, model.bands) == ((0, 4095), (4, 3, 2))
