@@ -247,7 +247,7 @@ def _samples(whole: list[Pair], read: ReadPair) -> list[LabelledImage]:
 
 def _check_source(config: DataConfig) -> Checked:
     skipped = Skipped()
-    source = replace(open_source(config), skipped=skipped)
+    source = replace(open_source(config, trains=False), skipped=skipped)
     found = Checked(class_names=source.class_names)
     found.colors = palette_or_voc(source.colors, len(source.class_names))
     whole: list[int] = []

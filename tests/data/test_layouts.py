@@ -195,7 +195,7 @@ def test_a_list_of_val_alone_leaves_the_others_to_train(tmp_path, capsys):
     lists = tmp_path / "ImageSets/Segmentation"
     (lists / "train.txt").write_text("street_2\n")
     assert listed(tmp_path) == {"train": {"street_2"}, "val": {"street_3"}}
-    assert "1 images are in no list and are left out." in capsys.readouterr().out
+    assert "Left out: 1 image in no list." in capsys.readouterr().out
     (lists / "Validation.txt").write_text("")
     with pytest.raises(InputError, match="has no images in split val"):
         listed(tmp_path)

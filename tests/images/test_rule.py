@@ -164,7 +164,7 @@ REFUSED_MASKS = {
         "value 3 in 2 pixels; allowed are 0..2 .* and 255, 11",
     ),
     "colour of no class": (png(RGB, 8), "colour .* belongs to no class"),
-    "16 bits": (png(GREY, 16), r"value \d+ in 1 pixels, .* more; allowed are 0..2"),
+    "16 bits": (png(GREY, 16), r"value \d+ in 1 pixel, .* more; allowed are 0..2"),
     "RGB of 16 bits": (png(RGB, 16), "mode RGB;16B; a mask holds class indices"),
     "grey and alpha": (png(GREY_ALPHA, 8), "pixels of one colour differ in their transparency"),
     "broken": (b"\x89PNG\r\n\x1a\n and nothing that is an image", "cannot be read as an image"),
