@@ -82,10 +82,11 @@ def predict(options: PredictOptions) -> None:
         raise InputError("--format npy: this file gives labels alone; export it with scores.")
 
     value_range = predictor.model.value_range
+    can_tile = predictor.model.margin_px is not None and predictor.model.size_px is None
     clipped: list[Clipped] = []
 
     def predicted(image: ImageFile) -> Prediction:
-        is_map = wanted.is_flat and place_of(image.path) is not None
+        is_map = can_tile and wanted.is_flat and place_of(image.path) is not None
         pixels = open_pixels(
             *(image.path, options.max_pixels or MAX_PIXELS, value_range, clipped),
             bands=predictor.model.bands,

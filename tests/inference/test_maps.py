@@ -1,5 +1,6 @@
 """The labels of georeferenced images lie where the images lie."""
 
+import dataclasses
 import json
 import os
 
@@ -119,6 +120,22 @@ def test_a_large_map_is_labelled_in_windows_with_the_same_result(
         expected = tmp_path / "expected"
         write_polygons(expected, labels, classes, simplify_px, place.transform, place.crs_name)
         assert (tmp_path / "out/a.tif.geojson").read_text() == expected.read_text()
+
+
+def test_a_model_that_takes_whole_images_has_the_limit_of_photos(tmp_path, monkeypatch):
+    model, _ = handmade_model(margin_px=None)
+    monkeypatch.setattr("fcn_tf.inference.predictor.load_any", lambda path: model)
+    monkeypatch.setattr("fcn_tf.images.read.WINDOWS_PIXELS", 1000)
+    (tmp_path / "in").mkdir()
+    write_raster(tmp_path / "in/a.tif", MAP)
+    options = PredictOptions(
+        model="m", images=(str(tmp_path / "in"),), out=tmp_path / "out", format="png"
+    )
+    predict(options)
+    check_tiff(tmp_path / "out/a.tif.labels.tif", expected_labels())
+    monkeypatch.setattr("fcn_tf.commands.predict.MAX_PIXELS", 2000)
+    with pytest.raises(RunError):
+        predict(dataclasses.replace(options, overwrite=True))
 
 
 def test_control_points_go_into_the_labels_and_not_into_polygons(tmp_path, label, capsys):
