@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,20 @@ HD_HEIGHT_PX = 720  # untagged videos of this height and above are taken for BT.
 # Of a display matrix: how far x and y of the picture go along x and along y of the screen.
 IDENTITY = (1, 0, 0, 1)
 ONE = 1 << 16  # as the file stores a 1
+
+
+class Frame(NamedTuple):
+    """A frame as a player shows it.
+
+    Args:
+        time: when it is shown, in units of the stream's `time_base`.
+        duration: for how long.
+        image: uint8 (H, W, 3) RGB, turned as the file says.
+    """
+
+    time: int
+    duration: int
+    image: NDArray[np.uint8]
 
 
 @dataclass
@@ -72,12 +86,8 @@ class Video:
         aspect: Fraction | None = self.stream.sample_aspect_ratio
         return 1 / aspect if aspect and self.is_on_its_side else aspect
 
-    def frames(self) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        """The frames in the order in which they are shown.
-
-        Returns:
-            Pairs: the time in units of `stream.time_base`, which grows, and the picture, uint8
-            (H, W, 3) RGB, turned as the file says.
+    def frames(self) -> Iterator[Frame]:
+        """The frames in the order in which they are shown, each later than the one before.
 
         Raises:
             InputError: the file is damaged.
@@ -93,9 +103,8 @@ class Video:
                     time = max(time + 1, frame.pts)  # some files have the same time twice
                 else:
                     time = time + step if count else 0
-                yield time, turned(_rgb(frame), frame)
-                count += 1
-                end = time + (frame.duration or step)
+                count, end = count + 1, time + (frame.duration or step)
+                yield Frame(time, end - time, turned(_rgb(frame), frame))
         if not count:
             raise InputError(f"{self.path} has no frame that can be read.")
         self._check_end(count, end)

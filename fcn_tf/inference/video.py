@@ -10,14 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fcn_tf.errors import InputError, RunError
 from fcn_tf.files import folder_written_whole, written_whole
 from fcn_tf.images import DEFAULT_OPACITY
 from fcn_tf.images.draw import blended, palette_picture
 from fcn_tf.images.find import ImageFile
-from fcn_tf.inference.frames import BT709, VIDEO_SUFFIXES, Video, check_reads_videos, open_video
+from fcn_tf.inference.frames import (
+    BT709,
+    VIDEO_SUFFIXES,
+    Frame,
+    Video,
+    check_reads_videos,
+    open_video,
+)
 from fcn_tf.inference.predictor import Predictor
 from fcn_tf.progress import with_progress
 
@@ -25,6 +31,7 @@ OVERLAY_SUFFIX, LABELS_SUFFIX = ".overlay.mp4", ".labels"
 # The first that FFmpeg has: H.264, which every player shows.
 ENCODERS = ("libx264", "libopenh264", "mpeg4")
 LIMITED_RANGE = 1  # FFmpeg's number of 16..235
+FRAME_DURATIONS = 1 << 8  # FFmpeg's flag: a frame lasts as long as it says, the last one too
 
 
 @dataclass(frozen=True)
@@ -128,12 +135,12 @@ def label_video(file: ImageFile, predictor: Predictor, wanted: WantedOfVideos) -
             else:
                 label_folder = files.enter_context(folder_written_whole(path))
         frames = with_progress(video.frames(), video.expected_frames, "frame")
-        for number, (time, image) in enumerate(frames):
-            image = np.ascontiguousarray(image)
+        for number, frame in enumerate(frames):
+            image = np.ascontiguousarray(frame.image)
             labels = predictor(image)
             if write_overlay:
                 drawn = blended(image, labels, classes.palette, wanted.opacity)
-                write_overlay(time, np.asarray(drawn))
+                write_overlay(Frame(frame.time, frame.duration, np.asarray(drawn)))
             if label_folder:
                 palette_picture(labels, classes.palette).save(label_folder / f"{number:06}.png")
     written = " and ".join(map(str, wanted.paths(file)))
@@ -142,8 +149,8 @@ def label_video(file: ImageFile, predictor: Predictor, wanted: WantedOfVideos) -
 
 
 @contextlib.contextmanager
-def _overlay_writer(path: Path, video: Video) -> Iterator[Callable[[int, NDArray[np.uint8]], None]]:
-    """A function that adds a picture, uint8 (H, W, 3) RGB, to a new video, at a time of `video`.
+def _overlay_writer(path: Path, video: Video) -> Iterator[Callable[[Frame], None]]:
+    """A function that adds a frame to a new video, at its time in `video`.
 
     Raises:
         RunError: the pictures change their size.
@@ -153,8 +160,9 @@ def _overlay_writer(path: Path, video: Video) -> Iterator[Callable[[int, NDArray
     stream: Any = None
     size_px: tuple[int, ...] = ()
 
-    def write(time: int, picture: NDArray[np.uint8]) -> None:
+    def write(given: Frame) -> None:
         nonlocal stream, size_px
+        picture = given.image
         if stream is None:
             size_px = picture.shape
             stream = _added_stream(container, video, size_px)
@@ -170,7 +178,8 @@ def _overlay_writer(path: Path, video: Video) -> Iterator[Callable[[int, NDArray
             dst_color_trc=BT709,
             dst_color_primaries=BT709,
         )
-        frame.pts, frame.time_base = time, video.stream.time_base
+        frame.pts, frame.duration = given.time, given.duration
+        frame.time_base = video.stream.time_base
         container.mux(stream.encode(frame))
 
     with av.open(str(path), "w", format="mp4") as container:
@@ -195,6 +204,7 @@ def _added_stream(container: Any, video: Video, size_px: Sequence[int]) -> Any:
     stream.pix_fmt = "yuv420p"
     context = stream.codec_context
     context.time_base = video.stream.time_base
+    context.flags |= FRAME_DURATIONS
     context.color_range = LIMITED_RANGE
     context.colorspace = context.color_primaries = context.color_trc = BT709
     if video.pixel_aspect:
