@@ -4,6 +4,7 @@ import codecs
 import contextlib
 import os
 import re
+import shutil
 from pathlib import Path
 
 from fcn_tf.errors import InputError
@@ -29,6 +30,25 @@ def written_whole(path):
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def folder_written_whole(path):
+    """Gives an empty folder to write to, and renames it to `path` when the block ends well.
+
+    A folder that stood at `path` is then removed. If the block fails, it stays as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir()
+    try:
+        yield beside
+        shutil.rmtree(path, ignore_errors=True)
+        os.replace(beside, path)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def make_folder(path):

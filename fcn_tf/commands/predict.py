@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fcn_tf.commands.options import ImagesToFilesOptions, PredictionOptions, command
 from fcn_tf.config.types import Shard
-from fcn_tf.errors import InputError, check
+from fcn_tf.errors import InputError, RunError, check
 from fcn_tf.files import make_folder
 from fcn_tf.images import MAX_PIXELS
 from fcn_tf.quiet import import_quietly
@@ -22,12 +22,14 @@ class PredictOptions(PredictionOptions, ImagesToFilesOptions):
         max_pixels: the largest image that is read; default Pillow's limit, and none for maps of
             which png and geojson alone are written.
         shard: 0/4 to 3/4 take a quarter of the images each, for four machines.
+        label_frames: of a video also write the labels of each frame, as PNG.
     """
 
     model: str
     batch_size: int = 1
     max_pixels: int | None = None
     shard: Shard | None = None
+    label_frames: bool = False
 
     def __post_init__(self) -> None:
         PredictionOptions.__post_init__(self)
@@ -44,7 +46,7 @@ def predict(options: PredictOptions) -> None:
 
     Raises:
         InputError: no such model or image, or options that do not fit the model.
-        RunError: images failed; each was named.
+        RunError: images or videos failed; each was named.
 
     Example:
         >>> predict(PredictOptions(model="runs/mine", images=("photos",), out="labelled"))
@@ -58,6 +60,7 @@ def predict(options: PredictOptions) -> None:
     from fcn_tf.images.read import open_pixels
     from fcn_tf.inference.outputs import work_through
     from fcn_tf.inference.predictor import Predictor
+    from fcn_tf.inference.video import WantedOfVideos, label_videos, split_videos
     from fcn_tf.inference.written import Prediction, Wanted, formats_of_scores
 
     wanted = Wanted(
@@ -68,6 +71,7 @@ def predict(options: PredictOptions) -> None:
     images = find_images(options.images, options.out, options.shard)
     if not images:
         return
+    videos, images = split_videos(images)
     make_folder(options.out)
     predictor = Predictor(
         options.model,
@@ -77,6 +81,14 @@ def predict(options: PredictOptions) -> None:
         batch_size=options.batch_size,
         shows_progress=True,
     )
+    wanted_of_videos = WantedOfVideos(
+        out=options.out,
+        overlay="overlay" in options.format,
+        label_frames=options.label_frames,
+        opacity=options.opacity,
+        overwrite=options.overwrite,
+    )
+    failed = label_videos(videos, predictor, wanted_of_videos)
     wants_scores = bool(formats_of_scores(options.format))
     if wants_scores and predictor.model.scores is None:
         raise InputError("--format npy: this file gives labels alone; export it with scores.")
@@ -99,10 +111,13 @@ def predict(options: PredictOptions) -> None:
         return Prediction(pixels, labels, scores)
 
     try:
-        work_through(images, predicted, predictor.model.classes, wanted)
+        if images or not videos:
+            work_through(images, predicted, predictor.model.classes, wanted)
     finally:
         if line := clipping_line(clipped, value_range):
             print(line, flush=True)
+    if failed:
+        raise RunError(f"{failed} of {len(videos)} videos failed, as said above.")
 
 
 COMMAND = command(PredictOptions, predict)

@@ -37,6 +37,13 @@ def colorize(labels: NDArray[Any], palette: ArrayLike) -> NDArray[np.uint8]:
     return table[labels]
 
 
+def palette_picture(labels: NDArray[np.uint8], palette: ArrayLike) -> Image.Image:
+    """A picture of class indices, uint8 (H, W), with a palette that shows them in colour."""
+    picture = Image.fromarray(labels, "P")
+    picture.putpalette(np.asarray(palette, np.uint8).tobytes())
+    return picture
+
+
 def error_map(
     image: NDArray[np.uint8], truth: NDArray[np.uint8], labels: NDArray[np.uint8]
 ) -> NDArray[np.uint8]:
@@ -56,6 +63,13 @@ def error_map(
     wrong = (truth != labels) & (truth != VOID)
     shown[wrong] = 0.35 * grey[wrong] + 0.65 * np.array(WRONG_COLOR)
     return shown.astype(np.uint8)
+
+
+def blended(
+    image: NDArray[np.uint8], labels: NDArray[np.uint8], palette: ArrayLike, opacity: float
+) -> Image.Image:
+    """Lays labels in colour over their image, without a legend; arguments as in `overlay`."""
+    return Image.blend(Image.fromarray(image), Image.fromarray(colorize(labels, palette)), opacity)
 
 
 def overlay(
@@ -80,9 +94,6 @@ def overlay(
         only where a name is.
     """
     height_px, width_px = labels.shape
-    blended = Image.blend(
-        Image.fromarray(image), Image.fromarray(colorize(labels, palette)), opacity
-    )
     entries = _legend_entries(labels, class_names, palette)
 
     text_px = max(10, round(0.025 * min(2000, max(height_px, width_px))))
@@ -98,7 +109,7 @@ def overlay(
         places.append((x, y))
         x += entry_px + gap_px
     drawn = Image.new("RGB", (width_px, y + line_px + gap_px), "white")
-    drawn.paste(blended)
+    drawn.paste(blended(image, labels, palette, opacity))
     draw = ImageDraw.Draw(drawn)
     for text, (_, color), (x, y) in zip(texts, entries, places, strict=True):
         draw.rectangle((x, y, x + text_px, y + text_px), fill=color, outline="gray")
