@@ -35,14 +35,10 @@ def main():
     arguments = parse(parser, width=1 / 64, head_units=4, megapixels=(4.5,))
     if arguments.one:
         return label(*arguments.one)
-    from fcn_tf.models import build_fcn, save_model
-
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder, "m.keras")
-        save_model(
-            build_fcn("fcn8s", 5, width=arguments.width, head_units=arguments.head_units), model
-        )
+        write_model(model, arguments)
         for megapixels in arguments.megapixels:
             image = Path(folder, f"{megapixels:g}.tif")
             write_map(image, SQUARE_PX * round(math.sqrt(megapixels * 1e6) / SQUARE_PX))
@@ -68,6 +64,18 @@ def main():
     print(f"\nmemory of the largest to that of the first: {grows:.3f}")
     print(f"same CRS and transform, tiled, compressed: {are_maps}")
     return exit_code(grows > 1.1 or not are_maps, arguments)
+
+
+def write_model(path, arguments):
+    """Saves a network whose random scores give each pixel a label of its own."""
+    from fcn_tf.models import build_fcn, save_model
+
+    model = build_fcn("fcn8s", 5, width=arguments.width, head_units=arguments.head_units)
+    rng = np.random.default_rng(0)
+    for layer in model.layers:
+        if layer.name.startswith("score_"):
+            layer.set_weights([rng.normal(size=one.shape) for one in layer.get_weights()])
+    save_model(model, path)
 
 
 def write_map(path, side_px):
