@@ -243,6 +243,6 @@ def test_files_are_sent_with_the_bands_that_are_given(server, ask, tmp_path):
     with Image.open(io.BytesIO(server.sent[0])) as sent:
         np.testing.assert_array_equal(np.asarray(sent), image[..., ::-1])
     drawn = pixels(tmp_path / "out/a.png.overlay.png")
-    np.testing.assert_array_equal(drawn[: len(image)], image[..., ::-1])
+    np.testing.assert_array_equal(drawn[:20, :30], image[..., ::-1])
     with pytest.raises(InputError, match="bands"):
         ask(bands=(0, 2, 1))
