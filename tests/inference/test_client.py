@@ -415,7 +415,7 @@ def test_the_users_mistakes(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "many.txt").write_text("".join(f"{number}\n" for number in range(300)))
     for option, message in [
-        ("--format=gif", "png,overlay"),
+        ("--format=gif", "png,gray,overlay,geojson,coco"),
         ("--concurrency=0", "at least 1"),
         ("--class_names=many.txt", "between 2 and 255"),
         ("--url=http://[::1/v1/models/a", "it must be http://HOST"),
