@@ -21,7 +21,7 @@ from fcn_tf.inference.loaded import LoadedModel
 from fcn_tf.inference.predictor import Predictor
 
 CLASSES, BLOCK_PX = len(VOC_CLASSES), 25
-SECONDS_AT_MOST = 60
+SECONDS_AT_MOST = 10
 
 
 def main():

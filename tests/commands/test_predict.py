@@ -137,7 +137,7 @@ def test_labels_and_overlay_of_averaged_scores(tmp_path, handmade):
         np.testing.assert_array_equal(pixels(tmp_path / "out/0000.png.png"), expected)
         drawn = pixels(tmp_path / "out/0000.png.overlay.png")
         blended = 0.25 * image + 0.75 * np.array(PALETTE)[expected]
-        assert np.abs(drawn[:30] - blended).max() <= 1
+        assert np.abs(drawn[:30, :40] - blended).max() <= 1
 
 
 def test_a_shard_takes_its_share_of_the_images(tmp_path, handmade, capsys):
@@ -402,7 +402,7 @@ def test_photos_are_labelled_as_viewers_show_them(tmp_path, handmade):
     shown = np.rot90(stored, -1)
     expected = handmade_scores(shown[None])[0].argmax(-1)
     np.testing.assert_array_equal(pixels(tmp_path / "out/a.png.png"), expected)
-    np.testing.assert_array_equal(pixels(tmp_path / "out/a.png.overlay.png")[:30], shown)
+    np.testing.assert_array_equal(pixels(tmp_path / "out/a.png.overlay.png")[:30, :20], shown)
 
 
 @needs_extra("maps", "rasterio")

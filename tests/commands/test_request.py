@@ -91,7 +91,7 @@ def test_the_formats_and_the_opacity(ask, tmp_path):
     assert os.listdir(tmp_path / "out") == ["a.png.overlay.png"]
     image, colors = pixels(tmp_path / "in/a.png"), voc_palette()[LABELS]
     drawn = pixels(tmp_path / "out/a.png.overlay.png")
-    assert np.abs(drawn[:20] - (0.75 * image + 0.25 * colors)).max() <= 1
+    assert np.abs(drawn[:20, : image.shape[1]] - (0.75 * image + 0.25 * colors)).max() <= 1
     # Without names the legend has numbers.
     expected = overlay(image, LABELS, ("0", "1", "2"), voc_palette(), opacity=0.25)
     np.testing.assert_array_equal(drawn, np.asarray(expected))
@@ -212,7 +212,7 @@ def test_a_photo_is_turned_before_it_is_sent(server, ask, tmp_path):
     with Image.open(io.BytesIO(server.sent[0])) as sent:
         np.testing.assert_array_equal(np.asarray(sent), shown)
         assert sent.getexif().get(ExifTags.Base.Orientation, 1) == 1
-    np.testing.assert_array_equal(pixels(tmp_path / "out/a.png.overlay.png")[:20], shown)
+    np.testing.assert_array_equal(pixels(tmp_path / "out/a.png.overlay.png")[:20, :30], shown)
 
 
 def test_deep_images_are_sent_with_the_range_that_is_given(server, ask, tmp_path, capsys):

@@ -90,9 +90,9 @@ def test_labels_are_the_models(model, saved_model, tmp_path, protocol):
         assert (labels == labels_of(model, image)).mean() > 0.999
         overlay = pixels(written.with_name(written.name + ".overlay.png"))
         height, width = labels.shape
-        assert overlay.shape[1] == width
+        assert overlay.shape[1] >= width
         blended = (image + np.array(COLORS)[labels]) / 2
-        assert np.abs(overlay[:height] - blended).max() <= 1
+        assert np.abs(overlay[:height, :width] - blended).max() <= 1
         assert overlay.shape[0] > height  # the legend
 
 
