@@ -165,6 +165,7 @@ def test_the_limit_of_pixels_and_the_description_are_those_of_the_export(signatu
         "max_pixels": MAX_PIXELS,
         "margin_px": 224,
         "value_range": [0, 4095],
+        "bands": None,
     }
 
 

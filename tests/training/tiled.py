@@ -29,7 +29,10 @@ class Noting:
     """A network that notes the heights and widths of the images that it is fed."""
 
     def __init__(self, model):
-        self.model, self.layers, self.fed = model, model.layers, []
+        self.model, self.fed = model, []
+
+    def __getattr__(self, name):
+        return getattr(self.model, name)
 
     def __call__(self, image, training):
         note = tf.numpy_function(
