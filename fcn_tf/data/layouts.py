@@ -246,13 +246,12 @@ def _by_folder(counts: Counter[str]) -> str:
         f"{shown_name(folder or '.')} ({count})" for folder, count in counts.most_common(NAMED)
     ]
     if len(counts) > NAMED:
-        parts.append(f"{len(counts) - NAMED} more folders")
+        parts.append(counted(len(counts) - NAMED, "more folder{}"))
     return ", ".join(parts)
 
 
 def _folder_of_classes(data_dir: Path, splits: dict[str, PairsByName]) -> Path:
     """The folder with the class file: the highest one above the first image that has one."""
     image = next(pair.image for pairs in splits.values() for pair in pairs.values())
-    folders = [data_dir, *reversed(image.relative_to(data_dir).parents[:-1])]
-    places = (folder if folder == data_dir else data_dir / folder for folder in folders)
+    places = [data_dir / folder for folder in reversed(image.relative_to(data_dir).parents)]
     return next((p for p in places if any((p / n).is_file() for n in CLASS_FILES)), data_dir)

@@ -161,8 +161,8 @@ class SegmentationLoss(TrainingLoss, keras.losses.Loss):
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Each pixel's part of the loss, (N, H, W); Keras adds them up."""
         y_true = masks_like(y_true, y_pred)
-        norm = self.normalizer(y_true)
         losses = self._sampled(self._weighted(y_true, y_pred))
+        norm = self.normalizer(y_true)
         return ops.where(norm > 0, losses / ops.maximum(norm, 1e-30), 0.0)
 
     def total(

@@ -81,6 +81,7 @@ WRONG = [
     ("name,r,g,b\nroad,1,2,x\n", "'road,1,2,x': a colour is three numbers"),
     ("road\n\ncar\n", "line 2 is empty, and the order of the lines gives the values"),
     ("\nroad\ncar\n", "line 1 is empty"),
+    ("road\ncar\n\ntree\n", "line 3 is empty"),
     ("", "names no class: write one a line"),
     (b"road\nStra\xdfe\n", r"as text in UTF-8: line 2 has the byte 0xdf\. Save it in UTF-8"),
     ("road\ncar\n".encode("utf-16-le"), "it has zeros. Save it in UTF-8"),
@@ -125,10 +126,11 @@ def test_grey_colours_alone_are_the_values_of_masks(tmp_path, capsys):
     assert find_coding(tmp_path).mask_values is None
 
 
-def test_ade20ks_file_leaves_0_unlabelled(tmp_path):
+def test_ade20ks_file_leaves_0_unlabelled(tmp_path, capsys):
     (tmp_path / "objectInfo150.txt").write_text("Idx\tName\n1\twall\n2\tbuilding\n")
     expected = {0: VOID, 1: 0, 2: 1, VOID: VOID}
     assert find_coding(tmp_path).value_labels == expected
+    assert capsys.readouterr().out.endswith(": {0: ignore, 1: wall, 2: building}.\n")
     coding = find_coding(tmp_path, mask_values=MaskValues.of("ade20k"))
     assert coding.value_labels == expected
 
@@ -157,7 +159,7 @@ def test_class_files_that_differ_are_refused_whichever_comes_first(one, other, t
         if texts == (one, one):
             assert find_coding(tmp_path).class_names == ("road", "car")
         else:
-            with pytest.raises(InputError, match="name different classes"):
+            with pytest.raises(InputError, match=r"s\.txt and /.*s\.txt name different classes"):
                 find_coding(tmp_path)
 
 

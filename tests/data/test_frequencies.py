@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 
 from fcn_tf.config.schema import DataConfig
@@ -5,11 +7,13 @@ from fcn_tf.data import open_source
 from fcn_tf.data.frequencies import (
     count_classes,
     extreme_weights,
+    label_counts,
     median_frequency_weights,
     sqrt_median_frequency_weights,
 )
+from fcn_tf.data.skipped import Skipped
 from tests.data.test_layouts import arrays, write_labelme
-from tests.sources import source_of
+from tests.sources import numbered_pair, source_of
 
 
 def test_weights_by_hand():
@@ -46,10 +50,23 @@ def test_square_roots_by_hand():
 
 
 def test_the_largest_weight_over_the_smallest_is_warned_of_above_100():
-    assert extreme_weights([0.5, 50, 1], ("road", "crack", "car")) is None
+    for largest in (40, 50):
+        assert extreme_weights([0.5, largest, 1], ("road", "crack", "car")) is None
     said = extreme_weights([50.6, 0.5, 1], ("crack", "road", "car"))
     assert said.startswith("A pixel of crack counts 101 times as much as one of road. Above 100,")
     assert "--loss.class_weights sqrt_median_frequency" in said
+
+
+def test_a_record_that_is_skipped_has_no_pixel():
+    image, mask = numbered_pair(1, 3)
+    pairs = [(image, mask), (image, mask.astype(np.float32))]  # the second cannot be decoded
+    source = replace(source_of(train=pairs), skipped=Skipped())
+    counts = list(label_counts(source, "train"))
+    assert [(c.labelled.tolist(), c.unlabelled_px) for c in counts] == [
+        ([1, 1, 1], 0),
+        ([0] * 3, 0),
+    ]
+    assert len(source.skipped) == 1
 
 
 def test_pixels_are_those_of_the_masks(tmp_path, capsys):

@@ -309,6 +309,18 @@ def test_what_is_taken_in_spite_of_its_name_and_what_is_hidden_is_said(tmp_path,
     assert "Left out: 2 images without a mask (images/c.png, …).\n" in said
 
 
+def test_three_folders_of_files_without_a_place_are_named(tmp_path, capsys):
+    paths = [f"{kind}/{n}.png" for kind in ("images", "masks") for n in "ab"]
+    three = ["x/0.png", "x/1.png", "x/2.png", "y/0.png", "y/1.png", "z/0.png"]
+    open_folder(small(tmp_path, [*paths, *three]))
+    said = capsys.readouterr().out
+    line = "Left out: 6 image files with no place in this layout, in x (3), y (2), z (1)"
+    assert f"{line}.\n" in said
+    open_folder(small(tmp_path, ["zz/0.png"]))
+    said = capsys.readouterr().out
+    assert f"{line.replace('6', '7')}, 1 more folder.\n" in said
+
+
 def test_classes_may_lie_with_the_images(tmp_path):
     """Roboflow writes them into each split, and an archive is unpacked into a folder of its own."""
     paths = [f"x/train/{n}{end}.png" for n in "ab" for end in ("", "_mask")]

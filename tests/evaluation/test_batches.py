@@ -136,8 +136,11 @@ def test_counts_go_beyond_32_bits_on_jax_which_has_no_others():
 from fcn_tf.training.losses import SegmentationLoss
 
 logits = np.zeros((2, 2, 2, 3), "float32")
-for label in (3, -1):  # no class: in a compiled function JAX cannot raise
+for label in (3, 4, -1):  # no class: in a compiled function JAX cannot raise
     assert np.isnan(SegmentationLoss()(np.full((2, 2, 2), label), logits))
+for label in range(3):
+    loss = SegmentationLoss()(np.full((2, 2, 2), label), logits)
+    np.testing.assert_allclose(loss, np.log(3), rtol=1e-6)
 """
     done = subprocess.run(
         [sys.executable, "-W", "error::UserWarning", "-c", COUNT_MANY + masks],

@@ -101,14 +101,25 @@ def test_masks_and_weights_that_do_not_fit_the_logits_are_refused():
     for channels in (1, 256):
         with pytest.raises(InputError, match=f"channels of the logits={channels}: .* 2 and 255"):
             loss(MASKS, np.zeros((2, 1, 2, channels), "float32"))
-    with pytest.raises(InputError, match="class_weights has 3 numbers for 2 classes"):
-        SegmentationLoss(class_weights=[1, 2, 3])(MASKS, LOGITS)
-    with pytest.raises(InputError, match=r"\(2, 2\) and the logits"):
-        loss(MASKS, LOGITS, sample_weight=np.ones((2, 2)))
+    for count in (1, 3):
+        with pytest.raises(InputError, match=f"class_weights has {count} numbers for 2 classes"):
+            SegmentationLoss(class_weights=[1.0] * count)(MASKS, LOGITS)
+    for shape in ((), (2, 2), (1, 1, 1), (3, 1, 1)):
+        with pytest.raises(InputError, match=rf"{re.escape(str(shape))} and the logits"):
+            loss(MASKS, LOGITS, sample_weight=np.ones(shape))
     signature = [tf.TensorSpec(None, tf.uint8), tf.TensorSpec(LOGITS.shape)]
     unknown = tf.function(loss, signature, autograph=False)
     with pytest.raises(InputError, match="number of axes of the masks is not known"):
         unknown(MASKS, LOGITS)
+
+
+def test_weights_are_of_the_channels_of_the_logits():
+    """One image of 1x2 pixels and three classes, of equal logits: each loss is log 3."""
+    loss = SegmentationLoss("sum", class_weights=[1, 2, 4])
+    found = loss(np.array([[[0, 2]]], np.uint8), np.zeros((1, 1, 2, 3), "float32"))
+    np.testing.assert_allclose(found, 5 * np.log(3), rtol=1e-6)
+    three = loss(np.zeros((3, 1, 1), np.uint8), np.zeros((3, 1, 1, 3), "float32"), np.ones(3))
+    np.testing.assert_allclose(three, np.log(3), rtol=1e-6)
 
 
 def test_sample_weights_are_of_images_or_of_pixels():
