@@ -12,12 +12,17 @@ from toy import exit_code, parse
 
 from fcn_tf.config.schema import DataConfig
 from fcn_tf.data import open_source
+from fcn_tf.data.shapes import SPLIT_SIZES
 
 SECONDS_AT_MOST = 15
 
 
 def main():
-    arguments = parse(argparse.ArgumentParser(description=__doc__.splitlines()[0]))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, help="of each split, in place of all")
+    arguments = parse(parser, images=10)
+    if arguments.images is not None:
+        SPLIT_SIZES.update(dict.fromkeys(SPLIT_SIZES, arguments.images))
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         open_source(DataConfig(name="shapes", tfds_dir=folder))

@@ -23,6 +23,7 @@ GROWTH_AT_MOST = 1.1
 DRAWN = 200  # images that are drawn; the records repeat them
 SIZE_PX = (96, 128)
 CROP_PX = 64
+FORMATS = ("array_record", "tfrecord")
 
 
 def main():
@@ -30,12 +31,13 @@ def main():
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--records", type=int, nargs=2, default=[10_000, 100_000])
+    parser.add_argument("--formats", nargs="+", default=FORMATS, choices=FORMATS)
     parser.add_argument("--measure", metavar="FOLDER", help=argparse.SUPPRESS)
-    arguments = parse(parser, records=[2 * BATCH, 4 * BATCH])
+    arguments = parse(parser, records=[2 * BATCH, 4 * BATCH], formats=FORMATS[:1])
     if arguments.measure:
         return measure(arguments.measure, arguments.records[0])
     missed, rows = False, []
-    for file_format in ("array_record", "tfrecord"):
+    for file_format in arguments.formats:
         peaks = []
         for records in arguments.records:
             first_s, peak, speed = measured(file_format, records)

@@ -28,6 +28,8 @@ _PUBLIC = {
 
 __all__ = ["__version__", *_PUBLIC]
 
+importlib.import_module("fcn_tf.forks")  # at once: it notes every fork from now on
+
 
 def __getattr__(name):
     if name in _PUBLIC:

@@ -1,6 +1,6 @@
-"""Tests that need an extra of the package, such as `geo`: skipped without it, and named at the end.
+"""Tests that need an extra of the package, such as `maps`: skipped without, and named at the end.
 
-    @needs_extra("geo", "rasterio")
+    @needs_extra("maps", "rasterio")
     def test_large_tiff(): ...
 
 `pytest --all-extras -m extra` runs these tests alone and skips none of them.

@@ -37,6 +37,13 @@ class Script(NamedTuple):
 
 SCRIPTS = {
     "data.py": Script((), [(5, 4)]),
+    "gigapixel.py": Script(
+        (
+            "memory of the largest to that of the first: N",
+            "same CRS and transform, tiled, compressed: True",
+        ),
+        [(1, 5)],
+    ),
     "growth.py": Script(("N ms and N for each",) * 2, [(3, 5), (3, 5)]),
     "inference.py": Script(
         (
@@ -66,7 +73,7 @@ SCRIPTS = {
         ("N s, mean IU N %, sheet and curve: True",), options=("--tfds_dir", "{few}")
     ),
     "prepare_shapes.py": Script(("prepared in N s",)),
-    "records.py": Script((), [(4, 5)]),
+    "records.py": Script((), [(2, 5)]),
     "report.py": Script(("N s for 4 images of 50×75",)),
     "run.py": Script(
         (
@@ -74,6 +81,20 @@ SCRIPTS = {
             "`evaluate`, 3 images of 2 sizes: N s, bare forward passes N s: N of their pace",
         ),
         [(5, 3), (1, 4)],
+    ),
+    "soak.py": Script(
+        (
+            *(
+                line
+                for name in ("predictions", "client", "server")
+                for line in (
+                    f"Resident memory of each tenth, {name}, MB:( N){{10}}",
+                    f"Last tenth to second, {name}: N",
+                )
+            ),
+            "0 of 40 requests ended otherwise",
+        ),
+        [(4, 5)],
     ),
     "start_up.py": Script((r"fcn-tf train --help: N s \(N to N\)", r"train.py --help: N s")),
     "tiles.py": Script(
@@ -93,10 +114,12 @@ SCRIPTS = {
         ("Classifier of 96 px crops: N % right on val",), [(1, 10)], options=("--out", "{out}")
     ),
 }
-NEEDS_BENCH = {
-    "data.py": ("torch",),
-    "inference.py": ("torch", "onnx", "onnxruntime", "openvino"),
-    "training.py": ("torch",),
+# The extra that a script needs, and its modules.
+NEEDS = {
+    "data.py": needs_extra("bench", "torch"),
+    "gigapixel.py": needs_extra("maps", "rasterio"),
+    "inference.py": needs_extra("bench", "torch", "onnx", "onnxruntime", "openvino"),
+    "training.py": needs_extra("bench", "torch"),
 }
 # They are imported by the scripts above, which so run them too.
 MODULES = {
@@ -128,12 +151,7 @@ def test_each_script_that_a_page_names_exists_with_its_options():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(
-            name, marks=needs_extra("bench", *NEEDS_BENCH[name]) if name in NEEDS_BENCH else ()
-        )
-        for name in SCRIPTS
-    ],
+    [pytest.param(name, marks=NEEDS.get(name, ())) for name in SCRIPTS],
 )
 def test_the_script_runs_at_toy_size(name, tmp_path, few_scenes_dir):
     script = SCRIPTS[name]

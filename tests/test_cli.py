@@ -49,10 +49,11 @@ def test_train_then_evaluate_from_an_empty_folder(
     tmp_path, few_scenes_dir, run_here, few_figures, monkeypatch
 ):
     """The figures are those of the first process."""
-    done = command("--variant=fcn16s", f"--data.tfds_dir={few_scenes_dir}", *TINY, cwd=tmp_path)
+    network = ("--variant=fcn32s", "--model.trunk=alexnet", "--model.geometry=caffe")
+    done = command(*network, f"--data.tfds_dir={few_scenes_dir}", *TINY, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    run = tmp_path / "runs/shapes-fcn16s"
+    run = tmp_path / "runs/shapes-fcn32s"
     written = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
     assert {
         "config.yaml",
@@ -87,7 +88,7 @@ def test_train_then_evaluate_from_an_empty_folder(
     monkeypatch.setattr("fcn_tf.training.loop.fit", fit)
     done = run_here(f"--config={run}/config.yaml")
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "runs/shapes-fcn16s-2/model.keras").exists()
+    assert (tmp_path / "runs/shapes-fcn32s-2/model.keras").exists()
 
 
 def refused(done, *parts):
@@ -117,7 +118,10 @@ def test_the_users_mistakes_exit_with_2_and_one_line(tmp_path, run_here):
 
 
 @pytest.mark.slow
-def test_published_weights_become_a_model_that_is_scored(tmp_path, few_scenes_dir):
+def test_published_weights_become_a_model_that_is_scored(
+    tmp_path, few_scenes_dir, run_here, few_figures, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
     tensors = published_tensors("fcn16s", num_classes=6, width=0.0625, head_units=8)
     np.savez(tmp_path / "fcn16s.npz", **tensors)
     names = ["background", "disc", "ring", "triangle", "cross", "bar"]
@@ -129,24 +133,24 @@ def test_published_weights_become_a_model_that_is_scored(tmp_path, few_scenes_di
     assert done.stderr == ""
     assert f"{len(tensors)} tensors moved; 6 classes, background to bar" in done.stdout
     data = ("--data.name=shapes", f"--data.tfds_dir={few_scenes_dir}")
-    done = command("evaluate", "--model=imported.keras", *data, cwd=tmp_path)
+    done = run_here("evaluate", "--model=imported.keras", *data)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "report/scores.json").exists()
 
-    taken = command(*arguments, "--variant=fcn16s", cwd=tmp_path)
-    refused(taken, "imported.keras exists already")
+    refused(run_here(*arguments, "--variant=fcn16s"), "imported.keras exists already")
     arguments[2] = "--out=other.keras"
-    refused(command(*arguments, "--variant=fcn8s", cwd=tmp_path), "is not fcn8s", "fcn16s")
-    refused(command(*arguments, cwd=tmp_path), "variant")
-    refused(command(*arguments[:2], "--out=m.h5", "--variant=fcn16s", cwd=tmp_path), ".keras")
+    refused(run_here(*arguments, "--variant=fcn8s"), "is not fcn8s", "fcn16s")
+    refused(run_here(*arguments), "variant")
+    refused(run_here(*arguments[:2], "--out=m.h5", "--variant=fcn16s"), ".keras")
     assert not (tmp_path / "other.keras").exists()
 
 
 @pytest.mark.slow
-def test_check_data_ends_with_1_when_there_are_findings(tmp_path):
+def test_check_data_ends_with_1_when_there_are_findings(tmp_path, run_here, monkeypatch):
     make_folder(tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
     arguments = ["check-data", "--data.data_dir=data", "--data.ignore_label=11"]
-    clean = command(*arguments, "--json", cwd=tmp_path)
+    clean = run_here(*arguments, "--json")
     assert clean.returncode == 0, clean.stderr
     assert json.loads(clean.stdout)["problems"] == []
     spoil_value(tmp_path / "data")
@@ -155,7 +159,7 @@ def test_check_data_ends_with_1_when_there_are_findings(tmp_path):
     assert found.stderr == "fcn-tf: 1 error: training would refuse this.\n"
     assert "masks/train/b.png: value 7" in found.stdout
     assert (tmp_path / "check-data/sample_sheet.png").exists()
-    refused(command("check-data", "--data.data_dir=nowhere", cwd=tmp_path), "no such folder")
+    refused(run_here("check-data", "--data.data_dir=nowhere"), "no such folder")
 
 
 def test_imagenet_off_line_is_one_line_with_the_way_out(tmp_path):
@@ -241,7 +245,9 @@ def test_how_a_command_ends(run_here, monkeypatch, error, code, message):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_stopped_run_says_so_and_is_resumed(tmp_path, few_scenes_dir, number, code):
+def test_a_stopped_run_says_so_and_is_resumed(
+    tmp_path, few_scenes_dir, run_here, few_figures, monkeypatch, number, code
+):
     arguments = [f"--data.tfds_dir={few_scenes_dir}", *TINY, "--training.max_steps=100000"]
     arguments += ["--training.log_every_steps=1", "--workdir=run"]
     run = start(*arguments, cwd=tmp_path)
@@ -259,8 +265,8 @@ def test_a_stopped_run_says_so_and_is_resumed(tmp_path, few_scenes_dir, number, 
     (checkpoint,) = (tmp_path / "run/checkpoints").iterdir()
     step = int(checkpoint.stem.removeprefix("step-"))
     # Without --config: the run's own.
-    longer = f"--training.max_steps={step + 1}"
-    again = command("--workdir=run", "--resume", longer, cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    again = run_here("--workdir=run", "--resume", f"--training.max_steps={step + 1}")
     assert again.returncode == 0, again.stderr
     assert f"Resumed after step {step} of {step + 1}." in again.stdout
     assert (tmp_path / "run/report/scores.json").exists()

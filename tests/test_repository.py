@@ -29,7 +29,12 @@ DISTRIBUTIONS = {
     "yaml": "PyYAML",
 }
 # Files that are imported only where their extra is installed.
-OPTIONAL_FILES = {"tiff.py": "geo"}
+OPTIONAL_FILES = {
+    "annotations.py": "coco",
+    "maps.py": "maps",
+    "polygons.py": "maps",
+    "tiff.py": "maps",
+}
 # What Windows lacks, and macOS some of it.
 UNIX_MODULES = {
     *("crypt", "fcntl", "grp", "posix", "pty", "pwd", "resource", "spwd", "syslog", "termios"),
@@ -181,7 +186,7 @@ def test_each_extra_that_a_test_needs_exists(extras):
                 extra = ast.literal_eval(node.args[0])
                 modules = [a.value for a in node.args[1:] if isinstance(a, ast.Constant)]
                 needed.setdefault(extra, set()).update(modules)
-    assert {"backends", "geo", "import", "mediapipe"} <= set(needed) <= set(extras)
+    assert {"backends", "import", "maps", "mediapipe"} <= set(needed) <= set(extras)
     for extra, modules in needed.items():
         assert {canonicalize_name(module) for module in modules} <= set(extras[extra]), extra
 

@@ -21,7 +21,7 @@ from fcn_tf.config.schema import (
     TrainingConfig,
 )
 from fcn_tf.data import layouts, open_source, training_batches, whole_images
-from fcn_tf.errors import InputError, RunError
+from fcn_tf.errors import InputError
 from fcn_tf.evaluation.batches import SegmentationMetrics
 from fcn_tf.evaluation.metrics import SCORES
 from fcn_tf.evaluation.report import write_report
@@ -123,20 +123,15 @@ def test_a_loss_is_one_entry(monkeypatch):
     np.testing.assert_allclose(whole[0][0], 1 - dice.mean(), rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "network",
-    [
-        {"dropout": 0.5},
-        pytest.param({"trunk": "mobilenetv3_large", "width": 0.25}, marks=pytest.mark.slow),
-    ],
-    ids=["dropout", "running statistics"],
-)
-def test_the_first_pass_of_a_loss_leaves_no_trace(monkeypatch, network):
-    """The steps are those of a loss that does without."""
+def test_the_first_pass_of_a_loss_leaves_no_trace(monkeypatch):
+    """The steps are those of a loss that does without: the dropout is drawn once.
+
+    Of the running statistics tests/training/test_steps.py says the same.
+    """
     monkeypatch.setitem(LOSSES, "dice", SoftDice)
-    two_passes = dice_steps(batch_size=4, **network)
+    two_passes = dice_steps(batch_size=4, dropout=0.5)
     monkeypatch.setitem(LOSSES, "dice", SoftDiceOfOneShare)
-    assert_same_steps(two_passes, dice_steps(batch_size=4, **network))
+    assert_same_steps(two_passes, dice_steps(batch_size=4, dropout=0.5))
 
 
 def test_a_loss_that_does_not_exist_is_refused_before_any_work(tmp_path):
@@ -160,7 +155,7 @@ def write(job, kind, folder):
     @tf.function(input_signature=[tf.TensorSpec((1, None, None, 3), tf.uint8, name="image")])
     def scores(image):
         logits = job.logits(image)
-        return tf.nn.softmax(logits[..., ::-1] if kind == "reversed" else logits)
+        return tf.nn.softmax(logits)
 
     path = folder / f"{job.stem}-{kind}{ENDING}"
     path.write_bytes(scores.get_concrete_function().graph.as_graph_def().SerializeToString())
@@ -184,19 +179,18 @@ def run(artefact: str) -> Callable:
 
 
 def test_an_export_format_is_a_file_and_an_entry(monkeypatch, tmp_path):
-    """Its right kind is published, and its wrong one is refused."""
+    """It is compared and published; tests/exporting/test_formats.py has what is refused."""
     (tmp_path / "graph_format.py").write_text(GRAPH_FORMAT)
     monkeypatch.syspath_prepend(tmp_path)
     bar = Bar(largest_difference=1e-5, same_label=0.9999, margin=1e-5)
     entry = Format(
         title="GraphDef",
         module="graph_format",
-        kinds={"float32": Kind(bar=bar), "reversed": Kind(bar=bar)},
+        kinds={"float32": Kind(bar=bar)},
     )
     monkeypatch.setitem(FORMATS, "graph", entry)
     model = narrow_fcn("fcn32s", 3)
-    with pytest.raises(RunError, match="reversed GraphDef file is refused: a score differs by"):
-        export(model, tmp_path / "out", options=ExportOptions(formats="graph"))
+    export(model, tmp_path / "out", options=ExportOptions(formats="graph"))
     version = tmp_path / "out/graph/1"
     names = sorted(path.name for path in version.iterdir())
     assert names == ["export.json", "labels.txt", "out-float32.pb"]

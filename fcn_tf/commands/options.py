@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -140,8 +141,9 @@ class ImagesToFilesOptions:
     Args:
         images: files, folders, patterns ("photos/**/*.jpg"), or - for a list on standard input.
         out: folder for the files.
-        format: what to write, some of png,overlay,npy.
+        format: what to write, some of png,gray,overlay,npy,geojson,coco.
         opacity: of the overlay's colours, 0 to 1.
+        simplify_px: corners of geojson that cut off less than its square are left out; 0 keeps all.
         overwrite: predict images again whose files exist.
     """
 
@@ -149,11 +151,14 @@ class ImagesToFilesOptions:
     out: str
     format: Names = Names(("png", "overlay"))
     opacity: float = DEFAULT_OPACITY
+    simplify_px: float = 0.0
     overwrite: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "format", Names.of(self.format))
         check(0 <= self.opacity <= 1, "opacity", self.opacity, "between 0 and 1")
+        allowed = "0 or more, in px"
+        check(0 <= self.simplify_px < math.inf, "simplify_px", self.simplify_px, allowed)
 
 
 def _add_options(parser: ArgumentParser, options: type) -> None:

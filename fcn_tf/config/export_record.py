@@ -11,7 +11,9 @@ from typing import Any
 
 EXPORT_FILE = "export.json"
 # Fields that only some formats have; the others are written as null where they are not known.
-OF_SOME_FORMATS = ("max_pixels", "size", "output", "value_range")
+OF_SOME_FORMATS = ("max_pixels", "size", "output", "value_range", "bands")
+# What a client of a server has to know: no path of the machine that exported is among it.
+FOR_CLIENTS = ("classes", "palette", "max_pixels", "margin_px", "value_range", "bands")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,13 +28,15 @@ class ExportRecord:
         fcn_tf: the version of this package.
         verified_on: the images that the artefacts were compared on, in words.
         margin_px: what a tile needs around it, or None where it is not known.
-        max_pixels: of a SavedModel: pixels of a call above which it is refused.
+        max_pixels: of a SavedModel: pixels of an image above which it is refused.
         size: of TFLite files: HEIGHTxWIDTH, or "any".
         output: of TFLite files: "scores" or "labels".
         classes: names of the classes, in the order of their labels.
         palette: their colours, RGB triples in 0..255.
         value_range: of images of more than 8 bits a channel, the values that become 0 and 255; None
             for a model that takes 8 bits alone.
+        bands: of image files, the numbers of the bands that are red, green and blue; None for what
+            each file says.
         artefacts: what was measured, by kind (float32, int8, …).
     """
 
@@ -46,6 +50,7 @@ class ExportRecord:
     classes: tuple[str, ...] | None = None
     palette: list[list[int]] | None = None
     value_range: tuple[float, float] | None = None
+    bands: tuple[int, ...] | None = None
     artefacts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @classmethod
@@ -53,7 +58,8 @@ class ExportRecord:
         """Reads the text of an export.json.
 
         Raises:
-            ValueError: it is no JSON, or no object, the classes are no list, or the range is none.
+            ValueError: it is no JSON, or no object, the classes are no list, or the range or the
+                bands are none.
         """
         values = json.loads(text)
         if not isinstance(values, dict):
@@ -67,6 +73,10 @@ class ExportRecord:
             if not isinstance(value_range, list) or len(value_range) != 2:
                 raise ValueError("value_range is no list of two")
             known["value_range"] = (float(value_range[0]), float(value_range[1]))
+        if (bands := known.get("bands")) is not None:
+            if not isinstance(bands, list) or len(bands) != 3:
+                raise ValueError("bands is no list of three")
+            known["bands"] = tuple(map(int, bands))
         return cls(**known)
 
     def to_json(self) -> str:
@@ -76,6 +86,10 @@ class ExportRecord:
             if values[name] is None:
                 del values[name]
         return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+
+    def for_clients(self) -> str:
+        """What a client of a server has to know, as JSON in ASCII, which `from_json` reads."""
+        return json.dumps({name: getattr(self, name) for name in FOR_CLIENTS})
 
 
 def newest_version(folder: str | Path, holding: str = "") -> Path | None:

@@ -16,6 +16,9 @@ from typing import Any
 
 from fcn_tf.errors import check
 
+# Tiles begin at multiples of it, so that their pooling windows are those of the image.
+GRID_PX = 32
+
 
 @dataclass(frozen=True)
 class Skip:

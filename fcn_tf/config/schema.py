@@ -7,6 +7,7 @@ meet the same messages. The `Args:` lines are what --help shows.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -53,11 +54,12 @@ OF_FOLDERS = ("data_dir", "layout")
 OF_MASKS = ("class_names", "ignore_label", "mask_values")
 OF_TFDS = ("tfds_name", "tfds_image", "tfds_mask")
 OF_VOC = ("tfds_config", "manual_dir")
+OF_FILES = ("bands",)
 UNKNOWN_TO = {
-    "shapes": (*OF_FOLDERS, *OF_MASKS, *OF_TFDS, *OF_VOC, "value_range"),
-    "voc": (*OF_FOLDERS, *OF_MASKS, *OF_TFDS, "value_range"),
+    "shapes": (*OF_FOLDERS, *OF_MASKS, *OF_TFDS, *OF_VOC, *OF_FILES, "value_range"),
+    "voc": (*OF_FOLDERS, *OF_MASKS, *OF_TFDS, *OF_FILES, "value_range"),
     "folder": ("tfds_dir", *OF_TFDS, *OF_VOC),
-    "tfds": (*OF_FOLDERS, "tfds_config"),
+    "tfds": (*OF_FOLDERS, *OF_FILES, "tfds_config"),
 }
 
 
@@ -91,6 +93,9 @@ class DataConfig:
         value_range: for images of more than 8 bits a channel, the values that become 0 and 255,
             [0, 4095] for example. Values between them are spread evenly and rounded, those outside
             are clipped. The model keeps the range for prediction. Default such images are refused.
+        bands: of folder only, the bands of the image files that become red, green and blue, their
+            numbers from 1, [4, 3, 2] for example. The model keeps them for prediction. Default what
+            each file says; files of more than three bands that do not say it are refused.
         exif: of folder only, whether images are turned as their EXIF orientation says. "apply"
             turns them as viewers do, "ignore" takes the pixels as they are stored, "auto" turns
             them unless the mask has the size of the stored pixels alone.
@@ -119,6 +124,7 @@ class DataConfig:
     ignore_label: int | None = None
     mask_values: MaskValues | None = None
     value_range: tuple[float, float] | None = None
+    bands: tuple[int, int, int] | None = None
     exif: Literal["auto", "apply", "ignore"] = "auto"
     broken: Literal["stop", "skip"] = "stop"
     validation_fraction: float = 0.2
@@ -136,6 +142,7 @@ class DataConfig:
             "between 0 and 255",
         )
         check_value_range("data.value_range", self.value_range)
+        check_bands("data.bands", self.bands)
         fraction = self.validation_fraction
         check(0 < fraction < 1, "data.validation_fraction", fraction, "above 0 and below 1")
         _check_positive("data.batch_size", self.batch_size)
@@ -457,6 +464,21 @@ def _mask_values(given: object) -> MaskValues:
         return MaskValues.of(given)
     except InputError as error:
         raise InputError(f"data.mask_values: {error}.") from error
+
+
+def check_bands(key: str, bands: Sequence[int] | None) -> None:
+    """Refuses what are no bands of an image file.
+
+    Args:
+        key: what messages call them.
+        bands: the numbers of those that become red, green and blue, from 1, or None.
+
+    Raises:
+        InputError: they are not three numbers of at least 1.
+    """
+    if bands is not None:
+        are_bands = len(bands) == 3 and all(isinstance(one, int) and one >= 1 for one in bands)
+        check(are_bands, key, list(bands), "three numbers of bands, from 1: [red, green, blue]")
 
 
 def check_value_range(key: str, value_range: tuple[float, float] | None) -> None:

@@ -129,7 +129,7 @@ def _check_folder(config: DataConfig) -> Checked:
         found.errors.append((None, str(error)))
         return found
     found.class_names, found.colors = folder.class_names, folder.colors
-    reading, notes = Reading(config.exif, config.value_range), Notes()
+    reading, notes = Reading(config.exif, config.value_range, config.bands), Notes()
     read = partial(read_pair, coding=folder.coding, reading=reading)
     check = _check_of_pairs(folder, config, reading, partial(read, notes=notes))
     whole: list[Pair] = []
@@ -160,6 +160,7 @@ def _check_of_pairs(
         coding=folder.coding,
         background=background,
         void=void_words(config),
+        bands=reading.bands,
     )
 
 
@@ -247,7 +248,7 @@ def _samples(whole: list[Pair], read: ReadPair) -> list[LabelledImage]:
 
 def _check_source(config: DataConfig) -> Checked:
     skipped = Skipped()
-    source = replace(open_source(config), skipped=skipped)
+    source = replace(open_source(config, trains=False), skipped=skipped)
     found = Checked(class_names=source.class_names)
     found.colors = palette_or_voc(source.colors, len(source.class_names))
     whole: list[int] = []

@@ -11,7 +11,8 @@ from typing import Any
 from fcn_tf.classes import VOID
 from fcn_tf.errors import InputError
 
-# Names of the class that pixels outside all outlines have. The first is given where none is.
+# Names of the class that pixels outside all outlines have, in small letters. The first is given
+# where none is.
 BACKGROUNDS = ("background", "_background_", "bg")
 IGNORED = "__ignore__"  # labelme's name of what is not labelled
 
@@ -36,7 +37,7 @@ class Meaning:
         where it is none.
         """
         labels = {name: label for label, name in enumerate(class_names)}
-        undrawn = next((labels[name] for name in BACKGROUNDS if name in labels), VOID)
+        undrawn = next((labels[name] for name in class_names if is_background(name)), VOID)
         return cls({IGNORED: VOID} | labels, undrawn)
 
     def label(self, name: str, path: Path) -> int:
@@ -54,6 +55,11 @@ class Meaning:
         return self.labels[name]
 
 
+def is_background(name: str) -> bool:
+    """Whether a class is what pixels outside all outlines are."""
+    return name.lower() in BACKGROUNDS
+
+
 def class_names_of(drawn: Iterable[str]) -> tuple[str, ...]:
     """The classes where no file names them: background, then the names of outlines in order.
 
@@ -61,7 +67,7 @@ def class_names_of(drawn: Iterable[str]) -> tuple[str, ...]:
         drawn: the names, in the order of the labels; a background among them is not taken twice.
     """
     names = [name for name in dict.fromkeys(drawn) if name != IGNORED]
-    background = next((name for name in names if name in BACKGROUNDS), BACKGROUNDS[0])
+    background = next((name for name in names if is_background(name)), BACKGROUNDS[0])
     return (background, *(name for name in names if name != background))
 
 

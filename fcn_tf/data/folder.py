@@ -36,7 +36,7 @@ def folder_source(config: DataConfig, trains: bool = True) -> Source:
     """
     folder = open_folder(config)
     coding = folder.coding
-    reading = Reading(config.exif, config.value_range)
+    reading = Reading(config.exif, config.value_range, config.bands)
     skipped = Skipped() if config.broken == "skip" else None
     read = partial(read_pair, coding=coding, reading=reading)
     notes = Notes()
@@ -85,9 +85,7 @@ def folder_source(config: DataConfig, trains: bool = True) -> Source:
         files = record["image"], record["mask"]
         mask = tf.cond(same_size, lambda: mask, lambda: from_python(mask_of, files, channels=1))
         return {
-            "image": decode_turned(
-                contents, turn, window, name=record["image"], value_range=reading.value_range
-            ),
+            "image": decode_turned(contents, turn, window, name=record["image"], reading=reading),
             "segmentation_mask": cut(mask, window),
             "file_name": tf.strings.split(record["image"], os.sep)[-1],
         }

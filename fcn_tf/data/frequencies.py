@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fcn_tf.classes import VOID
 from fcn_tf.data.broken import decoded, skip
+from fcn_tf.data.occurrence import Counts
 from fcn_tf.data.source import Record, Source
 from fcn_tf.images.graph import Tensor
 from fcn_tf.progress import with_progress
@@ -18,7 +19,7 @@ EXTREME_RATIO = 100  # of the largest weight to the smallest
 
 
 def count_classes(source: Source, split: str) -> Iterator[NDArray[np.int64]]:
-    """Counts the labelled pixels of each class, image by image.
+    """Counts the labelled pixels of each class, image by image, with a progress bar.
 
     Args:
         source: the data set.
@@ -27,6 +28,13 @@ def count_classes(source: Source, split: str) -> Iterator[NDArray[np.int64]]:
     Yields:
         int64 (C,), for each image in order.
     """
+    counts = label_counts(source, split)
+    for image in with_progress(counts, source.split_sizes[split], "image"):
+        yield image.labelled
+
+
+def label_counts(source: Source, split: str) -> Iterator[Counts]:
+    """What the masks of a split hold, image by image, in order."""
 
     def count(record: Record) -> Tensor:
         mask = tf.cast(source.decode(record)["segmentation_mask"], tf.int32)
@@ -36,9 +44,8 @@ def count_classes(source: Source, split: str) -> Iterator[NDArray[np.int64]]:
         with tf.control_dependencies([skip(source, record)]):
             return tf.zeros(VOID + 1, tf.int64)
 
-    counts = decoded(source, source.records(split), count, none)
-    for image in with_progress(counts, source.split_sizes[split], "image"):
-        yield image.numpy()[: len(source.class_names)]
+    for image in decoded(source, source.records(split), count, none).as_numpy_iterator():
+        yield Counts(image[: len(source.class_names)], int(image[VOID]))
 
 
 def median_frequency_weights(counts: ArrayLike) -> list[float]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fcn_tf.config.mask_values import MaskValues
 from fcn_tf.config.schema import DataConfig
+from fcn_tf.counted import counted
 from fcn_tf.data.class_files import CLASS_FILES, Colors, Names, find_class_file, find_coding
 from fcn_tf.data.drawn import Meaning
 from fcn_tf.data.drawn_pairs import ORIGINS, DrawnPairs, find_drawn
@@ -226,22 +227,17 @@ def _left_out(tree: Tree, listing: Listing) -> list[str]:
     for split, paths in listing.unlabelled.items():
         of = f" of {split}" if split != NO_SPLIT else ""
         more = ", …" if len(paths) > 1 else ""
-        images = _number(len(paths), f"image{{}}{of} without a mask")
+        images = counted(len(paths), f"image{{}}{of} without a mask")
         lines.append(f"Left out: {images} ({shown_name(paths[0])}{more}).")
     if total := listing.unused.total():
-        files = _number(total, "image file{} with no place in this layout")
+        files = counted(total, "image file{} with no place in this layout")
         lines.append(f"Left out: {files}, in {_by_folder(listing.unused)}.")
     if hidden := sum(count for suffix, count in tree.hidden.items() if suffix in SUFFIXES):
-        lines.append(f"Left out: {_number(hidden, 'hidden image file{}')}.")
+        lines.append(f"Left out: {counted(hidden, 'hidden image file{}')}.")
     if listing.alike:
-        pairs = _number(listing.alike, "pair{}")
+        pairs = counted(listing.alike, "pair{}")
         lines.append(f"Letter case or Unicode form differs between the names of {pairs}.")
     return lines
-
-
-def _number(count: int, what: str) -> str:
-    """A number of things; {} in what they are called takes the s of more than one."""
-    return f"{count} {what.format('' if count == 1 else 's')}"
 
 
 def _by_folder(counts: Counter[str]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fcn_tf.counted import counted
 from fcn_tf.data.pairs import Pair, Problem
 from fcn_tf.data.patterns import SUFFIXES, Layout, Place
 from fcn_tf.data.tree import Tree, folded, join
@@ -21,6 +22,7 @@ from fcn_tf.images.mask_pixels import MASK_SUFFIXES
 NO_SPLIT = ""
 ALL = tuple(SUFFIXES)
 NEAREST = 2000  # names that are compared with that of a mask without an image
+NEAREST_SHOWN = 10  # masks for which they are
 
 PairsByName = dict[str, Pair]  # of a split, sorted by name
 Key = tuple[str, str]  # split and name
@@ -170,9 +172,9 @@ def _report_alone(
     candidates = [path for paths in unlabelled.values() for path in paths][:NEAREST]
     for number, mask in enumerate(alone):
         near: list[str] = []
-        if number < 10:  # the others are like these
+        if number < NEAREST_SHOWN:  # the others are like these
             near = difflib.get_close_matches(mask, candidates, 1, cutoff=0.5)
-        hint = f"; the nearest image without a mask is {shown_name(near[0])}" if near else ""
+        hint = "".join(f"; the nearest image without a mask is {shown_name(n)}" for n in near)
         remedy = "add the image or rename the mask, or move the mask out of the way"
         report(tree.root / mask, f"mask without a partner: no image has its name{hint}", remedy)
 
@@ -182,5 +184,7 @@ def _raise_or_keep(faults: list[tuple[Path, str, str]], problems: list[Problem] 
         problems += [(path, text) for path, text, _ in faults]
     elif faults:
         path, text, remedy = faults[0]
-        more = f" ({len(faults) - 1} more files have faults.)" if len(faults) > 1 else ""
+        others = len(faults) - 1
+        have = counted(others, "more file{} " + ("has" if others == 1 else "have"))
+        more = f" ({have} faults.)" if others else ""
         raise InputError(f"{shown_name(path)}: {text}: {remedy}.{more}")

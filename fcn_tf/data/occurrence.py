@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fcn_tf.classes import VOID
 from fcn_tf.config.schema import DataConfig
+from fcn_tf.errors import InputError
 
 NAMED = 10  # classes, in a message
 
@@ -122,6 +123,26 @@ def judge(
         text += " A training needs two classes: label another one, or say with --data.mask_values "
         text += "which values mean which class."
     return Judgement(text, [])
+
+
+def say_or_refuse(
+    seen: Iterable[Occurrence], class_names: Sequence[str], remedy: Callable[[], str | None]
+) -> None:
+    """Prints what the classes of each split mean for a training.
+
+    Args:
+        seen: what the masks of each split hold.
+        class_names, remedy: as in `judge`.
+
+    Raises:
+        InputError: everything labelled in train is one class.
+    """
+    for of_split in seen:
+        judged = judge(of_split, class_names, remedy)
+        if judged.error:
+            raise InputError(judged.error)
+        for text in judged.warnings:
+            print(f"Note: {text}", flush=True)
 
 
 def unlabelled_share(labelled_px: int, unlabelled_px: int) -> str:

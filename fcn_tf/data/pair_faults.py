@@ -13,6 +13,7 @@ from PIL import Image
 from fcn_tf.data.occurrence import Counts, count_labels, unlabelled_share
 from fcn_tf.data.pairs import Pair, Problem, ReadPair, size_problem
 from fcn_tf.errors import InputError
+from fcn_tf.images.depth import Bands
 from fcn_tf.images.formats import open_in_process, pages_of
 from fcn_tf.images.mask_pixels import alpha_that_is_dropped
 from fcn_tf.images.masks import Coding, read_mask
@@ -43,6 +44,7 @@ def faults_of(
     coding: Coding,
     background: int | None,
     void: str,
+    bands: Bands | None = None,
 ) -> PairFaults:
     """Reads a pair and says all that is wrong with it.
 
@@ -54,13 +56,14 @@ def faults_of(
         coding: what the values of the mask mean.
         background: the label of the background, or None. A mask with no other label is noted.
         void: what is not labelled, as in `Occurrence`.
+        bands: those of the images that `read` reads, as in `open_image`.
     """
     found = PairFaults()
     labels = None
     try:
         labels = read(pair)[1]
     except InputError as error:
-        labels = _read_mask(pair, coding, found)
+        labels = _read_mask(pair, coding, found, bands)
         _add_error(found, pair, str(error))
     found.errors.sort(key=lambda problem: problem[0] != pair.image)
     if labels is not None:
@@ -76,7 +79,7 @@ def faults_of(
 def faults_without_classes(pair: Pair, coding: Coding, reading: Reading) -> PairFaults:
     """As `faults_of`, where it is not known what the values of masks mean."""
     found = PairFaults()
-    image = _opened(pair.image, found)
+    image = _opened(pair.image, found, reading.bands)
     mask = None if coding.drawn else _opened(pair.mask, found)
     if image and mask and (text := size_problem(pair, image, mask, reading)):
         found.errors.append((pair.mask, text))
@@ -84,9 +87,11 @@ def faults_without_classes(pair: Pair, coding: Coding, reading: Reading) -> Pair
     return found
 
 
-def _read_mask(pair: Pair, coding: Coding, found: PairFaults) -> NDArray[np.uint8] | None:
+def _read_mask(
+    pair: Pair, coding: Coding, found: PairFaults, bands: Bands | None
+) -> NDArray[np.uint8] | None:
     """The labels of a pair that is refused; what is wrong with each of its files is added."""
-    _opened(pair.image, found)
+    _opened(pair.image, found, bands)
     if coding.drawn is None and _opened(pair.mask, found) is None:
         return None
     try:
@@ -97,10 +102,10 @@ def _read_mask(pair: Pair, coding: Coding, found: PairFaults) -> NDArray[np.uint
         return None
 
 
-def _opened(path: Path, found: PairFaults) -> Image.Image | None:
+def _opened(path: Path, found: PairFaults, bands: Bands | None = None) -> Image.Image | None:
     """A decoded file; None and an error in `found` where it cannot be read."""
     try:
-        return open_image(path)
+        return open_image(path, bands=bands)
     except InputError as error:
         found.errors.append((path, str(error)))
         return None

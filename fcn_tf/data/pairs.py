@@ -108,7 +108,7 @@ def read_pair(
             no range for it, the sizes differ, the mask has an EXIF orientation, or the mask has a
             value or a colour of no class.
     """
-    image = open_image(pair.image)
+    image = open_image(pair.image, bands=reading.bands)
     mask_file = open_mask(pair.mask, coding)
     if text := size_problem(pair, image, mask_file, reading):
         raise InputError(text)

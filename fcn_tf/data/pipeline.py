@@ -23,6 +23,7 @@ from fcn_tf.data.folder import folder_source
 from fcn_tf.data.order import training_order, wanted_records
 from fcn_tf.data.skipped import Skipped
 from fcn_tf.data.source import Dataset, Record, Source
+from fcn_tf.data.source_check import check_source_at_start
 from fcn_tf.data.tfds_source import tfds_source
 from fcn_tf.files import shown_name
 from fcn_tf.images.graph import Tensor, Window
@@ -57,7 +58,11 @@ def open_source(config: DataConfig, *, trains: bool = True) -> Source:
     if config.name == "folder":
         return folder_source(config, trains)
     source = tfds_source(config)
-    return replace(source, skipped=Skipped()) if config.broken == "skip" else source
+    if config.broken == "skip":
+        source = replace(source, skipped=Skipped())
+    if trains and config.name == "tfds":
+        check_source_at_start(source, config)
+    return source
 
 
 def training_batches(

@@ -7,6 +7,7 @@ import os
 import unicodedata
 from pathlib import Path
 
+from fcn_tf.counted import counted
 from fcn_tf.data.listing import NO_SPLIT, Listing, PairsByName
 from fcn_tf.data.patterns import SUFFIXES, Layout
 from fcn_tf.data.tree import Tree
@@ -96,7 +97,7 @@ def listed_splits(
     if "train" not in splits:
         splits["train"] = rest
     elif rest:
-        notes.append(f"{len(rest)} images are in no list and are left out.")
+        notes.append(f"Left out: {counted(len(rest), 'image{}')} in no list.")
     return splits
 
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from fcn_tf.config.schema import DataConfig
 from fcn_tf.data.mask_proposals import proposal_for
-from fcn_tf.data.occurrence import Counts, Occurrence, count_labels, judge, void_words
+from fcn_tf.data.occurrence import Counts, Occurrence, count_labels, say_or_refuse, void_words
 from fcn_tf.data.pairs import Notes, Pair, ReadPair
 from fcn_tf.data.skipped import Skipped
 from fcn_tf.errors import InputError
@@ -76,7 +76,7 @@ def check_at_start(
     _say_notes(notes, seen.values(), config)
     if trains:
         masks = (pair.mask for pair in splits["train"])
-        _judge(seen.values(), class_names, lambda: proposal_for(masks, class_names))
+        say_or_refuse(seen.values(), class_names, lambda: proposal_for(masks, class_names))
 
 
 def _spread_pairs(splits: Mapping[str, list[Pair]]) -> list[OfSplit]:
@@ -99,20 +99,8 @@ def _read_until_two_classes(reading: Generator[Pair, None, None], seen: Occurren
 def _say_notes(notes: Notes, seen: Iterable[Occurrence], config: DataConfig) -> None:
     """Prints what was noted of the images that were read."""
     count = sum(len(of_split.per_image) for of_split in seen)
-    for line in notes.lines(count, Reading(config.exif, config.value_range)):
+    for line in notes.lines(count, Reading(config.exif, config.value_range, config.bands)):
         print(line, flush=True)
-
-
-def _judge(
-    seen: Iterable[Occurrence], class_names: Sequence[str], remedy: Callable[[], str | None]
-) -> None:
-    """Says what the classes of each split mean for the training, or refuses it."""
-    for of_split in seen:
-        judged = judge(of_split, class_names, remedy)
-        if judged.error:
-            raise InputError(judged.error)
-        for text in judged.warnings:
-            print(f"Note: {text}", flush=True)
 
 
 def in_threads(function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:

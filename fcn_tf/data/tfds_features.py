@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from fcn_tf.config.schema import DataConfig
+from fcn_tf.counted import counted
 from fcn_tf.errors import InputError
 
 Feature = Any  # a tfds.features.FeatureConnector; TFDS has no types
@@ -152,5 +153,5 @@ def _described(feature: Feature) -> str:
     name = type(feature).__name__
     if _is_picture(feature):
         channels = feature.shape[-1]
-        return f"{name}, {channels} channel{'s' * (channels != 1)}"
+        return f"{name}, {counted(channels, 'channel{}')}"
     return name

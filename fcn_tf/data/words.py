@@ -139,7 +139,7 @@ def _parts(token: str) -> list[str]:
     """The words of a token in which they are written together."""
     if token in KNOWN_WORDS:
         return [token]
-    for word in sorted(SPLIT_WORDS, key=len, reverse=True):
+    for word in SPLIT_WORDS:
         if token.startswith(word) and token[len(word) :] in KNOWN_WORDS:
             return [word, token[len(word) :]]
     for end in ENDS:

@@ -101,7 +101,7 @@ class SegmentationMetrics(keras.metrics.Metric):
         check_num_classes(num_classes)
         super().__init__(name=name, **kwargs)
         self.num_classes = num_classes
-        # JAX has no int64: there each count has two words.
+        # JAX has no int64: there each count has two words. TensorFlow keeps int32 on the CPU.
         word = "int32" if keras.backend.backend() == "jax" else "int64"
         self._low, self._high = (
             self.add_weight(

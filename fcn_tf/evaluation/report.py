@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from fcn_tf.counted import counted
 from fcn_tf.data.pipeline import samples_of, spread
 from fcn_tf.data.source import Source
 from fcn_tf.evaluation import figures
@@ -78,7 +79,7 @@ def write_report(
         out: folder for the files.
     """
     size = source.split_sizes[split]
-    images = f"{size} image" if size == 1 else f"{size} images"
+    images = counted(size, "image{}")
     (name, predictor), *others = predictors.items()
     found = evaluate_predictor(predictor, source, split)
     summary = _summary(found, source, split)

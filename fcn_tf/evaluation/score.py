@@ -128,18 +128,17 @@ def evaluate(
 
 
 def read_as_model(data: DataConfig, model: FCN | LoadedModel) -> DataConfig:
-    """The data, read with the range of values that a model was trained with.
+    """The data, read with the range of values and the bands that a model was trained with.
 
-    A range of the data's own stays; a line says so where it is another one.
+    What the data say themselves stays; a line says so where it is something else.
     """
-    if data.value_range is None:
-        return replace(data, value_range=model.value_range)
-    if model.value_range is not None and tuple(data.value_range) != model.value_range:
-        print(
-            f"data.value_range={list(data.value_range)}: the model was trained with "
-            f"{list(model.value_range)}.",
-            flush=True,
-        )
+    for key in ("value_range", "bands"):
+        own, trained_with = getattr(data, key), getattr(model, key)
+        if own is None:
+            data = replace(data, **{key: trained_with})
+        elif trained_with is not None and tuple(own) != trained_with:
+            line = f"data.{key}={list(own)}: the model was trained with {list(trained_with)}."
+            print(line, flush=True)
     return data
 
 

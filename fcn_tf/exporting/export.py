@@ -113,6 +113,7 @@ def export(
         classes=classes.names,
         palette=classes.palette,
         value_range=model.value_range,
+        bands=model.bands,
     )
     exported = Exported(model=model, source=source, options=options, record=record, stem=out.name)
     samples = list(_samples(source))
@@ -230,6 +231,7 @@ def _write(
             options=exported.options,
             calibration_images=_calibration_images(exported, format, kind),
             stem=exported.stem,
+            record=exported.record,
         )
         paths[kind] = module.write(job, kind, folder)
     return paths

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from fcn_tf.config.export_record import ExportRecord
     from fcn_tf.exporting.options import ExportOptions
 
 
@@ -65,7 +66,7 @@ class Settings:
     Args:
         kinds: the kinds to write, or None for all that can be made with the data at hand.
         size_px: (height, width) that the artefacts are fixed to, or None for any size.
-        max_pixels: pixels of a call above which the artefact refuses it, or None.
+        max_pixels: pixels of an image above which the artefact refuses it, or None.
         calibration_images: how many images a kind takes that needs them.
         described: further fields of `ExportRecord`.
     """
@@ -109,12 +110,14 @@ class Job:
         calibration_images: uint8 (H, W, 3), of the size that the artefact is fixed to, for a
             kind that needs them; else empty.
         stem: how a file's name begins.
+        record: export.json, without what a format adds.
     """
 
     logits: Callable[[Any], Any]
     options: ExportOptions
     calibration_images: Iterable[NDArray[np.uint8]]
     stem: str
+    record: ExportRecord | None = None
 
 
 def _saved_model_settings(options: ExportOptions) -> Settings:

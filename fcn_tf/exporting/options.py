@@ -15,8 +15,8 @@ class SavedModelOptions:
     """The SavedModel, for TensorFlow Serving.
 
     Args:
-        max_pixels: pixels of a call above which the SavedModel refuses it; the first
-            convolutions take about half a kilobyte a pixel.
+        max_pixels: pixels of an image above which the SavedModel refuses it, and so many of which
+            it computes at once; the first convolutions take about half a kilobyte a pixel.
     """
 
     max_pixels: int = 4_000_000

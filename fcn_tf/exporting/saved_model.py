@@ -1,9 +1,10 @@
-"""A SavedModel for TensorFlow Serving: three signatures over one frozen network."""
+"""A SavedModel for TensorFlow Serving: five signatures over one frozen network."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +14,26 @@ from numpy.typing import NDArray
 from PIL import Image
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
+from fcn_tf.config.export_record import ExportRecord
+from fcn_tf.exporting.decoding import pixels_or_reason
 from fcn_tf.exporting.formats import Job
-from fcn_tf.images.graph import (
-    CMYK_CHANNELS,
-    EXACT,
-    JPEG,
-    PNG,
-    is_deep_png,
-    png_size,
-    starts_with,
-)
 
 Tensor = Any  # a tf.Tensor: TensorFlow has no types
 
 WARM_UP_FILE = "assets.extra/tf_serving_warmup_requests"
 WARM_UP_SIZE_PX = (64, 64)
+ENCODED = tf.TensorSpec((None,), tf.string, name="image_bytes")
+PIXELS = tf.TensorSpec((None, None, None, 3), tf.uint8, name="images")
 
 
 def write(job: Job, kind: str, folder: Path) -> Path:
     """Writes the SavedModel, which is the folder itself; see `fcn_tf.exporting.formats`."""
-    write_saved_model(job.logits, folder, job.options.saved_model.max_pixels)
+    write_saved_model(job.logits, folder, job.options.saved_model.max_pixels, job.record)
     return folder
 
 
 def run(artefact: str) -> Callable[[NDArray[np.uint8]], dict[str, NDArray[np.float32]]]:
-    """Loads a SavedModel; its three signatures have to agree.
+    """Loads a SavedModel; its signatures have to agree.
 
     This text is executed alone, in a process without this package: every name that it uses is
     imported or made inside.
@@ -53,9 +49,13 @@ def run(artefact: str) -> Callable[[NDArray[np.uint8]], dict[str, NDArray[np.flo
         batch = tf.constant(image[None])
         scores = signatures["scores"](images=batch)["scores"].numpy()[0]
         labels = signatures["labels"](images=batch)["labels"].numpy()[0]
-        encoded = tf.io.encode_png(image)[None]
-        png = signatures["serving_default"](image_bytes=encoded)["label_png_bytes"][0]
-        served = tf.io.decode_png(png, channels=1).numpy()[..., 0]
+        # A broken file in front, as a server may join one to the request of another client.
+        encoded = tf.stack([tf.constant("broken"), tf.io.encode_png(image)])
+        reasons = signatures["check"](image_bytes=encoded)["reason"].numpy()
+        if not reasons[0] or reasons[1]:
+            sys.exit(f"the signature check says {reasons[1]} of an image, {reasons[0]} of none")
+        pngs = signatures["serving_default"](image_bytes=encoded)["label_png_bytes"]
+        served = tf.io.decode_png(pngs[1], channels=1).numpy()[..., 0]
         for other in (labels, served):
             agree = (other == scores.argmax(-1)).mean()
             if agree < 0.9999:  # scores that are equal in float32 may be ordered otherwise
@@ -66,19 +66,28 @@ def run(artefact: str) -> Callable[[NDArray[np.uint8]], dict[str, NDArray[np.flo
 
 
 def write_saved_model(
-    logits: Callable[[Tensor], Tensor], folder: str | Path, max_pixels: int
+    logits: Callable[[Tensor], Tensor],
+    folder: str | Path,
+    max_pixels: int,
+    record: ExportRecord | None = None,
 ) -> None:
-    """Writes a SavedModel with the signatures serving_default, labels and scores.
+    """Writes a SavedModel with the signatures serving_default, check, describe, labels and scores.
+
+    A server may join requests. No image of one makes another fail: see `Served`.
 
     Args:
         logits: a function as `freeze` returns it.
         folder: where to.
-        max_pixels: a call with more pixels (for encoded images: an image with more) is refused as
-            InvalidArgument, before anything is computed.
+        max_pixels: of the largest image that is computed. Of several images, so many are computed
+            at once as have no more pixels together.
+        record: what `describe` tells a client of the model; by default nothing but `max_pixels`.
     """
-    served = Served(logits, max_pixels)
+    record = replace(record or ExportRecord(), max_pixels=max_pixels)
+    served = Served(logits, max_pixels, record)
     signatures = {
         "serving_default": served.label_pngs,
+        "check": served.check,
+        "describe": served.describe,
         "labels": served.labels,
         "scores": served.scores,
     }
@@ -87,84 +96,113 @@ def write_saved_model(
 
 
 class Served(tf.Module):
-    """The signatures; see `write_saved_model`."""
+    """The signatures; see `write_saved_model`.
 
-    def __init__(self, logits: Callable[[Tensor], Tensor], max_pixels: int) -> None:
+    Every input and every output has the images along its first axis: a server joins and splits
+    along it.
+    """
+
+    def __init__(
+        self,
+        logits: Callable[[Tensor], Tensor],
+        max_pixels: int,
+        record: ExportRecord | None = None,
+    ) -> None:
         super().__init__()
         self._logits = logits
         self._max_pixels = max_pixels
+        self._description = (record or ExportRecord()).for_clients()
 
-    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="image_bytes")])
+    @tf.function(input_signature=[ENCODED])
     def label_pngs(self, image_bytes: Tensor) -> dict[str, Tensor]:
-        """JPEG or PNG files of any sizes, (N,), to 8-bit PNG files of labels, of the same sizes."""
-        pngs = tf.map_fn(
-            self._label_png, image_bytes, fn_output_signature=tf.string, parallel_iterations=1
-        )
-        return {"label_png_bytes": pngs}
+        """JPEG or PNG files of any sizes, (N,), to 8-bit PNG files of labels, of the same sizes.
 
-    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8, name="images")])
+        The answer to a file that is refused is an empty string; `check` gives the reason.
+        """
+        return {"label_png_bytes": _each(self._label_png, image_bytes)}
+
+    @tf.function(input_signature=[ENCODED])
+    def check(self, image_bytes: Tensor) -> dict[str, Tensor]:
+        """JPEG or PNG files, (N,), to the reasons why they are refused; "" for those that are not.
+
+        Nothing is computed but the pixels.
+        """
+        return {"reason": _each(self._reason, image_bytes)}
+
+    @tf.function(input_signature=[ENCODED])
+    def describe(self, image_bytes: Tensor) -> dict[str, Tensor]:
+        """Anything, (N,), to N times what a client has to know of the model, as JSON.
+
+        The input is not looked at; a server that joins requests demands that there is one.
+        """
+        return {"description": tf.fill(tf.shape(image_bytes), self._description)}
+
+    @tf.function(input_signature=[PIXELS])
     def labels(self, images: Tensor) -> dict[str, Tensor]:
         """uint8 (N, H, W, 3) to uint8 (N, H, W)."""
-        with tf.control_dependencies(self._checks(tf.shape(images)[:3])):
-            return {"labels": self._labels(images)}
+        return {"labels": self._in_parts(self._labels, images)}
 
-    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8, name="images")])
+    @tf.function(input_signature=[PIXELS])
     def scores(self, images: Tensor) -> dict[str, Tensor]:
         """uint8 (N, H, W, 3) to float32 (N, H, W, C), softmax."""
-        with tf.control_dependencies(self._checks(tf.shape(images)[:3])):
-            return {"scores": tf.nn.softmax(self._logits(images))}
+        return {"scores": self._in_parts(self._scores, images)}
 
     def _labels(self, images: Tensor) -> Tensor:
         return tf.cast(tf.argmax(self._logits(images), axis=-1), tf.uint8)
 
+    def _scores(self, images: Tensor) -> Tensor:
+        return tf.nn.softmax(self._logits(images))
+
     def _label_png(self, contents: Tensor) -> Tensor:
-        labels = self._labels(self._decode(contents)[None])[0]
-        return tf.io.encode_png(labels[..., None])
-
-    def _decode(self, contents: Tensor) -> Tensor:
-        """uint8 (H, W, 3). The header is checked first: what it is, and how large."""
-        is_jpeg, is_png = starts_with(contents, JPEG), starts_with(contents, PNG)
-        known = tf.debugging.Assert(
-            is_jpeg | is_png, ["image_bytes holds neither a JPEG nor a PNG."]
+        pixels, reason = pixels_or_reason(contents, self._max_pixels)
+        return tf.cond(
+            reason == "",
+            lambda: tf.io.encode_png(self._labels(pixels[None])[0][..., None]),
+            lambda: tf.constant(""),
         )
-        with tf.control_dependencies([known]):
-            size, is_cmyk, is_deep = tf.cond(
-                is_jpeg, lambda: _jpeg_header(contents), lambda: _png_header(contents)
-            )
-        kinds = [
-            tf.debugging.Assert(~is_cmyk, ["image_bytes holds a JPEG in CMYK: send it as RGB."]),
-            tf.debugging.Assert(
-                ~is_deep, ["image_bytes holds a PNG of 16 bits a channel: send it with 8 bits."]
-            ),
-        ]
-        with tf.control_dependencies([*self._checks(size), *kinds]):
-            return tf.cond(
-                is_jpeg,
-                lambda: tf.io.decode_jpeg(contents, channels=3, dct_method=EXACT),
-                lambda: tf.io.decode_png(contents, channels=3),
-            )
 
-    def _checks(self, sides: Tensor) -> list[Tensor]:
-        """Assertions on the sides of an array, which fail with InvalidArgument."""
-        pixels = tf.reduce_prod(tf.cast(sides, tf.int64))
+    def _reason(self, contents: Tensor) -> Tensor:
+        return pixels_or_reason(contents, self._max_pixels)[1]
+
+    def _in_parts(self, compute: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+        """What `compute` gives for images, so many of them at once as `max_pixels` allows."""
+        sides = tf.shape(images)[:3]
+        count, pixels = sides[0], tf.reduce_prod(tf.cast(sides[1:], tf.int64))
+        with tf.control_dependencies(self._checks(sides, pixels)):
+            at_once = tf.cast(tf.maximum(self._max_pixels // tf.maximum(pixels, 1), 1), tf.int32)
+        parts = (count + at_once - 1) // at_once
+        # The network stands in the graph once: every copy of it has the weights in memory.
+        network = tf.function(compute, input_signature=[PIXELS]).get_concrete_function()
+        answer = network.structured_outputs
+        answers = tf.TensorArray(answer.dtype, parts, infer_shape=False)
+
+        def step(part: Tensor, answers: Any) -> tuple[Tensor, Any]:
+            start = part * at_once
+            return part + 1, answers.write(part, network(images[start : start + at_once]))
+
+        _, answers = tf.while_loop(
+            lambda part, _: part < parts, step, (0, answers), parallel_iterations=1
+        )
+        return tf.ensure_shape(answers.concat(), answer.shape)
+
+    def _checks(self, sides: Tensor, pixels: Tensor) -> list[Tensor]:
+        """Assertions on the sides (N, H, W), which fail with InvalidArgument.
+
+        Images that a server joins have one size, so each of them would fail by itself.
+        """
         allowed = f"it must be between 1 and {self._max_pixels} (max_pixels of the export)."
         return [
             tf.debugging.Assert(tf.reduce_all(sides > 0), ["An image without pixels:", sides]),
             tf.debugging.Assert(
-                pixels <= self._max_pixels, ["The number of pixels is", pixels, allowed]
+                pixels <= self._max_pixels,
+                ["The number of pixels of an image is", pixels, allowed],
             ),
         ]
 
 
-def _jpeg_header(contents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Height and width, whether it is CMYK, and whether it has more than 8 bits a channel."""
-    shape = tf.io.extract_jpeg_shape(contents)
-    return shape[:2], shape[2] == CMYK_CHANNELS, tf.constant(False)
-
-
-def _png_header(contents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The same of a PNG."""
-    return png_size(contents), tf.constant(False), is_deep_png(contents)
+def _each(function: Callable[[Tensor], Tensor], contents: Tensor) -> Tensor:
+    """Strings (N,) to strings (N,), one after the other."""
+    return tf.map_fn(function, contents, fn_output_signature=tf.string, parallel_iterations=1)
 
 
 def _write_warm_up(folder: Path) -> None:
@@ -177,6 +215,8 @@ def _write_warm_up(folder: Path) -> None:
     with tf.io.TFRecordWriter(str(path)) as writer:
         for signature, name, value in (
             ("serving_default", "image_bytes", [encoded.getvalue()]),
+            ("check", "image_bytes", [encoded.getvalue()]),
+            ("describe", "image_bytes", [b""]),
             ("labels", "images", image[None]),
             ("scores", "images", image[None]),
         ):

@@ -18,7 +18,10 @@ from PIL import Image
 from fcn_tf.errors import InputError
 
 ValueRange = tuple[float, float]
+Bands = Sequence[int]
 PNG = b"\x89PNG\r\n\x1a\n"
+FILE_MODE = "file_mode"  # the key of `Image.info` for how a file holds its pixels
+BANDS = "bands"  # the key of `Image.info` for the bands of a file that are red, green and blue
 ROWS_AT_ONCE = 64  # float64 values of the whole image would take eight times its memory
 
 
@@ -103,13 +106,13 @@ def deep_values(
         values = np.asarray(image)
         # Pillow has no mode for integers of 32 bits without a sign.
         return values.view(np.uint32) if mode == "I;32N" else values
-    contents = read_file()
-    if contents.startswith(PNG):
+    contents, bands = read_file(), image.info.get(BANDS)
+    if contents.startswith(PNG) and bands is None:
         # Imported here: a client that sends no such file does without TensorFlow.
         import tensorflow as tf
 
         return tf.io.decode_png(contents, channels=3, dtype=tf.uint16).numpy()
-    return None if is_premultiplied(mode) else _rgb_of_tiff(contents)
+    return None if is_premultiplied(mode) else _rgb_of_tiff(contents, bands)
 
 
 def is_premultiplied(mode: str) -> bool:
@@ -117,10 +120,10 @@ def is_premultiplied(mode: str) -> bool:
     return "a" in mode
 
 
-def _rgb_of_tiff(contents: bytes) -> NDArray[Any] | None:
+def _rgb_of_tiff(contents: bytes, bands: Sequence[int] | None) -> NDArray[Any] | None:
     try:
         from fcn_tf.images.tiff import tiff_windows
     except ImportError:
         return None
-    windows = tiff_windows(io.BytesIO(contents), of_deep=np.asarray)
+    windows = tiff_windows(io.BytesIO(contents), of_deep=np.asarray, bands=bands)
     return None if windows is None else windows[:, :]

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from fcn_tf.counted import counted
 from fcn_tf.errors import InputError
 from fcn_tf.images.formats import IMAGE_SUFFIXES, SHOWN_SUFFIXES
 from fcn_tf.images.walk import Skipped, files_below
@@ -128,7 +129,8 @@ def _without_results(found: set[Path], out: Path) -> set[Path]:
     if found and not images:
         raise InputError(f"--out {out} holds the images themselves: choose another folder.")
     if results := len(found) - len(images):
-        print(f"{results} images in {out}, the folder of the results, are left out.", flush=True)
+        some = counted(results, "image{}")
+        print(f"Left out: {some} in {out}, the folder of the results.", flush=True)
     return images
 
 

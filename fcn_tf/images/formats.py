@@ -10,8 +10,10 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import struct
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from PIL import Image, UnidentifiedImageError
 
@@ -37,6 +39,8 @@ PICTURE = re.compile(  # the width and the height of a PNG, or of a JPEG 2000
     rb"\x89PNG\r\n\x1a\n.{4}IHDR(.{4})(.{4})|\xff\x4f\xff\x51.{4}(.{4})(.{4})", re.DOTALL
 )
 
+HEAD_BYTES = 16  # what Pillow's formats are told by
+
 ImageSource = str | os.PathLike[str] | IO[bytes]
 
 
@@ -60,26 +64,47 @@ IMAGE_SUFFIXES = _suffixes()
 SHOWN_SUFFIXES = ".jpg .png .tif .webp .bmp .gif .jp2 .avif .heic and what else Pillow reads"
 
 
-def open_in_process(source: ImageSource) -> Image.Image:
+def open_in_process(source: ImageSource, of_any_size: bool = False) -> Image.Image:
     """Opens an image file by its contents; its pixels are not decoded yet.
 
     Args:
         source: its path, or its bytes as a file.
+        of_any_size: opens an image above Pillow's limit of pixels too, for a caller with a limit of
+            its own. Pillow's limit is one for all threads, so it is not touched. What Pillow
+            checks again while it reads a format, a GIF for example, stays refused.
 
     Raises:
         OSError, SyntaxError, ValueError: what Pillow raises for a file that it cannot read.
         InputError: a HEIC file, without the extra `heic`.
     """
-    head = _head(source)
+    head = _head(source, HEAD_BYTES)
     if head.startswith(ICONS):
         _check_icon(_head(source, None))
+    opened = _of_any_size if of_any_size else Image.open
     try:
-        return Image.open(source, formats=READ_FORMATS)
+        return opened(source, formats=READ_FORMATS)
     except UnidentifiedImageError as error:
         if not _is_heic(head):
             raise UnidentifiedImageError("it has none of the formats that are read") from error
     _register_heic()
-    return Image.open(source, formats=("HEIF",))
+    return opened(source, formats=("HEIF",))
+
+
+def _of_any_size(source: ImageSource, formats: Sequence[str]) -> Image.Image:
+    """As `Image.open`, without Pillow's limit: by the readers that formats are registered with."""
+    head = _head(source, HEAD_BYTES)
+    for name in formats:
+        reader: Any  # takes a path too, which the table's type leaves out
+        reader, accepts = Image.OPEN[name]
+        # What these raise means that the file is of another format.
+        with contextlib.suppress(SyntaxError, IndexError, TypeError, struct.error):
+            answer = True if accepts is None else accepts(head)
+            if not answer or isinstance(answer, str):  # a text says what Pillow lacks to read it
+                continue
+            if not isinstance(source, (str, os.PathLike)):
+                source.seek(0)
+            return reader(source, "")
+    raise UnidentifiedImageError("it has none of the formats that are read")
 
 
 def pages_of(source: ImageSource) -> int:

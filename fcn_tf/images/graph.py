@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from fcn_tf.images.depth import ValueRange
+from fcn_tf.images.depth import Bands, ValueRange
 from fcn_tf.images.read import read_header, read_rgb
 
 Tensor = Any  # a tf.Tensor, or what tf.convert_to_tensor takes; TensorFlow has no types
@@ -85,6 +85,7 @@ def decode_image(
     window: Window | None = None,
     name: Tensor = "the image",
     value_range: ValueRange | None = None,
+    bands: Bands | None = None,
 ) -> Tensor:
     """The stored pixels of an image, uint8 (h, w, 3) RGB: an EXIF orientation is left aside.
 
@@ -92,7 +93,7 @@ def decode_image(
         contents: the bytes of the file.
         window: the part that is wanted.
         name: of the file, for messages.
-        value_range: as in `read_rgb`.
+        value_range, bands: as in `read_rgb`.
     """
 
     def of_jpeg() -> Tensor:
@@ -115,10 +116,14 @@ def decode_image(
     def by_pillow() -> Tensor:
         def read(*given: Any) -> NDArray[np.uint8]:
             path, encoded = name_and_bytes(*given)
-            return read_rgb(path, contents=encoded, value_range=value_range, as_stored=True)
+            return read_rgb(
+                path, contents=encoded, value_range=value_range, as_stored=True, bands=bands
+            )
 
         return cut(from_python(read, (name, contents), channels=3), window)
 
+    if bands is not None:
+        return by_pillow()  # and by rasterio
     pixels = tf.case(
         [(starts_with(contents, JPEG), of_jpeg), (starts_with(contents, PNG), of_png)],
         default=by_pillow,

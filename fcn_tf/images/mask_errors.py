@@ -9,6 +9,7 @@ import numpy as np
 
 from fcn_tf.classes import VOID
 from fcn_tf.config.mask_values import IGNORE, MaskValue, MaskValues
+from fcn_tf.counted import counted
 from fcn_tf.errors import InputError
 from fcn_tf.images.coding import Coding
 from fcn_tf.images.mask_pixels import MaskPixels
@@ -40,7 +41,8 @@ def refuse_unknown(
     most_first = sorted(unknown, key=lambda number: -pixels.counts[number])
     keys = [pixels.key(number) for number in most_first]
     parts = [
-        f"{'value' if isinstance(key, int) else 'colour'} {key} in {pixels.counts[number]} pixels"
+        f"{'value' if isinstance(key, int) else 'colour'} {key} in "
+        + counted(pixels.counts[number], "pixel{}")
         for key, number in zip(keys, most_first[:MOST_SHOWN], strict=False)
     ]
     if len(unknown) > MOST_SHOWN:

@@ -10,6 +10,7 @@ import struct
 
 from PIL import ExifTags, Image
 
+ORIENTATION = "exif_orientation"  # the key of `Image.info`, once an image is decoded
 TRANSPOSED = (5, 6, 7, 8)
 ROWS_REVERSED = (3, 4, 7, 8)
 COLUMNS_REVERSED = (2, 3, 6, 7)

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from fcn_tf.images.depth import ValueRange
 from fcn_tf.images.graph import (
     JPEG,
     PNG,
@@ -23,6 +22,7 @@ from fcn_tf.images.graph import (
     starts_with,
 )
 from fcn_tf.images.orientation import COLUMNS_REVERSED, ROWS_REVERSED, TRANSPOSED
+from fcn_tf.images.read import Reading
 
 # What stands before EXIF in JPEG and in PNG (as a chunk, or as text), and in the XMP of both; and
 # how many bytes are searched for it at the beginning and, in a PNG, at the end.
@@ -94,7 +94,7 @@ def decode_turned(
     turn: Turn,
     window: Window | None = None,
     name: Tensor = "the image",
-    value_range: ValueRange | None = None,
+    reading: Reading = Reading(),  # noqa: B008 (it cannot be changed)
 ) -> Tensor:
     """The pixels of an image, uint8 (h, w, 3) RGB, as `read_rgb` gives them.
 
@@ -103,15 +103,17 @@ def decode_turned(
         turn: how the image is turned.
         window: the part that is wanted, of the turned image.
         name: of the file, for messages.
-        value_range: as in `read_rgb`.
+        reading: how the image becomes pixels; its `exif` is in `turn`.
     """
+
+    values_of = reading.value_range, reading.bands
 
     def turned() -> Tensor:
         stored = None if window is None else _stored_window(window, turn)
-        return _turned(decode_image(contents, stored, name, value_range), turn.orientation)
+        return _turned(decode_image(contents, stored, name, *values_of), turn.orientation)
 
     def unturned() -> Tensor:
-        return decode_image(contents, window, name, value_range)
+        return decode_image(contents, window, name, *values_of)
 
     return tf.ensure_shape(tf.cond(turn.orientation == 1, unturned, turned), (None, None, 3))
 

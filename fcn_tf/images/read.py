@@ -14,7 +14,6 @@ import importlib.util
 import io
 import os
 import re
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,8 @@ from PIL import Image
 from fcn_tf.errors import InputError
 from fcn_tf.images import MAX_PIXELS
 from fcn_tf.images.depth import (
+    FILE_MODE,
+    Bands,
     Clipped,
     ValueRange,
     deep_values,
@@ -35,6 +36,7 @@ from fcn_tf.images.depth import (
 )
 from fcn_tf.images.formats import lost_bits, open_in_process, pages_of
 from fcn_tf.images.orientation import (
+    ORIENTATION,
     TRANSPOSED,
     SizePx,
     orientation_of,
@@ -42,18 +44,15 @@ from fcn_tf.images.orientation import (
     turn,
     turn_back,
 )
+from fcn_tf.images.raster import is_other_tiff, raster_header, raster_image
 
 WINDOWS_PIXELS = 4_000_000  # a larger TIFF is read slice by slice
 # What Pillow raises for a file that it cannot read.
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 # The keys of `Image.info` that `open_image` adds; PAGES only where there are several.
-FILE_MODE = "file_mode"
-ORIENTATION = "exif_orientation"
 WHITE_IS_ZERO = "white_is_zero"
 PAGES = "pages"
 PHOTOMETRIC = 262  # the TIFF field that says what the values mean; 0 for white as 0
-# There is one limit of Pillow for all threads.
-PILLOWS_LIMIT = threading.RLock()
 
 ImagePath = str | os.PathLike[str]
 
@@ -66,10 +65,12 @@ class Reading:
         exif: "auto", "apply" or "ignore", as `data.exif`.
         value_range: the values that become 0 and 255 in images of more than 8 bits a channel; None
             where such images are refused.
+        bands: as in `open_image`.
     """
 
     exif: Literal["auto", "apply", "ignore"] = "auto"
     value_range: ValueRange | None = None
+    bands: Bands | None = None
 
 
 class Header(NamedTuple):
@@ -107,16 +108,19 @@ def open_pixels(
     value_range: ValueRange | None = None,
     clipped: list[Clipped] | None = None,
     contents: bytes | None = None,
+    bands: Bands | None = None,
+    windows_of_any_size: bool = False,
 ) -> Pixels:
     """Opens an image for prediction.
 
-    A large TIFF is read slice by slice if the extra `geo` is installed.
+    A large TIFF is read slice by slice if the extra `maps` is installed.
 
     Args:
         path: of the file.
         max_pixels: the largest image that is read, in px. The limit protects against small
             files that unpack to more than the memory holds.
-        value_range, clipped, contents: as in `read_rgb`.
+        value_range, clipped, contents, bands: as in `read_rgb`.
+        windows_of_any_size: no limit for what is read slice by slice.
 
     Returns:
         `Pixels` (H, W, 3), as viewers show them.
@@ -135,13 +139,16 @@ def open_pixels(
             and functools.partial(
                 scaled_to_8_bits, value_range=value_range, path=path, clipped=clipped
             ),
+            bands=bands,
         )
-        is_large = windows and WINDOWS_PIXELS < windows.shape[0] * windows.shape[1] <= max_pixels
-        if windows and is_large:
+        pixels = windows.shape[0] * windows.shape[1] if windows else 0
+        if windows and pixels > WINDOWS_PIXELS and (windows_of_any_size or pixels <= max_pixels):
             header = read_header(path, max_pixels=max_pixels)
             if header.orientation == 1 and not is_premultiplied(header.mode):
                 return windows
-    return read_rgb(path, max_pixels, contents, value_range=value_range, clipped=clipped)
+    return read_rgb(
+        path, max_pixels, contents, value_range=value_range, clipped=clipped, bands=bands
+    )
 
 
 def read_rgb(
@@ -152,6 +159,7 @@ def read_rgb(
     value_range: ValueRange | None = None,
     clipped: list[Clipped] | None = None,
     as_stored: bool = False,
+    bands: Bands | None = None,
 ) -> NDArray[np.uint8]:
     """Reads an image file.
 
@@ -161,6 +169,7 @@ def read_rgb(
         value_range: of an image of more than 8 bits a channel, the values that become 0 and 255.
         clipped: takes the image if it has values outside of `value_range`.
         as_stored: leaves the EXIF orientation aside.
+        bands: as in `open_image`.
 
     Returns:
         uint8 (H, W, 3), RGB, as viewers show them.
@@ -173,7 +182,7 @@ def read_rgb(
         >>> read_rgb("street.jpg").shape
         (360, 480, 3)
     """
-    image = open_image(path, max_pixels, contents)
+    image = open_image(path, max_pixels, contents, bands)
     rgb = to_rgb(image, path, value_range, contents=contents, clipped=clipped)
     return np.asarray(rgb if as_stored else turn(rgb, file_orientation(image)))
 
@@ -238,7 +247,7 @@ def _extremes(values: NDArray[Any] | None) -> str:
 def is_deep(image: Image.Image) -> bool:
     """Whether an image has more than 8 bits a channel, in its file or as Pillow holds it."""
     # A letter for the order of bytes tells these from "BGR;16", which is 16 bits a pixel.
-    in_file = re.search(r";(9|1[0-6])[BLN]$", file_mode(image)) is not None
+    in_file = re.search(r";(9|1[0-6]|32|64)[BLN]$", file_mode(image)) is not None
     return in_file or image.mode.startswith(("I", "F"))
 
 
@@ -263,7 +272,10 @@ def file_orientation(image: Image.Image) -> int:
 
 
 def open_image(
-    path: ImagePath, max_pixels: int | None = None, contents: bytes | None = None
+    path: ImagePath,
+    max_pixels: int | None = None,
+    contents: bytes | None = None,
+    bands: Bands | None = None,
 ) -> Image.Image:
     """Decodes an image file, in the mode that it has; the pixels are as they are stored.
 
@@ -273,15 +285,28 @@ def open_image(
         path: of the file.
         max_pixels: the largest image that is decoded, in px; None for Pillow's own limit.
         contents: the bytes of the file if they have been read already.
+        bands: the numbers of the bands that are red, green and blue, from 1; None for those that
+            the file says.
 
     Raises:
-        InputError: the file cannot be read, or the image is larger.
+        InputError: the file cannot be read, or the image is larger, or it has other bands.
     """
+    if bands is not None:
+        return raster_image(path, contents, max_pixels, bands)
+    try:
+        return _open_by_pillow(path, max_pixels, contents)
+    except InputError as error:
+        if not is_other_tiff(path, contents, error):
+            raise
+        return raster_image(path, contents, max_pixels, reason=error)
+
+
+def _open_by_pillow(path: ImagePath, max_pixels: int | None, contents: bytes | None) -> Image.Image:
+    """As `open_image`, for what Pillow reads."""
     file = _file(path, contents)
     with (
         _readable(path),
-        _limit_of_pillow(max_pixels, None),
-        open_in_process(file) as image,
+        open_in_process(file, of_any_size=max_pixels is not None) as image,
     ):
         width_px, height_px = image.size
         if max_pixels is None or width_px * height_px <= max_pixels:
@@ -289,12 +314,11 @@ def open_image(
             is_turned = image.format == "TIFF"  # by Pillow, and by it alone
             if is_turned and orientation in TRANSPOSED and contents is None:
                 # Pillow would map the file into memory with its sides exchanged.
-                return open_image(path, max_pixels, Path(path).read_bytes())
+                return _open_by_pillow(path, max_pixels, Path(path).read_bytes())
             white_is_zero = getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == 0
             is_paged = getattr(image, "is_animated", False)
             pages = pages_of(_file(path, contents)) if is_paged else 1
-            with _limit_of_pillow(max_pixels, max_pixels):
-                image.load()
+            image.load()
             stored = turn_back(image, orientation) if is_turned else image
             stored.info |= {FILE_MODE: mode, ORIENTATION: orientation}
             stored.info |= {WHITE_IS_ZERO: True} if white_is_zero else {}
@@ -317,11 +341,20 @@ def read_header(
     Raises:
         InputError: the header cannot be read.
     """
+    try:
+        return _header_by_pillow(path, contents, max_pixels)
+    except InputError as error:
+        if not is_other_tiff(path, contents, error):
+            raise
+        return Header(*raster_header(path, contents, reason=error))
+
+
+def _header_by_pillow(path: ImagePath, contents: bytes | None, max_pixels: int | None) -> Header:
+    """As `read_header`, for what Pillow reads."""
     file = _file(path, contents)
     with (
         _readable(path),
-        _limit_of_pillow(max_pixels, None),
-        open_in_process(file) as image,
+        open_in_process(file, of_any_size=max_pixels is not None) as image,
     ):
         mode, orientation = _mode_before_decoding(file, image), orientation_of(image)
         size_px = image.height, image.width
@@ -347,21 +380,6 @@ def resize(
     if array.shape[:2] == tuple(size_px):
         return np.asarray(array)
     return np.asarray(Image.fromarray(array).resize((size_px[1], size_px[0]), how))
-
-
-@contextlib.contextmanager
-def _limit_of_pillow(max_pixels: int | None, limit: int | None) -> Iterator[None]:
-    """Gives Pillow another limit in this block, in one thread at a time, where there is one."""
-    if max_pixels is None:
-        yield
-        return
-    with PILLOWS_LIMIT:
-        limit_of_caller = Image.MAX_IMAGE_PIXELS
-        Image.MAX_IMAGE_PIXELS = limit
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit_of_caller
 
 
 def _file(path: ImagePath, contents: bytes | None) -> ImagePath | io.BytesIO:

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from fcn_tf.errors import InputError
-from fcn_tf.images.depth import ValueRange
+from fcn_tf.images.depth import Bands, ValueRange
 from fcn_tf.images.formats import pages_of
 from fcn_tf.images.read import open_pixels, to_rgb
 
@@ -24,28 +24,29 @@ IMAGE_IS = (
 IN_MEMORY = "The image"  # its name in messages
 
 
-def opened(image: Any, value_range: ValueRange | None = None) -> Any:
+def opened(image: Any, value_range: ValueRange | None = None, bands: Bands | None = None) -> Any:
     """An image as an array, or as what is sliced like one.
 
     Args:
         image: uint8 (H, W, 3) RGB, a path, the bytes of an image file, an open file, a Pillow
             image, or anything with a shape (H, W, 3) and a dtype whose slices become such arrays.
         value_range: of images of more than 8 bits, as `data.value_range`; None refuses them.
+        bands: of files, as `data.bands`; arrays and Pillow images have theirs.
 
     Raises:
         InputError: it is none of these, or the file cannot be read.
     """
     if isinstance(image, (str, os.PathLike)):
-        return _read(image, value_range)
+        return _read(image, value_range, bands)
     if isinstance(image, (bytes, bytearray, memoryview)):
-        return _read(IN_MEMORY, value_range, bytes(image))
+        return _read(IN_MEMORY, value_range, bands, bytes(image))
     if isinstance(image, Image.Image):
         image = np.asarray(to_rgb(image, IN_MEMORY, value_range))
     shape, dtype = getattr(image, "shape", None), getattr(image, "dtype", None)
     if shape is None or dtype is None:
         if not callable(getattr(image, "read", None)):
             raise InputError(f"{type(image).__name__} is no image: {IMAGE_IS}")
-        return _read(IN_MEMORY, value_range, _contents(image))
+        return _read(IN_MEMORY, value_range, bands, _contents(image))
     # By its name: torch and TensorFlow have dtypes of their own.
     if not re.search(r"\buint8\b", str(dtype)) or len(shape) != 3 or shape[2] != 3:
         raise InputError(f"{dtype} {tuple(shape)} is no image: {IMAGE_IS}")
@@ -57,10 +58,13 @@ def opened(image: Any, value_range: ValueRange | None = None) -> Any:
 
 
 def _read(
-    path: str | os.PathLike[str], value_range: ValueRange | None, contents: bytes | None = None
+    path: str | os.PathLike[str],
+    value_range: ValueRange | None,
+    bands: Bands | None,
+    contents: bytes | None = None,
 ) -> Any:
     """An image file, or its bytes, opened; a warning says where it holds more than one image."""
-    pixels = open_pixels(path, value_range=value_range, contents=contents)
+    pixels = open_pixels(path, value_range=value_range, contents=contents, bands=bands)
     pages = pages_of(path if contents is None else io.BytesIO(contents))
     if pages > 1:
         text = f"{path} has {pages} pages or frames, of which the first is predicted."

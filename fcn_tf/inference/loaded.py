@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from fcn_tf.classes import VOID, Classes, check_num_classes, palette_or_voc
 from fcn_tf.config.export_record import EXPORT_FILE, ExportRecord, newest_version, read_record
 from fcn_tf.errors import InputError
 from fcn_tf.files import unreadable_as_input_error
+from fcn_tf.inference.one_process import check_tensorflow_runs_here, in_one_process
 from fcn_tf.models import FCN, load_model
 from fcn_tf.models.margin import layer_of_whole_image, margin_px
 
@@ -32,6 +34,9 @@ LabelsOf = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 class LoadedModel:
     """A model to predict with, of whatever kind of file.
 
+    `scores` and `labels` of `load_any` may be called from several threads at once. In a process
+    that is forked from the one that loaded the model they raise a `RunError`.
+
     Args:
         scores: images to scores; None where the file gives labels alone.
         labels: images to labels.
@@ -41,9 +46,10 @@ class LoadedModel:
         margin_px: what a tile needs around it, or None where it is not known.
         whole_image_layer: the layer for which no margin is enough, where it is known.
         size_px: (height, width) of images where it is fixed, or None.
-        max_pixels: pixels of a call above which the model refuses it, or None.
+        max_pixels: the most pixels that the model takes at once, or None.
         value_range: the values that become 0 and 255 in images of more than 8 bits a channel, or
             None where such images are refused.
+        bands: the bands of image files that are red, green and blue, from 1, or None.
     """
 
     scores: ScoresOf | None
@@ -56,6 +62,7 @@ class LoadedModel:
     size_px: tuple[int, int] | None = None
     max_pixels: int | None = None
     value_range: tuple[float, float] | None = None
+    bands: tuple[int, ...] | None = None
 
     @property
     def classes(self) -> Classes:
@@ -72,6 +79,7 @@ def load_any(model_or_path: Any) -> LoadedModel:
 
     Raises:
         InputError: no such model, or it is none of this package.
+        RunError: this process was forked from one in which TensorFlow had begun to compute.
     """
     if isinstance(model_or_path, FCN):
         return loaded_from_keras(model_or_path)
@@ -83,6 +91,7 @@ def load_any(model_or_path: Any) -> LoadedModel:
     path = Path(model_or_path).expanduser()
     if path.suffix == ".tflite":
         return _loaded_from_tflite(path)
+    check_tensorflow_runs_here()
     if saved := saved_model_folder(path):
         return _loaded_from_saved_model(saved)
     return loaded_from_keras(load_model(path))
@@ -90,11 +99,12 @@ def load_any(model_or_path: Any) -> LoadedModel:
 
 def loaded_from_keras(model: FCN) -> LoadedModel:
     """The `LoadedModel` of an `FCN`, compiled once for all image sizes."""
+    check_tensorflow_runs_here()
 
     def compiled(function: Callable[[Any], Any]) -> Callable[[NDArray[np.uint8]], Any]:
         signature = [tf.TensorSpec((None, None, None, 3), tf.uint8)]
         traced = tf.function(lambda x: function(model(x, training=False)), signature)
-        return lambda images: traced(images).numpy()
+        return in_one_process(lambda images: traced(images).numpy())
 
     return LoadedModel(
         scores=compiled(tf.nn.softmax),
@@ -105,6 +115,7 @@ def loaded_from_keras(model: FCN) -> LoadedModel:
         margin_px=margin_px(model),
         whole_image_layer=layer_of_whole_image(model),
         value_range=model.value_range,
+        bands=model.bands,
     )
 
 
@@ -159,6 +170,7 @@ def _described(
         size_px=size_px,
         max_pixels=record.max_pixels,
         value_range=record.value_range,
+        bands=record.bands,
     )
 
 
@@ -186,7 +198,7 @@ def _loaded_from_saved_model(folder: Path) -> LoadedModel:
                     f"(--saved_model.max_pixels) give --tile_px: {reason}"
                 ) from error
 
-        return run
+        return in_one_process(run)
 
     return _described(folder, checked("scores"), checked("labels"), num_classes)
 
@@ -206,19 +218,23 @@ def _loaded_from_tflite(path: Path) -> LoadedModel:
     signature = given["shape_signature"]
     size_px = None if -1 in signature else (int(signature[1]), int(signature[2]))
     allocated: tuple[int, ...] | None = None  # the shape that the interpreter is ready for
+    # An interpreter serves one thread. One for each would hold weights and activations as often,
+    # and gain little: an image alone keeps all processors busy.
+    lock = threading.Lock()
 
+    @in_one_process
     def run(images: NDArray[np.uint8]) -> NDArray[Any]:
         nonlocal allocated
         answers = []
         for image in images:  # the files take one at a time
-            with unreadable_as_input_error(path, "a TFLite file"):
+            with lock, unreadable_as_input_error(path, "a TFLite file"):
                 if allocated != image.shape:
                     interpreter.resize_tensor_input(given["index"], (1, *image.shape))
                     interpreter.allocate_tensors()
                     allocated = image.shape
                 interpreter.set_tensor(given["index"], image[None])
                 interpreter.invoke()
-            answers.append(interpreter.get_tensor(answered["index"])[0])
+                answers.append(interpreter.get_tensor(answered["index"])[0])
         return np.stack(answers)
 
     if answered["dtype"] == np.uint8:

@@ -1,110 +1,28 @@
-"""What is written of a predicted image, and the work on many of them."""
+"""The work on many images: each is predicted and written, and what there is to say of them."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from fcn_tf.classes import Classes
 from fcn_tf.errors import InputError, RunError
 from fcn_tf.files import written_whole
-from fcn_tf.images.draw import overlay
 from fcn_tf.images.find import ImageFile
 from fcn_tf.images.formats import pages_of
+from fcn_tf.images.georeference import place_of, says_its_place
+from fcn_tf.images.raster import has_rasterio
+from fcn_tf.inference.written import OUTPUTS, Prediction, Wanted
 from fcn_tf.progress import with_progress
 
 NAMED_FAILURES = 1000  # more are counted
 NAMED_PAGED = 5
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """An image and what was predicted of it.
-
-    Args:
-        image: anything with a shape (H, W, 3) whose slices are uint8 RGB.
-        labels: uint8 (H, W).
-        scores: float32 (H, W, C), softmax; None where no output needs them.
-    """
-
-    image: Any
-    labels: NDArray[np.uint8]
-    scores: NDArray[np.float32] | None = None
-
-
-@dataclass(frozen=True)
-class Output:
-    """A file that is written of an image.
-
-    Args:
-        suffix: what follows the full name of the image.
-        write: writes a prediction to a path, with the classes and the overlay's opacity.
-        needs_scores: whether it is made of the scores.
-    """
-
-    suffix: str
-    write: Callable[[Path, Prediction, Classes, float], None]
-    needs_scores: bool = False
-
-
-def _write_labels(path: Path, predicted: Prediction, classes: Classes, opacity: float) -> None:
-    """An 8-bit PNG of class indices with a palette, which viewers show in colour."""
-    picture = Image.fromarray(predicted.labels, "P")
-    picture.putpalette(np.asarray(classes.palette, np.uint8).tobytes())
-    picture.save(path)
-
-
-def _write_overlay(path: Path, predicted: Prediction, classes: Classes, opacity: float) -> None:
-    """The image with the colours of its labels laid over it, and a legend."""
-    pixels = np.asarray(predicted.image[:, :])
-    drawn = overlay(pixels, predicted.labels, classes.names, classes.palette, opacity=opacity)
-    drawn.save(path)
-
-
-def _write_scores(path: Path, predicted: Prediction, classes: Classes, opacity: float) -> None:
-    """The scores, float32 (H, W, C), as numpy.load reads them."""
-    assert predicted.scores is not None
-    np.save(path, predicted.scores)
-
-
-# By the name that --format takes.
-OUTPUTS = {
-    "png": Output(".png", _write_labels),
-    "overlay": Output(".overlay.png", _write_overlay),
-    "npy": Output(".scores.npy", _write_scores, needs_scores=True),
-}
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What to write of each image, and where.
-
-    Args:
-        out: folder for the files.
-        formats: keys of `OUTPUTS`.
-        opacity: of the overlay's colours, 0 to 1.
-        overwrite: whether images whose files all exist are taken again.
-    """
-
-    out: str | Path
-    formats: Sequence[str]
-    opacity: float
-    overwrite: bool = False
-
-    def paths(self, image: ImageFile) -> dict[str, Path]:
-        """Where the files of an image go, by format."""
-        name = Path(self.out) / image.name
-        return {kind: name.with_name(name.name + OUTPUTS[kind].suffix) for kind in self.formats}
 
 
 def work_through(
@@ -125,24 +43,37 @@ def work_through(
 
     Raises:
         RunError: some failed; each was named on standard error.
+        InputError: the file of COCO's JSON that is there is of other classes.
     """
+    annotations = wanted.annotations(classes)
+
+    def is_finished(image: ImageFile) -> bool:
+        is_listed = annotations is None or image.name.as_posix() in annotations
+        with contextlib.suppress(InputError):  # it is named when its turn comes
+            return is_listed and all(map(os.path.exists, wanted.paths(image).values()))
+        return False
+
     todo = images
     if not wanted.overwrite:
-        todo = [i for i in images if not all(map(os.path.exists, wanted.paths(i).values()))]
+        todo = [image for image in images if not is_finished(image)]
     if len(todo) < len(images):
         skipped = len(images) - len(todo)
         print(f"{skipped} images are finished and left out; --overwrite predicts them again.")
 
     paged: dict[str, int] = {}
+    maps: list[Path] = []
 
     def attempt(image: ImageFile) -> str | None:
         try:
-            predicted = predict(image)
+            paths = wanted.paths(image)
+            predicted = replace(predict(image), place=place_of(image.path))
+            if says_its_place(image.path):
+                maps.append(image.path)
             if (pages := pages_of(image.path)) > 1:
                 paged[str(image.name)] = pages
-            for kind, path in wanted.paths(image).items():
-                with written_whole(path) as beside:
-                    OUTPUTS[kind].write(beside, predicted, classes, wanted.opacity)
+            _write_files(paths, predicted, classes, wanted)
+            if annotations is not None:
+                annotations.add(image.name.as_posix(), predicted.all_labels)
         except Exception as error:  # a name too long, memory: whatever it is, the others go on
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                 raise
@@ -158,14 +89,50 @@ def work_through(
         pool.shutdown(cancel_futures=True)  # after Ctrl-C those in work are finished
         for failure in failures[:NAMED_FAILURES]:
             print(failure, file=sys.stderr)
+        if annotations is not None and todo:
+            annotations.save()
     if paged:
         print(_said_of_pages(paged), flush=True)
+    if maps and (line := _said_of_maps(maps, wanted)):
+        print(line, flush=True)
     if failures:
         raise RunError(
             f"{len(failures)} of {len(todo)} images failed, as said above; the same command "
             "again, without --overwrite, tries them alone."
         )
     print(f"{len(todo)} images done, in {wanted.out}", flush=True)
+
+
+def _write_files(
+    paths: dict[str, Path], predicted: Prediction, classes: Classes, wanted: Wanted
+) -> None:
+    """Writes what is wanted of an image."""
+    if predicted.windows is not None and predicted.place is not None:
+        from fcn_tf.inference.maps import write_large_map
+
+        height_px, width_px = predicted.image.shape[:2]
+        write_large_map(
+            *(paths, predicted.windows),
+            size_px=(height_px, width_px),
+            place=predicted.place,
+            classes=classes,
+            simplify_px=wanted.simplify_px,
+        )
+        return
+    for kind, path in paths.items():
+        with written_whole(path) as beside:
+            OUTPUTS[kind].write(beside, predicted, classes, wanted)
+
+
+def _said_of_maps(maps: Sequence[Path], wanted: Wanted) -> str | None:
+    """One line about georeferenced images whose files do not say where they lie."""
+    count = f"{len(maps)} image{'s say' if len(maps) > 1 else ' says'} where on the earth"
+    line = f"{count} ({maps[0].name} for example), and what was written does not: "
+    if not has_rasterio():
+        return f"{line}pip install 'fcn_tf[maps]' makes --format png GeoTIFF."
+    if not {"png", "geojson"} & set(wanted.formats):
+        return f"{line}--format png writes GeoTIFF, and geojson has the map's coordinates."
+    return None
 
 
 def _said_of_pages(paged: dict[str, int]) -> str:

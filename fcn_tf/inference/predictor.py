@@ -10,25 +10,30 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fcn_tf.config.networks import GRID_PX
 from fcn_tf.errors import InputError
 from fcn_tf.images.read import resize
 from fcn_tf.inference.given import opened
 from fcn_tf.inference.loaded import LoadedModel, load_any
-from fcn_tf.models.margin import GRID_PX
+from fcn_tf.inference.tiles import Tile, cut_into_tiles, inside, tile_px_within
 from fcn_tf.progress import with_progress
 
 # An image above this is cut into tiles where the user does not say otherwise. The network takes
 # about half a kilobyte a pixel.
 WHOLE_PIXELS = 4_000_000
-DEFAULT_TILE_PX = 1024
 SHOWN_BATCHES = 16  # fewer are soon done
-
-# The rows and columns that are kept of a tile, and those that are fed to the network for it.
-Tile = tuple[tuple[slice, slice], tuple[slice, slice]]
 
 
 class Predictor:
     """Predicts with a model of any kind.
+
+    Threads: one predictor may be called from many threads at once, and each call has the answer
+    that it has alone. A `.tflite` file runs one image at a time, with all processors, while other
+    threads wait; its memory is that of one thread.
+
+    Processes: a predictor works in the process that built it. In a child that was forked from that
+    process a call raises a `RunError`. Build a predictor in each child and none in the parent, or
+    start the children by spawn.
 
     Args:
         model_or_path: an `FCN`, a run folder, a `.keras` file, a SavedModel, a `.tflite` file, or
@@ -47,6 +52,7 @@ class Predictor:
 
     Raises:
         InputError: no such model, or options that do not fit it.
+        RunError: this process was forked from one in which TensorFlow had begun to compute.
 
     Example:
         >>> predictor = fcn_tf.Predictor("runs/mine", flip=True)
@@ -119,6 +125,7 @@ class Predictor:
 
         Raises:
             InputError: it is none of these, or the file cannot be read.
+            RunError: the predictor was built in another process, before a fork.
         """
         if isinstance(image, (list, tuple)):
             return self._of_many(image)
@@ -141,17 +148,11 @@ class Predictor:
         margin_px, tile_px = self.model.margin_px or 0, self.tile_px
         is_large = height_px * width_px > min(WHOLE_PIXELS, self._most_pixels)
         if tile_px is None and self._can_tile and is_large:
-            tile_px = DEFAULT_TILE_PX
-            while (tile_px + 2 * margin_px) ** 2 > self._most_pixels and tile_px > GRID_PX:
-                tile_px -= GRID_PX
+            tile_px = tile_px_within(margin_px, self._most_pixels)
         if tile_px is None:
             whole = (slice(0, height_px), slice(0, width_px))
             return [(whole, whole)]
-        return [
-            ((rows[0], columns[0]), (rows[1], columns[1]))
-            for rows in _cuts(height_px, tile_px, margin_px)
-            for columns in _cuts(width_px, tile_px, margin_px)
-        ]
+        return cut_into_tiles(shape, tile_px, margin_px)
 
     def _predict(
         self, image: Any, run: Callable[[Any], Any], channels: tuple[int, ...], dtype: Any
@@ -161,6 +162,26 @@ class Predictor:
         if len(tiles) == 1:
             return run(np.asarray(image[:, :])[None])[0]
         result = np.empty((*image.shape[:2], *channels), dtype)
+        for kept, answer in self._answers(image, run, tiles):
+            result[kept] = answer
+        return result
+
+    def windows(self, image: Any) -> Iterator[tuple[tuple[slice, slice], NDArray[np.uint8]]]:
+        """The labels of an image that is larger than memory, tile by tile.
+
+        Args:
+            image: as in `__call__`, no list.
+
+        Returns:
+            Rows and columns of a tile, and its labels, uint8 (h, w); the tiles cover the image.
+        """
+        opened_image = self._opened(image)
+        return self._answers(opened_image, self._labels, self.tiles(opened_image.shape))
+
+    def _answers(
+        self, image: Any, run: Callable[[Any], Any], tiles: list[Tile]
+    ) -> Iterator[tuple[tuple[slice, slice], NDArray[Any]]]:
+        """What `run` answers to each tile of an image, without the margin."""
         batches = list(self._batches(tiles))
         shown: Iterable[list[Tile]] = batches
         if self.shows_progress and len(batches) >= SHOWN_BATCHES:
@@ -168,13 +189,8 @@ class Predictor:
             shown = with_progress(batches, len(batches), unit)
         for batch in shown:
             answers = run(np.stack([np.asarray(image[fed]) for _, fed in batch]))
-            for (kept, fed), answer in zip(batch, answers, strict=True):
-                inside = tuple(
-                    slice(k.start - f.start, k.stop - f.start)
-                    for k, f in zip(kept, fed, strict=True)
-                )
-                result[kept] = answer[inside]
-        return result
+            for tile, answer in zip(batch, answers, strict=True):
+                yield tile[0], answer[inside(tile)]
 
     def _batches(self, tiles: list[Tile]) -> Iterator[list[Tile]]:
         """Tiles that are fed the same size, `batch_size` at a time."""
@@ -211,7 +227,7 @@ class Predictor:
 
     def _opened(self, image: Any) -> Any:
         """An image as an array, read as the model was trained."""
-        return opened(image, self.model.value_range)
+        return opened(image, self.model.value_range, self.model.bands)
 
     def _at_once(self, size_px: Sequence[int]) -> int:
         """How many of a size run together, within what the model takes at once."""
@@ -244,17 +260,6 @@ class Predictor:
                 total = total + found if count else found
                 count += 1
         return total / np.float32(count) if count > 1 else total
-
-
-def _cuts(length_px: int, tile_px: int, margin_px: int) -> list[tuple[slice, slice]]:
-    """Slices of one axis: what is kept of each tile, and what is fed for it."""
-    return [
-        (
-            slice(start, min(start + tile_px, length_px)),
-            slice(max(0, start - margin_px), min(start + tile_px + margin_px, length_px)),
-        )
-        for start in range(0, length_px, tile_px)
-    ]
 
 
 def _resized(

@@ -49,6 +49,7 @@ def build_fcn(
     class_names: Sequence[str] | None = None,
     palette: Palette | None = None,
     value_range: tuple[float, float] | None = None,
+    bands: Sequence[int] | None = None,
     dtype: Any = None,
 ) -> FCN:
     """Builds a fully convolutional network with fresh weights.
@@ -81,6 +82,8 @@ def build_fcn(
         palette: `num_classes` RGB triples in 0..255 that are saved with the model, or None.
         value_range: the values that became 0 and 255 in images of more than 8 bits a channel,
             saved with the model for those who read images for it; None for 8 bits alone.
+        bands: the numbers of the bands that became red, green and blue, from 1, saved in the same
+            way; None for what each file says.
         dtype: dtype policy, for example "mixed_bfloat16"; by default Keras' own. Logits are
             float32 under every policy.
 
@@ -114,6 +117,7 @@ def build_fcn(
         class_names=class_names,
         palette=palette,
         value_range=value_range,
+        bands=bands,
         dtype=dtype,
     )
 
@@ -124,12 +128,13 @@ class FCN(keras.Model):
 
     Args:
         network: the architecture.
-        num_classes, input_shape, class_names, palette, value_range, dtype: as `build_fcn`.
+        num_classes, input_shape, class_names, palette, value_range, bands, dtype: as
+            `build_fcn`.
         name: name of the model; by default the variant.
         trainable: as `keras.Model`.
 
     Attributes:
-        variant, num_classes, class_names, palette, value_range: as given.
+        variant, num_classes, class_names, palette, value_range, bands: as given.
         build_arguments: the arguments of `build_fcn` by name, as they are saved.
         dtype_policy_name: name of the dtype policy of the layers before the scores.
 
@@ -146,6 +151,7 @@ class FCN(keras.Model):
         class_names: Sequence[str] | None = None,
         palette: Palette | None = None,
         value_range: tuple[float, float] | None = None,
+        bands: Sequence[int] | None = None,
         dtype: Any = None,
         name: str | None = None,
         trainable: bool = True,
@@ -169,6 +175,7 @@ class FCN(keras.Model):
         self.palette = None if palette is None else [list(map(int, rgb)) for rgb in palette]
         low_high = value_range and (float(value_range[0]), float(value_range[1]))
         self.value_range: tuple[float, float] | None = low_high
+        self.bands: tuple[int, ...] | None = None if bands is None else tuple(map(int, bands))
         self.dtype_policy_name: str = policy.name
         self.build_arguments: dict[str, Any] = {
             **asdict(network),
@@ -177,6 +184,7 @@ class FCN(keras.Model):
             "class_names": self.class_names,
             "palette": self.palette,
             "value_range": self.value_range,
+            "bands": self.bands,
             "dtype": policy.name,
         }
 

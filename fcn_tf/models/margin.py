@@ -13,11 +13,10 @@ from typing import NamedTuple
 
 import keras
 
+from fcn_tf.config.networks import GRID_PX
 from fcn_tf.models.layers import Crop, Tensor
 from fcn_tf.models.windows import UNKNOWN, Layer, NotLocal, Window, check_known, named, window_of
 
-# Tiles begin at multiples of it, so that their pooling windows are those of the image.
-GRID_PX = 32
 CALLED_AGAIN = "a layer that is called more than once"
 
 

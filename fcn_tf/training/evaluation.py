@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from fcn_tf.classes import VOID
 from fcn_tf.evaluation.batches import count_pixels
-from fcn_tf.inference.predictor import DEFAULT_TILE_PX, WHOLE_PIXELS
+from fcn_tf.inference.predictor import WHOLE_PIXELS
+from fcn_tf.inference.tiles import DEFAULT_TILE_PX
 from fcn_tf.models.margin import margin_px
 
 if TYPE_CHECKING:

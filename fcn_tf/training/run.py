@@ -24,7 +24,8 @@ from fcn_tf.evaluation.score import Counts, evaluate_split
 from fcn_tf.evaluation.tables import score_summary
 from fcn_tf.files import shown_name
 from fcn_tf.images.draw import colorize
-from fcn_tf.inference.predictor import DEFAULT_TILE_PX, WHOLE_PIXELS, Predictor
+from fcn_tf.inference.predictor import WHOLE_PIXELS, Predictor
+from fcn_tf.inference.tiles import DEFAULT_TILE_PX
 from fcn_tf.models import build_fcn, train_scores_only
 from fcn_tf.models.layers import Conv2D
 from fcn_tf.models.margin import margin_px
@@ -143,6 +144,7 @@ class Run:
             class_names=source.class_names,
             palette=self.palette,
             value_range=config.data.value_range,
+            bands=config.data.bands,
             dtype=config.training.precision,
         )
         _compute_wide_kernels_as_patches(self.model)

@@ -42,6 +42,7 @@ def test_the_network_follows_from_the_file(tmp_path, capsys):
         # PASCAL VOC's
         "palette": [[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0], [0, 0, 128], [128, 0, 128]],
         "value_range": None,
+        "bands": None,
         "dtype": "float32",
     }
     np.testing.assert_array_equal(model.get_layer("fc7").bias, tensors["fc7.bias"])

@@ -150,6 +150,23 @@ def test_a_shard_takes_its_share_of_the_images(tmp_path, handmade, capsys):
     assert len(os.listdir(tmp_path / "out")) == 5
 
 
+@needs_extra("maps", "rasterio", "shapely")
+@needs_extra("coco", "pycocotools")
+def test_polygons_and_annotations_of_a_shard(tmp_path, handmade):
+    write_images(tmp_path / "in", 2)
+    handmade()
+    options = {"format": "geojson,coco,png", "simplify_px": 2.0, "shard": Shard.of("1/2")}
+    label("m", tmp_path, **options)
+    names = ["0001.png.geojson", "0001.png.png", "annotations-1-of-2.json"]
+    assert sorted(os.listdir(tmp_path / "out")) == names
+    labels = pixels(tmp_path / "out/0001.png.png")
+    classes = handmade_model()[0].classes
+    from fcn_tf.inference.polygons import write_polygons
+
+    write_polygons(tmp_path / "expected", labels, classes, simplify_px=2.0)
+    assert (tmp_path / "out" / names[0]).read_text() == (tmp_path / "expected").read_text()
+
+
 def test_the_tiles_of_a_large_image_are_counted_and_results_are_no_images(
     tmp_path, handmade, capsys
 ):
@@ -238,7 +255,9 @@ def test_the_users_mistakes(model, tmp_path, monkeypatch, capsys):
         ("--scales=nan", "above 0"),
         ("--tile_px=100", "multiple of 32"),
         ("--model=nowhere", "no model"),
-        ("--format=jpg", "png,overlay,npy"),
+        ("--format=jpg", "png,gray,overlay,npy,geojson,coco"),
+        ("--simplify_px=1", "it needs --format geojson"),
+        ("--simplify_px=-1", "0 or more, in px"),
         ("--out=in", "holds the images themselves"),
         ("--out=file", "cannot be made a folder"),
     ]:
@@ -301,7 +320,7 @@ def test_the_largest_image_is_the_users_to_say(tmp_path, monkeypatch):
     assert open_pixels(tmp_path / "a.png", 2000).shape == (40, 50, 3)
 
 
-@needs_extra("geo", "rasterio")
+@needs_extra("maps", "rasterio")
 def test_a_large_tiff_is_read_in_windows(tmp_path, monkeypatch):
     import fcn_tf.images.read
     from fcn_tf.images.tiff import TiffWindows
@@ -384,6 +403,21 @@ def test_photos_are_labelled_as_viewers_show_them(tmp_path, handmade):
     expected = handmade_scores(shown[None])[0].argmax(-1)
     np.testing.assert_array_equal(pixels(tmp_path / "out/a.png.png"), expected)
     np.testing.assert_array_equal(pixels(tmp_path / "out/a.png.overlay.png")[:30, :20], shown)
+
+
+@needs_extra("maps", "rasterio")
+def test_files_are_read_with_the_bands_of_the_model(tmp_path, handmade):
+    write_images(tmp_path / "in", 1)
+    image = pixels(tmp_path / "in/0000.png")
+    handmade(bands=(3, 1, 1))
+    label("m", tmp_path, format="npy")
+    expected = handmade_scores(image[None][..., [2, 0, 0]])[0]
+    np.testing.assert_allclose(scores_of(tmp_path, "0000.png"), expected, atol=1e-6)
+    predictor = Predictor("m")
+    contents = (tmp_path / "in/0000.png").read_bytes()
+    for given in (tmp_path / "in/0000.png", contents, io.BytesIO(contents)):
+        np.testing.assert_allclose(predictor.scores(given), expected, atol=1e-6)
+    np.testing.assert_allclose(predictor.scores(image), handmade_scores(image[None])[0])
 
 
 def test_deep_images_are_read_with_the_range_of_the_model(tmp_path, handmade, capsys):

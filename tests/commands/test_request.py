@@ -10,9 +10,11 @@ import pytest
 from PIL import ExifTags, Image
 
 from fcn_tf.classes import voc_palette
-from fcn_tf.commands.request import RequestOptions, request
+from fcn_tf.commands.request import UNDESCRIBED, RequestOptions, request
+from fcn_tf.config.export_record import ExportRecord
 from fcn_tf.errors import InputError, RunError
 from fcn_tf.images.draw import overlay
+from tests.extras import needs_extra
 from tests.networks import random_images
 
 URL = "http://host:8501/v1/models/scenes"
@@ -23,6 +25,7 @@ class Server:
     """Answers each image with `labels`, and remembers what it was asked."""
 
     def __init__(self):
+        self.description = ExportRecord()
         self.labels = LABELS
         self.limits = []
         self.sent = []
@@ -31,7 +34,7 @@ class Server:
         @contextlib.contextmanager
         def connect(*limits):
             self.limits.append((url, *limits))
-            yield self.label_png
+            yield self
 
         return connect
 
@@ -121,6 +124,62 @@ def test_the_names_are_those_of_the_file_and_labels_have_to_be_among_them(
     assert "the answer has label 255" in capsys.readouterr().err  # which means not labelled
 
 
+COLORS = [[10, 20, 30], [40, 150, 60], [250, 140, 230]]
+CLASSES = ("sky", "sea", "sand")
+
+
+def test_names_and_colours_are_those_of_the_model(server, ask, tmp_path, capsys):
+    server.description = ExportRecord(classes=CLASSES, palette=COLORS)
+    ask()
+    image, written = pixels(tmp_path / "in/a.png"), tmp_path / "out/a.png.overlay.png"
+    np.testing.assert_array_equal(pixels(written), overlay(image, LABELS, CLASSES, COLORS))
+    with Image.open(tmp_path / "out/a.png.png") as labels:
+        assert labels.getpalette()[:9] == np.ravel(COLORS).tolist()
+    server.labels = LABELS + 1
+    with pytest.raises(RunError, match="1 of 1 images failed"):
+        ask(overwrite=True)
+    said = capsys.readouterr()
+    assert "the answer has label 3, but 3 classes are named" in said.err
+    assert UNDESCRIBED not in said.out
+    # Other names may be given, for as many classes.
+    server.labels = LABELS
+    (tmp_path / "names.txt").write_text("a\nb\nc\n")
+    ask(class_names=str(tmp_path / "names.txt"), overwrite=True)
+    np.testing.assert_array_equal(pixels(written), overlay(image, LABELS, ("a", "b", "c"), COLORS))
+    (tmp_path / "names.txt").write_text("a\nb\n")
+    with pytest.raises(InputError, match=r"names\.txt names 2 classes, and the model has 3"):
+        ask(class_names=str(tmp_path / "names.txt"), overwrite=True)
+    # A model of an older version says nothing.
+    server.description = None
+    ask(overwrite=True)
+    assert UNDESCRIBED in capsys.readouterr().out
+    expected = overlay(image, LABELS, ("0", "1", "2"), voc_palette())
+    np.testing.assert_array_equal(pixels(written), expected)
+
+
+def test_a_photo_that_is_too_large_goes_in_tiles_or_smaller_and_that_is_said(
+    server, ask, tmp_path, capsys
+):
+    Image.fromarray(random_images(100, 200, 3)).save(tmp_path / "in/a.png")
+
+    def label_png(contents):
+        with Image.open(io.BytesIO(contents)) as sent:
+            server.labels = np.asarray(sent)[..., 0] % 3
+        return Server.label_png(server, contents)
+
+    server.label_png = label_png
+    server.description = ExportRecord(max_pixels=9216, margin_px=32)
+    ask()
+    expected = pixels(tmp_path / "in/a.png")[..., 0] % 3
+    np.testing.assert_array_equal(pixels(tmp_path / "out/a.png.png"), expected)
+    assert "Above the 9216 pixels that the model takes at once: a.png; sent in tiles with a " in (
+        capsys.readouterr().out
+    )
+    server.description = ExportRecord(max_pixels=9216)
+    ask(overwrite=True)
+    assert "a.png; sent smaller, and their labels were enlarged" in capsys.readouterr().out
+
+
 def test_an_answer_of_another_size_is_refused(server, ask, tmp_path, capsys):
     server.labels = LABELS[:, :29]
     with pytest.raises(RunError, match="1 of 1 images failed"):
@@ -164,9 +223,26 @@ def test_deep_images_are_sent_with_the_range_that_is_given(server, ask, tmp_path
     with Image.open(io.BytesIO(server.sent[0])) as sent:
         np.testing.assert_array_equal(np.asarray(sent), expected[..., None].repeat(3, -1))
     assert "1 image has values outside of it" in capsys.readouterr().out
+    server.description = ExportRecord(value_range=(0.0, 750.0))
+    ask(overwrite=True)
+    assert server.sent.pop() == server.sent[0]
+    assert "1 image has values outside of it" in capsys.readouterr().out
+    server.description = ExportRecord()
     with pytest.raises(RunError):
         ask(overwrite=True)
     assert "more than 8 bits a channel" in capsys.readouterr().err
     assert len(server.sent) == 1
     with pytest.raises(InputError, match="value_range"):
         ask(value_range=(5, 5))
+
+
+@needs_extra("maps", "rasterio")
+def test_files_are_sent_with_the_bands_that_are_given(server, ask, tmp_path):
+    image = pixels(tmp_path / "in/a.png")
+    ask(bands=(3, 2, 1), opacity=0.0)
+    with Image.open(io.BytesIO(server.sent[0])) as sent:
+        np.testing.assert_array_equal(np.asarray(sent), image[..., ::-1])
+    drawn = pixels(tmp_path / "out/a.png.overlay.png")
+    np.testing.assert_array_equal(drawn[:20, :30], image[..., ::-1])
+    with pytest.raises(InputError, match="bands"):
+        ask(bands=(0, 2, 1))

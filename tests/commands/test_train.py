@@ -1,5 +1,7 @@
 """The arguments of `fcn-tf train`: which recipe they are read on top of."""
 
+import os
+
 import pytest
 
 from fcn_tf.commands.train import COMMAND
@@ -82,3 +84,23 @@ def test_a_run_without_a_folder_takes_the_name_of_its_recipe(tmp_path, run_here,
         assert done.stderr.startswith(f"fcn-tf: workdir={workdir} is not an empty folder")
         is_generated = "Training on generated scenes" in done.stdout
         assert is_generated == ("--data.data_dir=nowhere" not in arguments)
+
+
+@pytest.mark.parametrize(
+    ("own", "devices", "expected"), [(None, 2, "0"), ("1", 2, "1"), (None, None, None)]
+)
+def test_a_processor_that_is_split_does_without_onednn(
+    tmp_path, run_here, monkeypatch, own, devices, expected
+):
+    """Its kernels would fail there; what the user says stays."""
+    variable = "TF_ENABLE_ONEDNN_OPTS"
+    monkeypatch.setenv(variable, own or "")  # so that it is put back afterwards
+    if own is None:
+        monkeypatch.delenv(variable)
+    found = []
+    monkeypatch.setattr(
+        "fcn_tf.training.loop.train", lambda *given: found.append(os.environ.get(variable))
+    )
+    option = [f"--distribution.virtual_devices={devices}"] if devices else []
+    assert run_here("train", f"--workdir={tmp_path}", *option).returncode == 0
+    assert found == [expected]

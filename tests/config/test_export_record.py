@@ -16,6 +16,7 @@ def test_a_record_is_read_as_it_was_written(tmp_path):
         classes=("a", "b"),
         palette=[[0, 0, 0], [1, 2, 3]],
         value_range=(0.0, 4095.0),
+        bands=(4, 3, 2),
         artefacts=MEASURED,
     )
     (tmp_path / "export.json").write_text(record.to_json(), encoding="utf-8")
@@ -38,7 +39,9 @@ def test_unknown_keys_are_ignored_and_missing_ones_have_defaults():
     assert record.artefacts == {}
 
 
-@pytest.mark.parametrize("text", ["", "[1]", '{"classes": 3}', '{"value_range": [1]}', "null"])
+@pytest.mark.parametrize(
+    "text", ["", "[1]", '{"classes": 3}', '{"value_range": [1]}', '{"bands": [1]}', "null"]
+)
 def test_a_damaged_file_is_refused(text):
     with pytest.raises(ValueError, match=r"Expecting value|no object|no list"):
         ExportRecord.from_json(text)

@@ -31,6 +31,7 @@ ENDS = {
         [None, (0, 4095), (-1.5, 1e-9)],
         [(1, 1), (2, 1), (0, float("inf")), (float("nan"), 1)],
     ),
+    "data.bands": ([None, (1, 1, 1), (4, 3, 2)], [(0, 1, 2), (1, 2), (1, 2, 3, 4)]),
     "data.color": ([0, 0.99], [-0.1, 1]),
     "loss.sample_fraction": ([1e-9, 1], [0, 1.01]),
     "loss.class_weights": ([None, "none", [0.0, 1.0]], [[1.0, -0.1]]),
@@ -123,7 +124,7 @@ def test_the_data_set_decides_which_of_its_keys_there_are():
     of_tfds = {"tfds_dir": "a", "tfds_config": "voc2012", "manual_dir": "b"}
     for name, known, unknown in (
         ("shapes", {"tfds_dir": "a"}, {**own, "tfds_config": "voc2012", "manual_dir": "b"}),
-        ("voc", of_tfds, {**own, "value_range": (0, 9)}),
+        ("voc", of_tfds, {**own, "value_range": (0, 9), "bands": (3, 2, 1)}),
         ("folder", own, of_tfds),
     ):
         base = {"data_dir": "a"} if name == "folder" else {}

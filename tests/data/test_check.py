@@ -255,7 +255,7 @@ def test_records_that_cannot_be_decoded_are_named(monkeypatch, capsys):
     good, broken = (image, labels), (image.astype(np.float32), labels)
     small, unknown = (image, labels[:3]), (image, np.where(labels == 2, 3, labels))
     source = source_of(train=[broken, good, good, broken, good], val=[good, small, unknown])
-    monkeypatch.setattr(fcn_tf.data.check, "open_source", lambda config: source)
+    monkeypatch.setattr(fcn_tf.data.check, "open_source", lambda config, trains: source)
     checked = check_data_set(Config().data)
     faults = [text for _, text in checked.errors]
     assert [fault.split(" (")[0] for fault in faults[:2]] == [

@@ -12,6 +12,7 @@ NUMBERED = ClassFile(("road", "car"), values=(0, 255))
 LINES = [
     ("classes.txt", "road\ncar:1\n", ClassFile(("road", "car:1"))),
     ("class_names.txt", "road\ncar:1\n", ClassFile(("road", "car:1"))),
+    ("labels.txt", "road\ncar:1\n", ClassFile(("road", "car:1"))),
     ("labels.txt", "__ignore__\nZone\n_background_\n", ClassFile(("Zone", "_background_"))),
     ("classes.txt", "road: asphalt\n  sky \n\n", ClassFile(("road: asphalt", "sky"))),
     # What stands behind the colon of a labelmap without colours is no name.
@@ -139,6 +140,47 @@ def test_class_files_of_a_folder_agree(tmp_path):
     (tmp_path / "classes.txt").write_text("car\nroad\n")
     with pytest.raises(InputError, match=r"name different classes \(road, car and car, road\)"):
         find_coding(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("road\ncar", "road\ntree"),
+        ("road 1 2 3\ncar 4 5 6", "road 1 2 3\ncar 4 5 7"),
+        ("1 road\n7 car", "1 road\n8 car"),
+    ],
+)
+def test_class_files_that_differ_are_refused_whichever_comes_first(one, other, tmp_path):
+    for texts in ((one, other), (other, one), (one, one)):
+        for name, text in zip(("classes.txt", "labels.txt"), texts, strict=True):
+            (tmp_path / name).write_text(text)
+        if texts == (one, one):
+            assert find_coding(tmp_path).class_names == ("road", "car")
+        else:
+            with pytest.raises(InputError, match="name different classes"):
+                find_coding(tmp_path)
+
+
+def test_of_files_that_agree_the_one_with_values_is_taken(tmp_path):
+    (tmp_path / "classes.txt").write_text("road\ncar\n")
+    (tmp_path / "labels.txt").write_text("1 road\n7 car\n")
+    assert find_coding(tmp_path).value_labels == {1: 0, 7: 1, VOID: VOID}
+
+
+def test_of_many_values_the_first_and_the_last_are_printed(tmp_path, capsys):
+    for count, end in ((12, ", 24: c12}.\n"), (13, "are the values in masks: 2 to 26.\n")):
+        lines = (f"{2 * number} c{number}\n" for number in range(1, count + 1))
+        (tmp_path / "classes.txt").write_text("".join(lines))
+        find_coding(tmp_path)
+        assert capsys.readouterr().out.endswith(end)
+
+
+def test_of_many_names_20_are_shown(tmp_path):
+    for count, end in ((20, ", c19, but"), (21, ", c19, …, but")):
+        names = [f"c{number}" for number in range(count)]
+        (tmp_path / "classes.txt").write_text("\n".join(names))
+        with pytest.raises(InputError, match=end):
+            find_coding(tmp_path, ["road", "car"])
 
 
 def test_a_class_file_may_lie_in_the_folder_of_a_split(tmp_path):

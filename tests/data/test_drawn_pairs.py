@@ -68,6 +68,7 @@ def test_outlines_of_labelme_become_masks(tmp_path, capsys):
     source = open_source(config)
     said = capsys.readouterr().out
     assert "Layout: labelme's JSON, masks are drawn, pairs: 2 in train, 1 in val.\n" in said
+    assert "Letter case" not in said
     assert "Left out: 1 image of train without a mask (train/none.jpg).\n" in said
     assert "Classes, by the names of the outlines: background, disc, square.\n" in said
     expected = {

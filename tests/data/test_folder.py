@@ -2,6 +2,7 @@ import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import ExifTags, Image
 
 import fcn_tf.data.start_check
@@ -9,6 +10,9 @@ from fcn_tf.classes import VOID
 from fcn_tf.config.schema import Config, DataConfig
 from fcn_tf.data import open_source, training_batches, whole_images
 from fcn_tf.errors import InputError
+from fcn_tf.images.depth import scaled_to_8_bits
+from tests.extras import needs_extra
+from tests.images.rasters import write_raster
 
 CLASSES = ("road", "car", "tree")
 LAYOUTS = {
@@ -274,6 +278,26 @@ def test_photos_are_turned_where_their_masks_are(
     window = source.decode(record, ((1, 2), (5, 3)))
     np.testing.assert_array_equal(window["image"], shown[1:6, 2:5])
     assert window["segmentation_mask"].shape == (5, 3, 1)
+
+
+@needs_extra("maps", "rasterio")
+def test_files_of_more_bands_need_their_names(tmp_path):
+    make_folder(tmp_path)
+    values = np.random.default_rng(0).integers(0, 4096, (6, 9, 4), np.uint16)
+    named = scaled_to_8_bits(values[..., [3, 2, 1]], (0, 4095), "")
+    for mask in (tmp_path / "masks").rglob("*.png"):
+        image = tmp_path / "images" / mask.parent.name / mask.name
+        image.unlink()
+        write_raster(image.with_suffix(".tif"), values)
+    options = {"value_range": (0, 4095), "bands": (4, 3, 2)}
+    with pytest.raises(InputError, match=r"it has 4 bands .* --data.bands \[4, 3, 2\]"):
+        open_folder(tmp_path, value_range=(0, 4095))
+    source = open_folder(tmp_path, **options)
+    record = next(iter(source.records("train")))
+    assert source.image_size(record).numpy().tolist() == [6, 9]
+    np.testing.assert_array_equal(source.decode(record)["image"], named)
+    window = (tf.constant([1, 2]), tf.constant([4, 3]))
+    np.testing.assert_array_equal(source.decode(record, window)["image"], named[1:5, 2:5])
 
 
 def test_deep_images_need_a_range(tmp_path, capsys):

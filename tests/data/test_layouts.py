@@ -119,11 +119,12 @@ def test_masks_come_out_as_they_were_drawn(tool, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tool", ["labelme", "CVAT"])
-def test_an_export_trains_with_nothing_but_its_folder(tool, tmp_path):
+def test_an_export_trains_with_nothing_but_its_folder(tool, few_figures, tmp_path):
     EXPORTS[tool](tmp_path / "data")
     config = Config(
+        variant="fcn32s",
         data=DataConfig(data_dir=str(tmp_path / "data"), batch_size=1),
-        model=ModelConfig(width=1 / 64, head_units=4),
+        model=ModelConfig(trunk="alexnet", geometry="caffe", width=1 / 64, head_units=4),
         training=TrainingConfig(max_steps=1),
     )
     model = load_model(train(config, tmp_path / "run"))
@@ -195,7 +196,7 @@ def test_a_list_of_val_alone_leaves_the_others_to_train(tmp_path, capsys):
     lists = tmp_path / "ImageSets/Segmentation"
     (lists / "train.txt").write_text("street_2\n")
     assert listed(tmp_path) == {"train": {"street_2"}, "val": {"street_3"}}
-    assert "1 images are in no list and are left out." in capsys.readouterr().out
+    assert "Left out: 1 image in no list." in capsys.readouterr().out
     (lists / "Validation.txt").write_text("")
     with pytest.raises(InputError, match="has no images in split val"):
         listed(tmp_path)

@@ -80,10 +80,10 @@ def test_two_steps_are_trained(name, steps, tmp_path, capsys):
     source = open_source(config)
     assert f"Layout: {layout}" in capsys.readouterr().out
     assert sum(source.split_sizes.values()) == sum(sizes.values())
-    batches = training_batches(source, config, seed=0).take(2)
+    batches = list(training_batches(source, config, seed=0).take(2).as_numpy_iterator())
     for _, masks in batches:
         # Half of each image is one class, and half the other.
-        assert np.bincount(masks.numpy().ravel(), minlength=VOID + 1)[:2].tolist() == [64, 64]
+        assert np.bincount(masks.ravel(), minlength=VOID + 1)[:2].tolist() == [64, 64]
     for step in steps(batches, len(source.class_names)):
         assert np.isfinite(step["loss"])
         assert 0 < step["loss"] < 2 * np.log(len(source.class_names))

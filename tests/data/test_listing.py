@@ -2,7 +2,7 @@
 
 import pytest
 
-from fcn_tf.data.listing import list_pairs
+from fcn_tf.data.listing import Listing, list_pairs
 from fcn_tf.data.pairs import Pair
 from fcn_tf.data.patterns import Layout
 from fcn_tf.errors import InputError
@@ -46,6 +46,29 @@ def test_further_faults_are_counted(tmp_path):
         list_pairs(tree, OWN)
 
 
+def test_one_further_fault_is_counted(tmp_path):
+    tree = write_tree(tmp_path, several("masks/train/{n}.png", n="ab"))
+    with pytest.raises(InputError, match=r"/a\.png: .* \(1 more file has faults\.\)$"):
+        list_pairs(tree, OWN)
+
+
+def test_the_nearest_image_is_looked_for_ten_times(tmp_path):
+    """A folder of thousands that do not fit is not compared with one of thousands."""
+    numbers = [f"{n:02}" for n in range(12)]
+    paths = several("images/train/image{n}.png", n=numbers)
+    tree = write_tree(tmp_path, [*paths, *several("masks/train/image{n}_a.png", n=numbers)])
+    problems = []
+    list_pairs(tree, OWN, problems)
+    near = [text.rpartition("is ")[2] for _, text in problems]
+    assert near[:10] == paths[:10]
+    assert near[10:] == ["mask without a partner: no image has its name"] * 2
+
+
+def test_a_file_that_fits_both_patterns_equally_is_a_mask(tmp_path):
+    tree = write_tree(tmp_path, ["a_x.png", "x_b.png", "a_y_b.png", "a_a_y.png"])
+    assert names(list_pairs(tree, Layout.of("a_* + *_b"))) == {"": ["a_y", "x"]}
+
+
 def test_two_files_of_one_name_are_a_fault(tmp_path):
     paths = ["images/train/a.jpg", "images/train/a.png", "masks/train/a.png", "images/val/a.png"]
     problems = []
@@ -63,7 +86,7 @@ def test_names_that_differ_in_letter_case_or_unicode_form_pair_where_one_is_mean
     listing = list_pairs(write_tree(tmp_path, paths), OWN)
     assert names(listing) == {"train": ["A", "b", "fene\u0302tre"], "val": ["a"]}
     assert listing.splits["train"]["b"].image.name == "b.jpg"
-    assert listing.alike == 2
+    assert (listing.alike, Listing().alike) == (2, 0)
 
     (tmp_path / "masks/train/b.png").rename(tmp_path / "masks/train/ß.png")
     for name in ("SS.jpg", "ss.jpg"):
@@ -76,8 +99,9 @@ def test_names_that_differ_in_letter_case_or_unicode_form_pair_where_one_is_mean
 def test_links_are_followed_but_not_in_circles_and_a_broken_one_is_named(tmp_path):
     store, data = tmp_path / "store", tmp_path / "data"
     write_tree(store, ["a.png", "masks/b.png"])
-    write_tree(data, ["images/train/b.png", "masks/train/a.png"])
+    write_tree(data, ["images/train/b.png", "masks/train/a.png", "masks/train/0.png"])
     (data / "images/train/a.png").symlink_to(store / "a.png")
+    (data / "images/train/0.png").symlink_to("/nowhere/0.png")
     (data / "images/train/round").symlink_to(data / "images")
     (data / "masks/val").symlink_to(store / "masks")
     (data / "images/val").mkdir()
@@ -85,7 +109,10 @@ def test_links_are_followed_but_not_in_circles_and_a_broken_one_is_named(tmp_pat
     problems = []
     listing = list_pairs(write_tree(data, []), OWN, problems)
     assert names(listing) == {"train": ["a"]}
-    assert problems == [(data / "images/val/b.png", "a link to /nowhere/b.png, which is not there")]
+    assert problems == [
+        (data / f"images/{name}.png", f"a link to /nowhere/{name[-1]}.png, which is not there")
+        for name in ("train/0", "val/b")
+    ]
     assert listing.unlabelled == {"train": ["images/train/b.png"]}
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from fcn_tf.data.pairs import Notes, Pair, read_pair, size_problem
+from fcn_tf.data.pairs import Notes, Pair, fault_in, read_pair, size_problem
 from fcn_tf.errors import InputError
 from fcn_tf.images.masks import Coding
 from fcn_tf.images.read import Reading
@@ -89,6 +89,16 @@ def test_a_mask_with_an_orientation_of_its_own_is_refused(rotated):
     assert read_pair(pair, CODING, Reading("ignore"))[0].shape == (5, 8, 3)
 
 
+def test_the_fault_of_a_pair_is_the_message_of_reading_it(rotated):
+    good, bad = rotated(a=((5, 8), 1, (5, 8)), b=((5, 8), 1, (5, 7)))
+
+    def read(pair):
+        return read_pair(pair, CODING)
+
+    assert fault_in(read, good) is None
+    assert fault_in(read, bad).startswith(f"{bad.mask}: 5x7 px, but b.png is 5x8 px")
+
+
 def lines_of(pairs, exif="auto"):
     notes = Notes()
     for pair in pairs:
@@ -99,7 +109,8 @@ def lines_of(pairs, exif="auto"):
 def test_orientations_are_counted(rotated):
     plain = {f"p{number}": ((5, 8), 1, (5, 8)) for number in range(2)}
     turned = {f"t{number}": ((5, 8), 6, (8, 5)) for number in range(3)}
-    stored = {"s": ((5, 8), 8, (5, 8))}
+    turned["t2"] = ((8, 5), 6, (5, 8))  # as a portrait
+    stored = {"s": ((8, 5), 8, (8, 5))}
     unclear = {"u": ((5, 8), 3, (5, 8)), "v": ((6, 6), 6, (6, 6))}
     assert lines_of(rotated(**plain)) == []
     assert lines_of(rotated(**plain, **turned, **unclear)) == [

@@ -26,19 +26,25 @@ def write_lists(folder, place="ImageSets/Segmentation", **lists):
 def test_lists_of_other_names_are_passed_over(tmp_path):
     """Those before, between and behind train and val."""
     lists = {"default": "abcd", "Training": "dae", "trainval": "abcd", "train_aug": "c", "VAL": "b"}
-    write_lists(tmp_path, **lists, z="c")
+    write_lists(tmp_path, **lists, z="c", list="d")
     splits, notes = splits_of(tmp_path, paths=FLAT)
     assert splits == {"train": "a d", "val": "b"}
     listed = tmp_path / "ImageSets/Segmentation"
     assert notes == [
         f"Splits: {listed / 'Training.txt'}, {listed / 'VAL.txt'}.",
-        "1 images are in no list and are left out.",
+        "Left out: 1 image in no list.",
     ]
 
 
 def test_of_several_names_in_two_lists_the_first_is_named(tmp_path):
     write_lists(tmp_path, test="a", train="dcb", val="cba")
     with pytest.raises(InputError, match=r"val.txt lists c, which is in train too"):
+        splits_of(tmp_path, paths=FLAT)
+
+
+def test_the_order_of_the_lists_that_name_one_image_does_not_matter(tmp_path):
+    write_lists(tmp_path, train="b", VAL="a", test="a")  # capitals come first
+    with pytest.raises(InputError, match=r"test.txt lists a, which is in val too"):
         splits_of(tmp_path, paths=FLAT)
 
 
@@ -81,11 +87,20 @@ def test_lists_have_names_paths_and_suffixes(place, lines, tmp_path):
     assert splits == {"train": "d", "val": "site0/a site1/a", "test": "site1/b c"}
 
 
+def test_a_line_may_leave_out_what_the_layout_says_of_files(tmp_path):
+    layout = Layout.of("images/a_* + masks/b_*")
+    paths = [f"images/sub/a_{n}.png" for n in "xyz"] + [f"masks/sub/b_{n}.png" for n in "xyz"]
+    write_lists(tmp_path, val=["x", "a_y.png,b_z.png"])  # an image, and an image with a mask
+    assert splits_of(tmp_path, layout, paths=paths)[0] == {"train": "sub/z", "val": "sub/x sub/y"}
+
+
 def test_a_line_that_several_images_fit_is_refused(tmp_path):
-    paths = [f"{kind}/{site}/a.png" for kind in ("images", "masks") for site in "01"]
-    write_lists(tmp_path, train=["a"])
-    with pytest.raises(InputError, match=r"train.txt lists a: several images are called a"):
-        splits_of(tmp_path, paths=paths)
+    for masks in ("012", "0"):  # the others are not labelled
+        paths = [f"images/{site}/a.png" for site in "012"]
+        folder = tmp_path / masks
+        write_lists(folder, train=["a"])
+        with pytest.raises(InputError, match=r"train.txt lists a: several images are called a"):
+            splits_of(folder, paths=[*paths, *(f"masks/{site}/a.png" for site in masks)])
 
 
 def in_splits(*splits):

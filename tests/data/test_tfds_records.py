@@ -83,12 +83,15 @@ def test_a_long_split_that_is_too_short_ends_with_an_error(tmp_path, monkeypatch
     monkeypatch.setattr(tfds_records, "COUNTED_BYTES", 0)
     builder = build(tmp_path, file_format="tfrecord")
     claim(builder, "train", [15])
-    source = open_source(pets(tmp_path))  # 12 of train, 3 of val, which do not exist
+    # 12 of train, 3 of val, which do not exist
+    source = open_source(pets(tmp_path), trains=False)
     message = r"split train: its metadata says 15 records, but its files hold 12"
     config = pets(tmp_path, crop_px=4, batch_size=2)
     for data in (
         whole_images(source, "val"),
-        training_batches(open_source(pets(tmp_path, validation_fraction=0.1)), config, 0),
+        training_batches(
+            open_source(pets(tmp_path, validation_fraction=0.1), trains=False), config, 0
+        ),
     ):
         with pytest.raises(RunError, match=message), data_errors_as(RunError):
             next(iter(data))

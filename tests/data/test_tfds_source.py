@@ -76,7 +76,7 @@ def test_values_follow_the_rule_of_masks_in_folders(folder):
     example = first(source)
     mask = picture(int(example["image"][0, 0, 0]))[1]
     np.testing.assert_array_equal(example["segmentation_mask"], np.where(mask == 3, VOID, mask))
-    few = open_source(pets(folder, class_names=NAMES[:3]))
+    few = open_source(pets(folder, class_names=NAMES[:3]), trains=False)
     name = r"train_\d+\.png \(train\[\d+\]\): value 3 in 1\d pixels"
     with pytest.raises(RunError, match=name), data_errors_as(RunError):
         first(few)
@@ -90,7 +90,9 @@ def test_mask_values_say_what_the_values_are_and_name_the_classes(folder):
     mask = picture(int(example["image"][0, 0, 0]))[1]
     labels = np.array([VOID, 0, 1, VOID])[mask]
     np.testing.assert_array_equal(example["segmentation_mask"], labels)
-    few = open_source(pets(folder, class_names=None, mask_values="{1: pet, 2: background}"))
+    few = open_source(
+        pets(folder, class_names=None, mask_values="{1: pet, 2: background}"), trains=False
+    )
     with pytest.raises(RunError, match=r"train\[\d+\]\): .*3"), data_errors_as(RunError):
         first(few)
 
@@ -109,7 +111,7 @@ def test_deep_images_are_read_with_the_range_that_is_given(tmp_path):
 
 def test_an_image_and_a_mask_of_different_sizes_are_refused(tmp_path):
     build(tmp_path, LabelledPets)
-    source = open_source(pets(tmp_path, tfds_name="labelled_pets", tfds_mask="small"))
+    source = open_source(pets(tmp_path, tfds_name="labelled_pets", tfds_mask="small"), trains=False)
     message = r"train\[\d+\]: the image has 5x7 pixels \(height x width\), its mask 2x7"
     with pytest.raises(RunError, match=message), data_errors_as(RunError):
         first(source)
@@ -140,7 +142,7 @@ def test_no_record_is_lost_between_train_and_val(folder):
 
 
 @pytest.mark.slow
-def test_it_trains_by_its_name_without_code(tmp_path, run_here):
+def test_it_trains_by_its_name_without_code(tmp_path, run_here, few_figures):
     build(tmp_path, LabelledPets)
     data = ("--data.tfds_name=labelled_pets", f"--data.tfds_dir={tmp_path}")
     narrow = ("--model.width=0.0625", "--model.head_units=8", "--data.crop_px=32")

@@ -45,7 +45,15 @@ def test_a_second_form_of_masks(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "sure"), [("train_set", True), ("test2", True), ("test_site", False)]
+    ("name", "sure"),
+    [
+        ("train_set", True),
+        ("test2", True),
+        ("test_overlay_coarse", True),
+        ("train_datasetimages", True),
+        ("test_site", False),
+        ("train_siteimages", False),
+    ],
 )
 def test_a_word_of_a_split_among_others(name, sure):
     assert read_name(name).sure == sure

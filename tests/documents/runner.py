@@ -1,6 +1,8 @@
 """Runs the steps of a page one after the other in this process, in the current folder.
 
-    python tests/documents/runner.py steps.json
+    python tests/documents/runner.py steps.json [--plain]
+
+With --plain reports have no figures that show a model.
 
 One process for a page: TensorFlow is imported once, and the snippets share their names. The JSON
 file holds a list of steps: {"kind": "command", "text": …, "options": […]}, where the options are
@@ -29,8 +31,12 @@ from unittest import mock
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-def main(path: str) -> None:
+def main(path: str, *options: str) -> None:
     sys.path.insert(0, str(ROOT))  # the page does not run in the checkout
+    if "--plain" in options:
+        from fcn_tf.evaluation import report
+
+        mock.patch.object(report, "_figures", return_value=[]).start()
     names: dict[str, Any] = {"__name__": "__main__"}
     for step in json.loads(Path(path).read_text(encoding="utf-8")):
         started = time.process_time()
@@ -93,4 +99,4 @@ def standard_input_of(command: str) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

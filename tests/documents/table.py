@@ -130,6 +130,8 @@ TABLE = {
         prepare=("street", "retina", "cvat_export", "CamVid"),
         not_run={
             "fcn-tf train --data.data_dir street": "the same command as in README.md",
+            "fcn-tf train --data.data_dir fields": "needs the extra maps; "
+            "tests/data/test_folder.py reads such files",
             "fcn-tf train --data.data_dir labelme": "tests/data/test_layouts.py reads the layout",
             "fcn-tf train --data.mask_values": "tests/data/test_folder.py trains on such masks",
             "import fcn_tf.data": VOC,
@@ -184,6 +186,8 @@ TABLE = {
         },
         not_run={
             "fcn-tf evaluate --model exported/scenes": "the same command as in README.md",
+            "fcn-tf predict --model runs/shapes-fcn8s --out labelled --format png,geojson": "needs "
+            "the extra maps; tests/inference/test_maps.py writes these files",
         },
         leaves=(
             *PHOTOS,

@@ -5,6 +5,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from fcn_tf.classes import VOID
 from fcn_tf.errors import InputError
@@ -27,6 +28,7 @@ def test_the_keras_metric_gives_the_same():
     metric.update_state(TRUTH[None], one_hot(PREDICTION[None], 4))
     np.testing.assert_array_equal(metric.matrix, MATRIX)
     assert metric.matrix.dtype == "int64"
+    assert {variable.dtype for variable in metric.variables} == {"int64"}  # of TensorFlow
     assert metric.result().keys() == SCORES.keys()
     for name, value in metric.result().items():
         np.testing.assert_allclose(value, EXPECTED[name], rtol=1e-6, err_msg=name)
@@ -35,6 +37,49 @@ def test_the_keras_metric_gives_the_same():
 def test_the_keras_metric_is_made_again_from_its_config():
     metric = SegmentationMetrics.from_config(SegmentationMetrics(4, name="mine").get_config())
     assert (metric.num_classes, metric.name) == (4, "mine")
+
+
+# Shapes of masks and of logits.
+@pytest.mark.parametrize(
+    ("masks", "logits"),
+    [
+        ((2, 3, 4), (2, 3, 4, 5)),
+        ((2, 3, 4, 1), (2, 3, 4, 5)),
+        ((2, 3, 1), (2, 3, 1, 5)),  # one column, and no axis too many
+        ((2, 3, 1, 1), (2, 3, 1, 5)),
+    ],
+)
+def test_shapes_that_fit(masks, logits):
+    taken = batches.masks_like(np.arange(np.prod(masks)).reshape(masks), np.zeros(logits))
+    np.testing.assert_array_equal(taken, np.arange(np.prod(masks)).reshape(logits[:3]))
+
+
+@pytest.mark.parametrize(
+    ("masks", "logits", "message"),
+    [
+        ((2, 3), (2, 3, 4, 5), "masks must be"),
+        ((2, 3, 4, 0), (2, 3, 4, 5), "masks must be"),
+        ((2, 3, 4, 2), (2, 3, 4, 5), "masks must be"),
+        ((2, 3, 4, 5), (2, 3, 4, 5), "masks must be"),  # one-hot
+        ((3, 3, 4), (2, 3, 4, 5), "masks must be"),
+        ((1, 3, 4), (2, 3, 4, 5), "masks must be"),
+        ((2, 3, 4), (2, 3, 4), "masks must be"),
+        ((2, 3, 4), (2, 3, 4, 5, 6), "masks must be"),
+        ((2, 3, 4), (2, 3, 4, 1), "channels of the logits"),
+    ],
+)
+def test_shapes_that_do_not_fit(masks, logits, message):
+    with pytest.raises(InputError, match=message):
+        batches.masks_like(np.zeros(masks), np.zeros(logits))
+
+
+def test_masks_whose_number_of_axes_is_not_known_are_refused():
+    @tf.function(input_signature=[tf.TensorSpec(None, tf.uint8)], autograph=False)
+    def take(masks):
+        return batches.masks_like(masks, tf.zeros((2, 3, 4, 5)))
+
+    with pytest.raises(InputError, match="number of axes of the masks is not known"):
+        take(tf.zeros((2, 3, 4), tf.uint8))
 
 
 def test_masks_may_have_a_last_axis_of_1_and_no_other_shape():
@@ -71,6 +116,7 @@ assert metric.matrix.max() > 2**33
 np.testing.assert_array_equal(metric.matrix, 10 * batch.astype(np.int64))
 for word in metric.variables:
     assert keras.ops.convert_to_numpy(word).max() < 2**30
+assert keras.ops.convert_to_numpy(metric.variables[1]).max() == 9  # below 10 * 2**30
 expected = metrics.scores_from_confusion(10 * batch.astype(np.int64))
 for name, value in metric.result().items():
     np.testing.assert_allclose(value, expected[name], rtol=1e-6, err_msg=name)

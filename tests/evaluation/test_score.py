@@ -7,8 +7,15 @@ import numpy as np
 import pytest
 
 from fcn_tf.classes import VOID
+from fcn_tf.config.schema import DataConfig
 from fcn_tf.errors import InputError
-from fcn_tf.evaluation.score import Counts, check_classes, evaluate, evaluate_split
+from fcn_tf.evaluation.score import (
+    Counts,
+    check_classes,
+    evaluate,
+    evaluate_split,
+    read_as_model,
+)
 from fcn_tf.inference.loaded import LoadedModel
 
 
@@ -84,3 +91,16 @@ def test_the_classes_of_model_and_data_are_the_same():
         message = f"runs/a knows the classes {known}, but the data set has sky, road.{how}"
         with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
             check_classes(other, source, "runs/a")
+
+
+def test_images_are_read_as_the_model_was_trained(capsys):
+    model = SimpleNamespace(value_range=(0.0, 4095.0), bands=(4, 3, 2))
+    read = read_as_model(DataConfig(data_dir="a"), model)
+    assert (read.value_range, read.bands) == (model.value_range, model.bands)
+    assert capsys.readouterr().out == ""
+    own = DataConfig(data_dir="a", value_range=(0, 4095), bands=(3, 2, 1))
+    assert read_as_model(own, model) == own
+    line = "data.bands=[3, 2, 1]: the model was trained with [4, 3, 2].\n"
+    assert capsys.readouterr().out == line
+    assert read_as_model(own, SimpleNamespace(value_range=None, bands=None)) == own
+    assert capsys.readouterr().out == ""

@@ -105,7 +105,8 @@ def test_every_artefact_is_there_with_what_was_measured(exported):
 def test_sizes_are_those_of_the_weights(exported, model):
     out, written = exported
     weights = 4 * sum(np.prod(weight.shape) for weight in model.weights)
-    assert (out / "saved_model/1/saved_model.pb").stat().st_size <= 1.05 * weights
+    # The weights once, and the operations of five signatures.
+    assert (out / "saved_model/1/saved_model.pb").stat().st_size <= 1.1 * weights
     sizes = {kind: found["bytes"] for kind, found in written["tflite"].items()}
     for kind, size in sizes.items():
         assert size == (out / f"tflite/1/scenes-{kind}.tflite").stat().st_size
@@ -148,28 +149,23 @@ def test_encoded_images_of_any_sizes_in_one_call(signatures, model):
         assert (labels == expected).mean() > 0.999
 
 
-def test_what_is_no_image_or_too_large_is_an_invalid_argument(signatures):
-    serve = signatures["serving_default"]
-    huge = bytearray(encoded(random_images(2, 2, 3), "png"))
-    huge[16:24] = (31_623).to_bytes(4, "big") * 2  # 10 ** 9 pixels, in the header alone
-    empty = huge.copy()
-    empty[16:20] = bytes(4)
-    for content, message in [
-        (b"no image", "neither a JPEG nor a PNG"),
-        (b"", "neither a JPEG nor a PNG"),
-        (bytes(huge), "between 1 and 200000"),
-        (bytes(empty), "without pixels"),
-        (encoded(random_images(50, 50, 3), "png")[:60], "PNG"),
-        (encoded(random_images(50, 50, 3), "jpeg")[:30], "JPEG"),
-    ]:
-        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
-            serve(image_bytes=tf.constant([content]))
+def test_the_limit_of_pixels_and_the_description_are_those_of_the_export(signatures):
+    pixels = np.zeros((400, 501, 3), np.uint8)
+    contents = tf.constant([encoded(pixels, "png"), encoded(pixels[:, :500], "png")])
+    reasons = signatures["check"](image_bytes=contents)["reason"].numpy()
+    assert b"between 1 and 200000" in reasons[0]
+    assert reasons[1] == b""
     for name in ("labels", "scores"):
-        for shape in [(1, 400, 600, 3), (10, 200, 200, 3)]:
-            with pytest.raises(tf.errors.InvalidArgumentError, match="between 1 and 200000"):
-                signatures[name](images=tf.zeros(shape, tf.uint8))
-        with pytest.raises(tf.errors.InvalidArgumentError, match="without pixels"):
-            signatures[name](images=tf.zeros((1, 0, 5, 3), tf.uint8))
+        with pytest.raises(tf.errors.InvalidArgumentError, match="between 1 and 200000"):
+            signatures[name](images=tf.constant(pixels[None]))
+    (text,) = signatures["describe"](image_bytes=tf.constant([""]))["description"].numpy()
+    assert json.loads(text) == {
+        "classes": list(CLASSES),
+        "palette": COLORS,
+        "max_pixels": MAX_PIXELS,
+        "margin_px": 224,
+        "value_range": [0, 4095],
+    }
 
 
 def test_the_server_warms_up_every_signature(exported, signatures):
@@ -181,7 +177,7 @@ def test_the_server_warms_up_every_signature(exported, signatures):
         names.append(request.model_spec.signature_name)
         inputs = {key: tf.constant(tf.make_ndarray(v)) for key, v in request.inputs.items()}
         signatures[names[-1]](**inputs)
-    assert names == ["serving_default", "labels", "scores"]
+    assert names == ["serving_default", "check", "describe", "labels", "scores"]
 
 
 def test_no_operation_needs_python(exported):
@@ -395,10 +391,13 @@ def test_mediapipe_gives_our_labels(model, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_command_from_a_runs_own_data(tmp_path, few_scenes_dir):
+def test_the_command_from_a_runs_own_data(
+    tmp_path, few_scenes_dir, run_here, few_figures, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
     data = f"--data.tfds_dir={few_scenes_dir}"
     narrow = ("--model.width=0.0625", "--model.head_units=8", "--training.max_steps=60")
-    done = command(data, *narrow, "--workdir=run", cwd=tmp_path)
+    done = run_here(data, *narrow, "--workdir=run")
     assert done.returncode == 0, done.stderr
     arguments = ["export", "--model=run", "--out=exported/scenes", "--tflite.size=64x96"]
     done = command(*arguments, "--tflite.quantize=float32,float16", cwd=tmp_path)
@@ -414,7 +413,7 @@ def test_the_command_from_a_runs_own_data(tmp_path, few_scenes_dir):
         ("--formats=onnx", "saved_model,tflite"),
         ("--model=nowhere", "no model"),
     ]:
-        done = command(*arguments, option, cwd=tmp_path)
+        done = run_here(*arguments, option)
         assert done.returncode == 2
         assert message in done.stderr
         assert done.stderr.count("\n") == 1

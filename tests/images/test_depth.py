@@ -63,7 +63,7 @@ def test_values_that_pillow_changes_are_refused(tmp_path, contents, mode):
         read_rgb(tmp_path / "a", value_range=(0, 4095))
 
 
-@needs_extra("geo", "rasterio")
+@needs_extra("maps", "rasterio")
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_a_deep_tiff_keeps_its_bits_whole_and_in_windows(tmp_path, monkeypatch, orientation):
     values = samples(3, 16).astype(np.uint16)
@@ -83,7 +83,7 @@ def test_a_deep_tiff_keeps_its_bits_whole_and_in_windows(tmp_path, monkeypatch, 
         open_pixels(tmp_path / "a.tif")
 
 
-@needs_extra("geo", "rasterio")
+@needs_extra("maps", "rasterio")
 def test_premultiplied_colors_are_divided_in_a_large_tiff_too(tmp_path, monkeypatch):
     values = samples(4, 8).astype(np.uint8)
     (tmp_path / "a.tif").write_bytes(tiff(values, 2, extra_samples=1))

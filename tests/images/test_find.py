@@ -83,7 +83,7 @@ def test_results_are_no_images_by_whatever_way_they_are_reached(tmp_path, capsys
     (tmp_path / "in/results").symlink_to("../labelled")
     assert names(tmp_path / "in", out=tmp_path / "labelled") == ["a.png"]
     said = capsys.readouterr().out
-    assert said == f"2 images in {tmp_path}/labelled, the folder of the results, are left out.\n"
+    assert said == f"Left out: 2 images in {tmp_path}/labelled, the folder of the results.\n"
 
 
 @pytest.fixture

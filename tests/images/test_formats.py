@@ -12,7 +12,7 @@ from fcn_tf.errors import InputError
 from fcn_tf.images.formats import IMAGE_SUFFIXES, open_in_process, pages_of
 from fcn_tf.images.masks import Coding, read_mask
 from fcn_tf.images.read import open_pixels, read_header, read_rgb
-from fcn_tf.inference.client import encoded
+from fcn_tf.inference.sending import encoded
 from tests.extras import needs_extra
 
 GREY = np.arange(96, dtype=np.uint8).reshape(8, 12) * 2

@@ -202,7 +202,7 @@ def test_a_value_above_255_can_be_mapped(tmp_path):
     coding = Coding.of(NAMES, mask_values=MaskValues.of({0: "background", 26001: "disc"}))
     row = np.array([[0, 26001, 255]], np.uint16)
     assert both(written(row), coding, tmp_path) == [[0, 1, VOID]]
-    assert refusal(written(row + 1), coding, tmp_path).startswith("value 1 in 1 pixels, value 256")
+    assert refusal(written(row + 1), coding, tmp_path).startswith("value 1 in 1 pixel, value 256")
 
 
 def test_255_and_the_ignored_value_are_not_labelled_beside_a_mapping(tmp_path):
@@ -223,7 +223,7 @@ def test_a_colour_means_what_the_mapping_says(tmp_path):
     assert both(palette_png(2 - LABELS, swapped), coding, tmp_path) == expected
     said = refusal(written(in_color([[0, 1]], [(0, 0, 0), (1, 2, 3)])), coding, tmp_path)
     assert said == (
-        "colour (1, 2, 3) in 1 pixels; data.mask_values has no such colour. If they are not "
+        "colour (1, 2, 3) in 1 pixel; data.mask_values has no such colour. If they are not "
         """labelled: --data.mask_values '{"0,0,0": background, "250,50,83": disc, """
         """"51,221,255": ignore, "1,2,3": ignore}'"""
     )
@@ -288,18 +288,18 @@ def test_every_value_of_no_class_is_named_with_its_pixels(tmp_path):
     row = np.array([[0, 7, 7, 7, 9, 9, 3, 255]], np.uint8)
     said = refusal(written(row), PLAIN, tmp_path)
     assert said == (
-        "value 7 in 3 pixels, value 9 in 2 pixels, value 3 in 1 pixels; allowed are 0..2 (3 "
+        "value 7 in 3 pixels, value 9 in 2 pixels, value 3 in 1 pixel; allowed are 0..2 (3 "
         "classes) and 255 for what is not labelled (--data.ignore_label). If they are not "
         "labelled: --data.mask_values '{0: background, 1: disc, 2: square, 7: ignore, 9: ignore, "
         "3: ignore}'"
     )
     many = np.arange(40, dtype=np.uint8)[None]
     said = refusal(written(many), PLAIN, tmp_path)
-    assert "value 12 in 1 pixels, 27 more; allowed are 0..2" in said
+    assert "value 12 in 1 pixel, 27 more; allowed are 0..2" in said
     assert said.endswith("data.mask_values can say what each value means; check-data counts them.")
     said = refusal(written(np.array([[7]], np.uint8)), BINARY, tmp_path)
     assert said == (
-        "value 7 in 1 pixels; the mask values that mean something are 0, 255. If they are not "
+        "value 7 in 1 pixel; the mask values that mean something are 0, 255. If they are not "
         "labelled: --data.mask_values '{0: background, 255: disc, 7: ignore}'"
     )
 

@@ -11,10 +11,10 @@ from PIL import Image
 from fcn_tf.config.schema import Config, DataConfig
 from fcn_tf.data import open_source, whole_images
 from fcn_tf.data.pairs import Pair, read_pair
-from fcn_tf.exporting.saved_model import Served
+from fcn_tf.exporting.decoding import pixels_or_reason
 from fcn_tf.images.masks import Coding
 from fcn_tf.images.read import Reading, open_pixels, read_rgb
-from fcn_tf.inference.client import encoded
+from fcn_tf.inference.sending import encoded
 from tests.images.files import (
     GREY,
     GREY_ALPHA,
@@ -158,7 +158,7 @@ def routes(tmp_path_factory):
         ),
     }
     served = tf.function(
-        Served(lambda images: images, 1000)._decode, [tf.TensorSpec((), tf.string)]
+        lambda contents: pixels_or_reason(contents, 1000)[0], [tf.TensorSpec((), tf.string)]
     )
     found["request"] = each(lambda path: served(encoded(path, VALUE_RANGE)).numpy())
     data = DataConfig(data_dir=str(folder), value_range=VALUE_RANGE)

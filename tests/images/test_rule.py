@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from fcn_tf.classes import VOID, VOID_COLOR
 from fcn_tf.data.faults import data_errors_as
@@ -18,8 +19,8 @@ from fcn_tf.images.graph import decode_image, image_size
 from fcn_tf.images.mask_graph import decode_mask
 from fcn_tf.images.masks import Coding, read_mask
 from fcn_tf.images.read import open_image, open_pixels, read_rgb, resize, to_rgb
-from fcn_tf.inference.client import encoded as encoded_for_a_server
 from fcn_tf.inference.heatmap import heatmap
+from fcn_tf.inference.sending import encoded as encoded_for_a_server
 from tests.images.files import (
     GREY,
     GREY_ALPHA,
@@ -163,7 +164,7 @@ REFUSED_MASKS = {
         "value 3 in 2 pixels; allowed are 0..2 .* and 255, 11",
     ),
     "colour of no class": (png(RGB, 8), "colour .* belongs to no class"),
-    "16 bits": (png(GREY, 16), r"value \d+ in 1 pixels, .* more; allowed are 0..2"),
+    "16 bits": (png(GREY, 16), r"value \d+ in 1 pixel, .* more; allowed are 0..2"),
     "RGB of 16 bits": (png(RGB, 16), "mode RGB;16B; a mask holds class indices"),
     "grey and alpha": (png(GREY_ALPHA, 8), "pixels of one colour differ in their transparency"),
     "broken": (b"\x89PNG\r\n\x1a\n and nothing that is an image", "cannot be read as an image"),
@@ -214,9 +215,22 @@ def test_an_image_keeps_the_mode_of_its_file_when_it_is_decoded(tmp_path):
 
 
 def test_the_largest_image_is_that_of_the_call_and_pillows_limit_stays(tmp_path, monkeypatch):
+    """It is one for all threads, so it stays even while the file is opened and decoded."""
     Image.new("RGB", (5, 4)).save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 3)
+    seen, load = [], PngImageFile.load
+
+    def watched(image):
+        seen.append(Image.MAX_IMAGE_PIXELS)
+        return load(image)
+
+    monkeypatch.setattr(PngImageFile, "load", watched)
     assert open_pixels(tmp_path / "a.png", 20).shape == (4, 5, 3)
+    assert set(seen) == {3}
+    contents = (tmp_path / "a.png").read_bytes()
+    assert open_pixels("none.png", 20, contents=contents).shape == (4, 5, 3)
+    with pytest.raises(InputError, match="exceeds limit of 6 pixels"):  # Pillow's own
+        open_image(tmp_path / "a.png")
     with pytest.raises(InputError, match=r"4x5 px \(height x width\) are more than 19;"):
         open_pixels(tmp_path / "a.png", 19)
     assert Image.MAX_IMAGE_PIXELS == 3

@@ -1,11 +1,13 @@
 """What is written of an image, and what a person is told of many of them."""
 
 import errno
+import json
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 import fcn_tf.inference.outputs
@@ -13,7 +15,9 @@ from fcn_tf.classes import Classes
 from fcn_tf.errors import InputError, RunError
 from fcn_tf.images.draw import overlay
 from fcn_tf.images.find import ImageFile
-from fcn_tf.inference.outputs import Prediction, Wanted, work_through
+from fcn_tf.inference.outputs import work_through
+from fcn_tf.inference.written import Prediction, Wanted
+from tests.extras import needs_extra
 from tests.networks import random_images
 
 CLASSES = Classes(("sky", "sea", "sand"), [[10, 20, 30], [40, 150, 60], [250, 140, 230]])
@@ -30,7 +34,8 @@ def predicted(image):
 
 
 def work(folder, names, predict=predicted, formats=("png",), **options):
-    wanted = {key: options.pop(key) for key in ("opacity", "overwrite") if key in options}
+    keys = ("opacity", "overwrite", "simplify_px", "shard")
+    wanted = {key: options.pop(key) for key in keys if key in options}
     wanted = Wanted(folder, formats, **{"opacity": 0.5, **wanted})
     work_through(files(*names), predict, CLASSES, wanted, **options)
 
@@ -66,6 +71,17 @@ def test_the_files_of_an_image_are_those_of_its_prediction(tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "deep/a.jpg.scores.npy"), scores)
 
 
+def test_gray_files_hold_the_labels_for_programs_that_turn_palettes_into_gray(tmp_path):
+    work(tmp_path, ["a.jpg"], formats=("png", "gray"))
+    read = {}
+    for kind in ("png", "gray.png"):
+        contents = (tmp_path / f"a.jpg.{kind}").read_bytes()
+        read[kind] = tf.io.decode_png(contents, channels=1).numpy()[..., 0]
+    np.testing.assert_array_equal(read["gray.png"], LABELS)
+    np.testing.assert_array_equal(pixels(tmp_path / "a.jpg.gray.png"), LABELS)
+    assert (read["png"] != LABELS).all()  # the brightness of the colours
+
+
 def test_what_is_finished_is_left_out_and_counted(tmp_path, capsys):
     """An image is finished when each of its files is there."""
     for name in ("a.png.png", "a.png.overlay.png", "b.png.png"):
@@ -86,6 +102,53 @@ def test_what_is_finished_is_left_out_and_counted(tmp_path, capsys):
     assert "images are finished" not in said
     assert f"4 images done, in {tmp_path}\n" in said
     np.testing.assert_array_equal(pixels(tmp_path / "a.png.png"), LABELS)
+
+
+@needs_extra("coco", "pycocotools")
+def test_the_file_of_all_images_grows_and_keeps_what_is_done(tmp_path, capsys):
+    def listed():
+        values = json.loads((tmp_path / "annotations.json").read_text())
+        return [one["file_name"] for one in values["images"]]
+
+    def broken(image):
+        if image.name.name == "b.png":
+            raise InputError("is broken")
+        return predicted(image)
+
+    with pytest.raises(RunError, match="1 of 3 images failed"):
+        work(tmp_path, ["deep/a.png", "b.png", "c.png"], broken, formats=("coco", "png"))
+    assert listed() == ["c.png", "deep/a.png"]
+    (tmp_path / "c.png.png").unlink()
+    capsys.readouterr()
+    work(tmp_path, ["deep/a.png", "b.png", "c.png"], formats=("coco", "png"))
+    assert "1 images are finished and left out" in capsys.readouterr().out
+    assert listed() == ["b.png", "c.png", "deep/a.png"]
+    work(tmp_path, ["d.png"], formats=("coco",), shard=(1, 4))
+    assert json.loads((tmp_path / "annotations-1-of-4.json").read_text())["images"]
+    assert "d.png" not in listed()
+
+
+@needs_extra("maps", "rasterio", "shapely")
+def test_polygons_are_those_of_the_labels(tmp_path):
+    from fcn_tf.inference.polygons import write_polygons
+
+    for simplify_px in (0, 1):
+        write_polygons(tmp_path / "expected", LABELS, CLASSES, simplify_px)
+        work(tmp_path, ["a.png"], formats=("geojson",), simplify_px=simplify_px, overwrite=True)
+        assert (tmp_path / "a.png.geojson").read_text() == (tmp_path / "expected").read_text()
+
+
+def test_formats_that_cannot_be_written_are_refused_with_the_remedy(tmp_path, monkeypatch):
+    for message, options in {
+        "some of png,gray,overlay,npy,geojson,coco": {"formats": ("jpg",)},
+        "--simplify_px is of polygons": {"formats": ("png",), "simplify_px": 1},
+    }.items():
+        with pytest.raises(InputError, match=message):
+            work(tmp_path, ["a.png"], **options)
+    monkeypatch.setattr("importlib.util.find_spec", lambda module: None)
+    for kind, extra in {"geojson": "maps", "coco": "coco"}.items():
+        with pytest.raises(InputError, match=rf"--format {kind}: pip install 'fcn_tf\[{extra}\]'"):
+            work(tmp_path, ["a.png"], formats=(kind,))
 
 
 def test_what_failed_is_named_with_its_reason_and_counted(tmp_path, capsys, monkeypatch):

@@ -2,7 +2,13 @@
 
 import dataclasses
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +18,7 @@ from PIL import Image
 
 from fcn_tf.config.schema import DataConfig
 from fcn_tf.data.shapes import CLASSES, draw_scene
-from fcn_tf.errors import InputError
+from fcn_tf.errors import InputError, RunError
 from fcn_tf.exporting.export import export
 from fcn_tf.exporting.options import ExportOptions, TFLiteOptions
 from fcn_tf.exporting.saved_model import write_saved_model
@@ -35,10 +41,13 @@ def scene(height_px, width_px, seed=0):
     return np.asarray(image.resize((width_px, height_px)))
 
 
+NARROWER = {"width": 1 / 16, "head_units": 32}  # for large images
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("geometry", ["same", "caffe"])
 def test_tiles_give_what_the_whole_image_does(variant, geometry):
-    network = loaded_from_keras(narrow_fcn(variant, geometry=geometry))
+    network = loaded_from_keras(narrow_fcn(variant, geometry=geometry, **NARROWER))
     image = scene(550, 710)
     whole = network.scores(image[None])[0]
     predictor = Predictor(network, tile_px=256)
@@ -51,7 +60,7 @@ def test_tiles_give_what_the_whole_image_does(variant, geometry):
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_tiles_of_512_px_give_what_a_large_image_does(variant):
-    network = loaded_from_keras(narrow_fcn(variant))
+    network = loaded_from_keras(narrow_fcn(variant, **NARROWER))
     image = scene(1500, 2100)
     whole = network.scores(image[None])[0]
     predictor = Predictor(network, tile_px=512)
@@ -252,7 +261,9 @@ def test_paths_and_pillow_images(tmp_path):
 def kinds(few_scenes_dir, tmp_path_factory):
     """A model, and the paths of it in every kind."""
     folder = tmp_path_factory.mktemp("kinds")
-    model = narrow_fcn("fcn8s", 6, class_names=CLASSES, palette=COLORS, value_range=(0, 4095))
+    model = narrow_fcn(
+        "fcn8s", 6, class_names=CLASSES, palette=COLORS, value_range=(0, 4095), bands=(1, 2, 3)
+    )
     logits = np.asarray(model(scene(96, 96)[None], training=False))
     bias = model.get_layer("score_fr").bias
     bias.assign(bias - logits.mean((0, 1, 2)))
@@ -280,7 +291,7 @@ def test_every_kind_gives_the_same(kinds, kind):
     network = predictor.model
     assert network.class_names == CLASSES
     assert network.palette == COLORS
-    assert network.value_range == (0, 4095)
+    assert (network.value_range, network.bands) == ((0, 4095), (1, 2, 3))
     assert network.num_classes == 6
     assert network.margin_px == 224
     assert network.max_pixels == (4_000_000 if kind == "saved_model" else None)
@@ -299,6 +310,99 @@ def test_every_kind_gives_the_same(kinds, kind):
     tiled = Predictor(dataclasses.replace(network), tile_px=96)
     same = tiled(large) == Predictor(network)(large)
     assert same.mean() >= (0.97 if kind == "int8" else 0.99999)
+
+
+def in_threads(count, function):
+    """What `function` returns to the numbers below `count`, each in a thread of its own."""
+    together = threading.Barrier(count, timeout=60)
+
+    def work(number):
+        together.wait()
+        return function(number)
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(work, range(count)))
+
+
+@pytest.mark.parametrize("kind", ["keras", "saved_model", "float32", "int8", "fixed"])
+def test_threads_have_the_answers_that_they_have_alone(kinds, kind):
+    """Images of several sizes at once: an interpreter of TFLite is set up for one."""
+    _, paths, fixed = kinds
+    predictor = Predictor({**paths, "fixed": fixed}[kind])  # not called before the threads call it
+    images = [scene(*size, seed=5) for size in ((32, 48), (40, 33), (64, 96))]
+
+    def answers(image):
+        return predictor(image), None if kind == "fixed" else predictor.scores(image)
+
+    def several(number):
+        return [answers(images[(number + turn) % 3]) for turn in range(6)]
+
+    in_all_threads = in_threads(8, several)
+    alone = [answers(image) for image in images]
+    for number, found in enumerate(in_all_threads):
+        for turn, (labels, scores) in enumerate(found):
+            expected_labels, expected_scores = alone[(number + turn) % 3]
+            np.testing.assert_array_equal(labels, expected_labels)
+            if scores is not None:
+                np.testing.assert_allclose(scores, expected_scores, atol=1e-6)
+
+
+def in_a_fork(function):
+    """What a child process that is forked from this one says: the `RunError` that is raised."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(30)  # ends a child that hangs
+        try:
+            function()
+        except RunError as error:
+            os.write(write, str(error).encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as said:
+        message = said.read()
+    os.waitpid(child, 0)
+    return message
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+# Of Python, and of JAX where another test has imported it.
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning", "ignore:os.fork:RuntimeWarning")
+@pytest.mark.parametrize("kind", ["keras", "saved_model", "int8"])
+def test_a_child_that_is_forked_is_refused_and_does_not_hang(kinds, kind):
+    model, paths, _ = kinds
+    image = scene(32, 48)
+    predictor = Predictor(paths[kind])
+    expected = predictor(image)
+    calls = [lambda: predictor(image), lambda: predictor.scores(image)]
+    if kind != "int8":
+        calls += [lambda: load_any(paths[kind]), lambda: loaded_from_keras(model)]
+    for call in calls:
+        assert "Build the Predictor in each child process" in in_a_fork(call)
+    np.testing.assert_array_equal(predictor(image), expected)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_predictor_that_is_built_after_a_fork_works():
+    """The parent has imported all there is, and computed nothing."""
+    tflite = FIXTURES / "old_export/tflite/1/old_export-float32.tflite"
+    paths = (FIXTURES / "old_run", FIXTURES / "old_export/saved_model", tflite)
+    files = [str(path) for path in paths]
+    text = (
+        "import os, numpy as np, fcn_tf, fcn_tf.inference.predictor\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    image = np.zeros((32, 48, 3), np.uint8)\n"
+        f"    done = [fcn_tf.Predictor(path)(image).shape == (32, 48) for path in {files}]\n"
+        "    os._exit(0 if all(done) else 1)\n"
+        "assert os.waitpid(child, 0)[1] == 0\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", text], timeout=120, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_file_of_fixed_size_with_labels(kinds):

@@ -109,7 +109,12 @@ def test_upsampling_that_was_learned_is_kept(tmp_path):
 
 
 def test_a_model_is_saved_under_float32(tmp_path):
-    named = {"class_names": list("abcde"), "palette": [(7, 8, 9)] * 5, "value_range": (0, 4095)}
+    named = {
+        "class_names": list("abcde"),
+        "palette": [(7, 8, 9)] * 5,
+        "value_range": (0, 4095),
+        "bands": (4, 3, 2),
+    }
     mixed = narrow_fcn("fcn32s", **named).with_policy("mixed_bfloat16")
     save_model(mixed, tmp_path / "model.keras")
     model = load_model(tmp_path)
@@ -118,7 +123,7 @@ def test_a_model_is_saved_under_float32(tmp_path):
     assert model.dtype_policy_name == "float32"
     assert model.class_names == list("abcde")
     assert model.palette == [[7, 8, 9]] * 5
-    assert model.value_range == (0, 4095)
+    assert (model.value_range, model.bands) == ((0, 4095), (4, 3, 2))
     for saved, weight in zip(model.weights, mixed.weights, strict=True):
         np.testing.assert_array_equal(saved, weight)
 

@@ -1,11 +1,21 @@
 """The runs that the tests of this folder vary."""
 
+import dataclasses
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from fcn_tf.classes import VOID
 from fcn_tf.config.schema import Config, DataConfig, ModelConfig, OptimizerConfig, TrainingConfig
+
+
+@pytest.fixture(autouse=True)
+def figures_are_left_out(request):
+    """No test of this folder looks at them; one that needs no TensorFlow does not import it."""
+    if "fcn_tf.training.loop" in sys.modules:
+        request.getfixturevalue("few_figures")
 
 
 @pytest.fixture
@@ -24,10 +34,21 @@ def config(few_scenes_dir):
 
 
 @pytest.fixture
+def light(config):
+    """The same with the network that has the fewest layers."""
+    model = dataclasses.replace(config.model, trunk="alexnet", geometry="caffe")
+    return dataclasses.replace(config, variant="fcn32s", model=model)
+
+
+@pytest.fixture
 def arguments(tmp_path):
     """Of the command: a run of ten steps of four crops, dropout off."""
     write_uneven_folder(tmp_path / "data")
     return [
+        # As `light`.
+        "--variant=fcn32s",
+        "--model.trunk=alexnet",
+        "--model.geometry=caffe",
         "--data.data_dir=data",
         "--data.batch_size=4",
         "--data.crop_px=64",

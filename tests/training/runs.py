@@ -9,7 +9,14 @@ import keras
 import numpy as np
 
 from fcn_tf.classes import VOID
-from fcn_tf.config.schema import Config, DataConfig, ModelConfig, OptimizerConfig, TrainingConfig
+from fcn_tf.config.schema import (
+    Config,
+    DataConfig,
+    LossConfig,
+    ModelConfig,
+    OptimizerConfig,
+    TrainingConfig,
+)
 from fcn_tf.data import training_batches, whole_images
 from fcn_tf.models import load_model
 from fcn_tf.training.checkpoints import checkpoints
@@ -62,6 +69,23 @@ def assert_same_run(one, other):
         if name != "place.json":
             np.testing.assert_array_equal(newest[0][name], newest[1][name], err_msg=name)
     assert timeless(one) == timeless(other)
+
+
+def config_of(folder):
+    """Everything that has a state: dropout, sampling, an average, a log line half done."""
+    return Config(
+        variant="fcn32s",
+        seed=3,
+        data=DataConfig(data_dir=str(folder), batch_size=2, crop_px=64, color=0.1),
+        model=ModelConfig(
+            trunk="alexnet", geometry="caffe", width=0.0625, head_units=16, dropout=0.5
+        ),
+        loss=LossConfig(sample_fraction=0.5),
+        optimizer=OptimizerConfig(learning_rate=1e-3, ema=0.9, clip_norm=1.0),
+        training=TrainingConfig(
+            max_steps=6, eval_every_steps=3, log_every_steps=4, steps_per_call=1
+        ),
+    )
 
 
 COLORS = ((10, 20, 30), (40, 50, 60), (70, 80, 90))  # of the classes of `uneven_source`

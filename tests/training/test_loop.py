@@ -19,7 +19,6 @@ from fcn_tf.config.schema import (
     DataConfig,
     LossConfig,
     ModelConfig,
-    OptimizerConfig,
     TrainingConfig,
 )
 from fcn_tf.data import open_source, training_batches, whole_images
@@ -34,6 +33,7 @@ from tests.training.conftest import write_uneven_folder
 from tests.training.runs import (
     assert_same_run,
     change,
+    config_of,
     lines_of,
     newest_of,
     stop_after,
@@ -65,23 +65,6 @@ def folder(tmp_path_factory):
     write_uneven_folder(folder)
     (folder / "classes.txt").write_text("a\nb\nc\nd\n")
     return folder
-
-
-def config_of(folder):
-    """Everything that has a state: dropout, sampling, an average, a log line half done."""
-    return Config(
-        variant="fcn32s",
-        seed=3,
-        data=DataConfig(data_dir=str(folder), batch_size=2, crop_px=64, color=0.1),
-        model=ModelConfig(
-            trunk="alexnet", geometry="caffe", width=0.0625, head_units=16, dropout=0.5
-        ),
-        loss=LossConfig(sample_fraction=0.5),
-        optimizer=OptimizerConfig(learning_rate=1e-3, ema=0.9, clip_norm=1.0),
-        training=TrainingConfig(
-            max_steps=6, eval_every_steps=3, log_every_steps=4, steps_per_call=1
-        ),
-    )
 
 
 @pytest.fixture(scope="module")
@@ -286,9 +269,9 @@ def test_a_full_memory_is_answered_with_what_to_lower(config, tmp_path, monkeypa
 
 
 @pytest.mark.slow
-def test_steps_a_call_and_log_lines_change_no_weight(config, tmp_path):
-    one = change(config, "training", steps_per_call=1, log_every_steps=1)
-    weights = weights_of(train(config, tmp_path / "ten"))
+def test_steps_a_call_and_log_lines_change_no_weight(light, tmp_path):
+    one = change(light, "training", steps_per_call=1, log_every_steps=1)
+    weights = weights_of(train(light, tmp_path / "ten"))
     for path, value in weights_of(train(one, tmp_path / "one")).items():
         np.testing.assert_array_equal(value, weights[path], err_msg=path)
 
@@ -321,9 +304,9 @@ def test_a_loss_that_is_no_number_ends_the_run_with_the_step(config, tmp_path):
     assert (tmp_path / "run/config.yaml").exists()
 
 
-def test_weights_that_are_no_numbers_are_not_saved(config, tmp_path):
+def test_weights_that_are_no_numbers_are_not_saved(light, tmp_path):
     """The loss of the one step is taken before the update that ruins the weights."""
-    config = change(config, "optimizer", name="sgd", learning_rate=1e38, schedule="constant")
+    config = change(light, "optimizer", name="sgd", learning_rate=1e38, schedule="constant")
     config = change(config, "training", max_steps=1)
     with pytest.raises(RunError, match=r"became (nan|inf) at step 1"):
         train(config, tmp_path / "run")

@@ -14,16 +14,21 @@ from fcn_tf.training.checkpoints import checkpoints
 from fcn_tf.training.loop import train
 from fcn_tf.training.workdir import locked
 from tests.training.conftest import write_uneven_folder
-from tests.training.runs import assert_same_run, change, lines_of, stop_after, weights_of
+from tests.training.runs import (
+    assert_same_run,
+    change,
+    config_of,
+    lines_of,
+    stop_after,
+    weights_of,
+)
 
 
 @pytest.fixture
-def config(config):
-    """With everything that has a state: dropout, sampling, an average, a log line half done."""
-    config = change(config, "model", dropout=0.5)
-    config = change(config, "loss", sample_fraction=0.5)
-    config = change(config, "optimizer", ema=0.9, clip_norm=1.0)
-    return change(config, "training", log_every_steps=4, eval_every_steps=3, steps_per_call=1)
+def config(tmp_path):
+    """Everything that has a state: dropout, sampling, an average, a log line half done."""
+    write_uneven_folder(tmp_path / "data")
+    return config_of(tmp_path / "data")
 
 
 @pytest.fixture(autouse=True)
@@ -43,8 +48,8 @@ def test_a_stop_before_the_first_evaluation_leaves_a_model(config, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(config, tmp_path / "run", callbacks=[stop_after(1)])
     np.testing.assert_array_equal(
-        weights_of(tmp_path / "run")["fc7/bias"],
-        np.load(tmp_path / "run/checkpoints/step-000000001.npz")["average/fc7/bias"],
+        weights_of(tmp_path / "run")["score_fr/bias"],
+        np.load(tmp_path / "run/checkpoints/step-000000001.npz")["average/score_fr/bias"],
     )
     assert (tmp_path / "run/config.yaml").exists()
 
@@ -56,7 +61,7 @@ def test_a_run_goes_on_once_a_broken_file_is_mended(tmp_path, monkeypatch):
     config = Config(
         variant="fcn32s",
         data=DataConfig(data_dir=str(tmp_path / "data"), batch_size=2, crop_px=32),
-        model=ModelConfig(width=1 / 64, head_units=4),
+        model=ModelConfig(trunk="alexnet", geometry="caffe", width=1 / 64, head_units=4),
         training=TrainingConfig(max_steps=7, eval_every_steps=7, log_every_steps=3),
     )
     train(config, tmp_path / "whole")

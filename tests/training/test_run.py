@@ -211,10 +211,10 @@ def test_l2_of_sgd_is_part_of_the_gradient_and_spares_biases(config):
 @pytest.mark.parametrize(
     ("reduction", "crop_px"), [("mean", 64), pytest.param("sum", None, marks=pytest.mark.slow)]
 )
-def test_four_batches_of_two_are_one_of_eight(config, reduction, crop_px):
+def test_four_batches_of_two_are_one_of_eight(light, reduction, crop_px):
     """The class weights and the VOID of the filling differ from image to image."""
     rate = 1e-2 if reduction == "mean" else 1e-6
-    config = change(config, "loss", reduction=reduction, class_weights=[0.2, 1, 2, 3, 1, 1])
+    config = change(light, "loss", reduction=reduction, class_weights=[0.2, 1, 2, 3, 1, 1])
     config = change(config, "optimizer", name="sgd", learning_rate=rate, clip_norm=1e5 * rate)
     config = change(config, "data", batch_size=8, crop_px=crop_px, scale_range=(0.4, 1.0))
     whole = steps_of(config)
@@ -225,16 +225,16 @@ def test_four_batches_of_two_are_one_of_eight(config, reduction, crop_px):
 
 
 @pytest.mark.slow
-def test_xla_takes_the_same_steps(config):
-    config = change(config, "optimizer", name="sgd", learning_rate=1e-2)
+def test_xla_takes_the_same_steps(light):
+    config = change(light, "optimizer", name="sgd", learning_rate=1e-2)
     compiled = change(config, "training", jit_compile=True)
     assert_same_steps(steps_of(config), steps_of(compiled))
 
 
 @pytest.mark.slow
-def test_float16_takes_nearly_the_same_steps(config):
+def test_float16_takes_nearly_the_same_steps(light):
     """Gradients too small for float16 arrive, since the loss is scaled."""
-    config = change(config, "optimizer", name="sgd", learning_rate=1e-3, clip_norm=1.0)
+    config = change(light, "optimizer", name="sgd", learning_rate=1e-3, clip_norm=1.0)
     exact = steps_of(config)
     half = steps_of(change(config, "training", precision="mixed_float16"))
     np.testing.assert_allclose(half[0], exact[0], rtol=2e-2)
@@ -263,4 +263,6 @@ def test_wide_kernels_are_computed_as_patches(config, monkeypatch):
 
 def test_a_model_keeps_the_range_of_its_images():
     config = change(uneven_config(), "data", name="folder", data_dir="x", value_range=(0, 4095))
-    assert Run(config, uneven_source()).model.value_range == (0, 4095)
+    config = change(config, "data", bands=(4, 3, 2))
+    model = Run(config, uneven_source()).model
+    assert (model.value_range, model.bands) == ((0, 4095), (4, 3, 2))

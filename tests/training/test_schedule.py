@@ -35,6 +35,17 @@ def test_a_rate_that_a_resumed_run_changes_is_said_with_both_rates():
     assert said.endswith("0.001 at step 51. optimizer.schedule is another one.")
 
 
+@pytest.mark.parametrize("updates", [0, 1])
+def test_of_a_run_that_has_hardly_begun_the_rate_before_is_that_of_the_first_update(updates):
+    """By hand: the first of four steps of a rise has a quarter of the base."""
+    before = make_schedule(OptimizerConfig(warmup_steps=4), 10).get_config()
+    after = OptimizerConfig(learning_rate=1.0, warmup_steps=3, schedule="constant")
+    said = rate_change(before, make_schedule(after, 9), updates, step=5)
+    assert f": 0.00025 at step 5, {(updates + 1) / 3:.3g} at step 6. " in said
+    for key in ("learning_rate is 1.0", "warmup_steps is 3", "max_steps is 9", "schedule is"):
+        assert key in said
+
+
 def test_a_rate_that_goes_on_as_before_is_not_spoken_of():
     constant = OptimizerConfig(schedule="constant")
     before = make_schedule(constant, 100).get_config()

@@ -7,13 +7,21 @@ It writes numbers to the .npz file that it is given: those of small.py, and thos
 import sys
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from fcn_tf.config.schema import DistributionConfig
+from fcn_tf.errors import InputError
 from fcn_tf.training import evaluation
 from fcn_tf.training.distribution import Cluster, make_cluster
 from fcn_tf.training.run import Run
-from tests.training.runs import give_chances, labels_given, uneven_config, uneven_source
+from tests.training.runs import (
+    change,
+    give_chances,
+    labels_given,
+    uneven_config,
+    uneven_source,
+)
 from tests.training.small import CASES, small_run, statistics, take_steps
 from tests.training.tiled import TILES, counted, network
 
@@ -38,6 +46,9 @@ def main(file):
     found["statistics"] = statistics(small_run(two, normalized=True))
 
     source = uneven_source()
+    with pytest.raises(InputError) as refused:
+        Run(change(uneven_config(), "data", batch_size=3), source, two)
+    found["refusal of a batch of three"] = str(refused.value)
     run = Run(uneven_config(), source, two)
     found["labels of steps"] = labels_given(run, skip_samples=8)
     states = two.strategy.experimental_local_results(run.variables["random/0"])
