@@ -232,9 +232,9 @@ def test_xla_takes_the_same_steps(light):
 
 
 @pytest.mark.slow
-def test_float16_takes_nearly_the_same_steps(light):
+def test_float16_takes_nearly_the_same_steps(config):
     """Gradients too small for float16 arrive, since the loss is scaled."""
-    config = change(light, "optimizer", name="sgd", learning_rate=1e-3, clip_norm=1.0)
+    config = change(config, "optimizer", name="sgd", learning_rate=1e-3, clip_norm=1.0)
     exact = steps_of(config)
     half = steps_of(change(config, "training", precision="mixed_float16"))
     np.testing.assert_allclose(half[0], exact[0], rtol=2e-2)
