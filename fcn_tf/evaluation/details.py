@@ -54,10 +54,9 @@ def edge_confusions(
         band = _BANDS[squares_to_edge(~inner)]
     counts = np.zeros(bands * num_classes**2, np.int64)
     for rows in blocks(truth.shape):
-        valid = truth[rows] != VOID
-        of_band, of_truth = band[rows][valid].astype(np.intp), truth[rows][valid]
-        index = (of_band * num_classes + of_truth) * num_classes + labels[rows][valid]
-        counts += np.bincount(index, minlength=len(counts))
+        of_band, of_truth = band[rows].astype(np.int32), truth[rows].astype(np.int32)
+        index = (of_band * num_classes + of_truth) * num_classes + labels[rows]
+        counts += np.bincount(index[truth[rows] != VOID], minlength=len(counts))
     return np.cumsum(counts.reshape(bands, num_classes, num_classes), axis=0)
 
 

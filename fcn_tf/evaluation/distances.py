@@ -23,10 +23,11 @@ def squares_to_edge(is_edge: NDArray[np.bool_]) -> NDArray[np.int16]:
         int16 (H, W): 0 at an edge, and 32 ** 2 = 1024 for what is 32 px away and more.
     """
     height_px, width_px = is_edge.shape
-    rows = np.arange(height_px, dtype=np.int32)[:, None]
     nothing = height_px + REACH_PX + 1  # beyond the image
-    above = np.maximum.accumulate(np.where(is_edge, rows, -nothing), axis=0)
-    below = np.minimum.accumulate(np.where(is_edge, rows, 2 * nothing)[::-1], axis=0)[::-1]
+    dtype = np.int16 if 2 * nothing < 2**14 else np.int32
+    rows = np.arange(height_px, dtype=dtype)[:, None]
+    above = np.maximum.accumulate(np.where(is_edge, rows, dtype(-nothing)), axis=0)
+    below = np.minimum.accumulate(np.where(is_edge, rows, dtype(2 * nothing))[::-1], axis=0)[::-1]
     along = np.minimum(np.minimum(rows - above, below - rows), REACH_PX + 1)  # of the column
     squares = np.empty(is_edge.shape, np.int16)
     for block in blocks(is_edge.shape):

@@ -117,8 +117,14 @@ def confusion_figure(matrix: ArrayLike, class_names: Sequence[str]) -> Figure:
             share = shares[row, column]
             color = "white" if share > 0.5 else "black"
             text = f"{100 * share:.0f}"
+            # The layout need not measure what lies inside.
             axis.text(
-                int(column), int(row), text, ha="center", va="center", fontsize=7, color=color
+                *(int(column), int(row), text),
+                ha="center",
+                va="center",
+                fontsize=7,
+                color=color,
+                in_layout=False,
             )
     return figure
 

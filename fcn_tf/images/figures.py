@@ -161,4 +161,4 @@ def write_figure(path: str | os.PathLike[str], figure: Figure) -> None:
     """Writes a matplotlib Figure as a PNG, each text in fonts that have its characters."""
     use_fonts(figure)
     with written_whole(path) as beside:
-        figure.savefig(beside, dpi=120)
+        figure.savefig(beside, dpi=120, pil_kwargs={"compress_level": 3})
