@@ -210,7 +210,7 @@ class SegmentationLoss(TrainingLoss, keras.losses.Loss):
             labels, ops.cast(y_pred, "float32"), from_logits=True
         )
         if keras.backend.backend() == "jax":  # where a label that is no class would cost nothing
-            losses = ops.where((labels >= 0) & (labels < classes), losses, float("nan"))
+            losses = nan_where_no_class(losses, labels, classes)
         # where, not a product: 0 times an infinite loss under VOID would be NaN.
         return ops.where(valid, losses * self._weights(y_true), 0.0)
 
@@ -236,6 +236,11 @@ def _weights_like(sample_weight: Tensor, y_pred: Tensor) -> Tensor:
     if shape == (y_pred.shape[0], 1, 1):
         return sample_weight
     return masks_like(sample_weight, y_pred)
+
+
+def nan_where_no_class(losses: Tensor, labels: Tensor, num_classes: int) -> Tensor:
+    """The losses of pixels, and NaN where a label is not in 0 to num_classes - 1."""
+    return ops.where((labels >= 0) & (labels < num_classes), losses, float("nan"))
 
 
 # Each is called with the keywords reduction, class_weights, sample_fraction and seed.

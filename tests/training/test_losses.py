@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from fcn_tf.classes import VOID
 from fcn_tf.errors import InputError
-from fcn_tf.training.losses import SegmentationLoss
+from fcn_tf.training.losses import SegmentationLoss, nan_where_no_class
 from tests.networks import narrow_fcn, random_images
 
 # Two images of 1x2 pixels, two classes. With logits (a, b) the loss of class 0 is
@@ -120,6 +120,11 @@ def test_weights_are_of_the_channels_of_the_logits():
     np.testing.assert_allclose(found, 5 * np.log(3), rtol=1e-6)
     three = loss(np.zeros((3, 1, 1), np.uint8), np.zeros((3, 1, 1, 3), "float32"), np.ones(3))
     np.testing.assert_allclose(three, np.log(3), rtol=1e-6)
+
+
+def test_a_label_that_is_no_class_has_no_loss():
+    found = nan_where_no_class(np.arange(7, dtype="float32"), np.array([-2, -1, 0, 1, 2, 3, 4]), 3)
+    np.testing.assert_array_equal(found, [np.nan, np.nan, 2, 3, 4, np.nan, np.nan])
 
 
 def test_sample_weights_are_of_images_or_of_pixels():
