@@ -188,6 +188,10 @@ TABLE = {
             "fcn-tf evaluate --model exported/scenes": "the same command as in README.md",
             "fcn-tf predict --model runs/shapes-fcn8s --out labelled --format png,geojson": "needs "
             "the extra maps; tests/inference/test_maps.py writes these files",
+            "fcn-tf predict --model runs/shapes-fcn8s --out labelled clip.mp4": "needs the extra "
+            "video; tests/inference/test_video.py labels such videos",
+            "fcn-tf predict --model runs/shapes-fcn8s --out labelled --label_frames": "needs the "
+            "extra video; tests/inference/test_video.py writes such frames",
         },
         leaves=(
             *PHOTOS,
