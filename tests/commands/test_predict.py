@@ -361,9 +361,9 @@ def test_five_thousand_images(model, tmp_path, monkeypatch, capsys):
 
     opened = fcn_tf.images.read.open_pixels
 
-    def watched(*arguments):
+    def watched(*arguments, **named):
         resident.append(psutil.Process().memory_info().rss)
-        return opened(*arguments)
+        return opened(*arguments, **named)
 
     monkeypatch.setattr(fcn_tf.images.read, "open_pixels", watched)
     with pytest.raises(RunError, match="20 of 5000 images failed"):
