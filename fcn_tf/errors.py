@@ -1,6 +1,7 @@
 """What the commands tell the person in front of them instead of a traceback."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 
 class InputError(ValueError):
@@ -12,6 +13,14 @@ class InputError(ValueError):
 
 class RunError(RuntimeError):
     """Work that was begun and failed, for a reason that the message names; exit code 1."""
+
+
+def failure_line(path: Path, error: Exception) -> str:
+    """One line that names a file and the reason why the work on it failed."""
+    text = " ".join(str(error).split())
+    if not isinstance(error, (InputError, RunError)):
+        return f"{path}: {type(error).__name__}: {text}"
+    return str(error) if str(error).startswith(str(path)) else f"{path}: {error}"
 
 
 def check(condition: bool, key: str, value: object, allowed: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from fcn_tf.commands.options import NamesData, command
 from fcn_tf.config.schema import Config
+from fcn_tf.counted import counted
 from fcn_tf.errors import RunError
 from fcn_tf.quiet import import_quietly, library_messages_dropped
 
@@ -61,7 +62,7 @@ def check_data(options: CheckDataOptions) -> None:
         report = as_json(checked)
     print(_json_text(report) if options.json else _table(report))
     if checked.errors:
-        raise RunError(f"{_counted(len(checked.errors), 'error')}: training would refuse this.")
+        raise RunError(f"{counted(len(checked.errors), 'error{}')}: training would refuse this.")
 
 
 def _json_text(report: dict[str, Any]) -> str:
@@ -77,7 +78,7 @@ def _json_text(report: dict[str, Any]) -> str:
 def _table(report: dict[str, Any]) -> str:
     """The report for the terminal."""
     errors, warnings = report["errors"], report["warnings"]
-    lines = [f"{_counted(len(errors), 'error')}, {_counted(len(warnings), 'warning')}."]
+    lines = [f"{counted(len(errors), 'error{}')}, {counted(len(warnings), 'warning{}')}."]
     for title, problems in (("error", errors), ("warning", warnings)):
         lines += [f"  {title}: {text}" for text in _shortened(problems)]
     lines += [f"  {note}" for note in report["notes"]]
@@ -122,11 +123,7 @@ def _kind(path: str | None, line: str) -> str:
         line = line.replace(path, "").replace(Path(path).stem, "")
     # What to do differs with the values that a mask holds, and so does their number.
     line = re.sub(r"\d+", "#", re.split("[;.]", line)[0])
-    return re.sub(r"(\w+ # in # pixels)(, \w+ # in # pixels)*", r"\1", line)
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+    return re.sub(r"(\w+ # in # pixel)s?(, \w+ # in # pixels?)*", r"\1s", line)
 
 
 COMMAND = command(CheckDataOptions, check_data)

@@ -81,6 +81,9 @@ def predict(options: PredictOptions) -> None:
         batch_size=options.batch_size,
         shows_progress=True,
     )
+    wants_scores = bool(formats_of_scores(options.format))
+    if wants_scores and predictor.model.scores is None:
+        raise InputError("--format npy: this file gives labels alone; export it with scores.")
     wanted_of_videos = WantedOfVideos(
         out=options.out,
         overlay="overlay" in options.format,
@@ -89,16 +92,12 @@ def predict(options: PredictOptions) -> None:
         overwrite=options.overwrite,
     )
     failed = label_videos(videos, predictor, wanted_of_videos)
-    wants_scores = bool(formats_of_scores(options.format))
-    if wants_scores and predictor.model.scores is None:
-        raise InputError("--format npy: this file gives labels alone; export it with scores.")
 
     value_range = predictor.model.value_range
-    can_tile = predictor.model.margin_px is not None and predictor.model.size_px is None
     clipped: list[Clipped] = []
 
     def predicted(image: ImageFile) -> Prediction:
-        is_map = can_tile and wanted.is_flat and place_of(image.path) is not None
+        is_map = predictor.can_tile and wanted.is_flat and place_of(image.path) is not None
         pixels = open_pixels(
             *(image.path, options.max_pixels or MAX_PIXELS, value_range, clipped),
             bands=predictor.model.bands,

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fcn_tf.classes import Classes
-from fcn_tf.errors import InputError, RunError
+from fcn_tf.errors import InputError, RunError, failure_line
 from fcn_tf.files import written_whole
 from fcn_tf.images.find import ImageFile
 from fcn_tf.images.formats import pages_of
@@ -77,7 +77,7 @@ def work_through(
         except Exception as error:  # a name too long, memory: whatever it is, the others go on
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                 raise
-            return _failure(image.path, error)
+            return failure_line(image.path, error)
         return None
 
     failures: list[str] = []
@@ -143,10 +143,3 @@ def _said_of_pages(paged: dict[str, int]) -> str:
         "Only the first was taken of the pages or frames of "
         f"{', '.join(named + more)}; to label the others, save each as a file of its own."
     )
-
-
-def _failure(path: Path, error: Exception) -> str:
-    """One line that names the image and the reason."""
-    if isinstance(error, (InputError, RunError)):
-        return f"{path}: {str(error).removeprefix(f'{path}: ')}"
-    return f"{path}: {type(error).__name__}: {' '.join(str(error).split())}"

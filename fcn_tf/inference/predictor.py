@@ -98,7 +98,7 @@ class Predictor:
             raise InputError("scales: this file has a fixed size.")
         if self.model.scores is None and (self.flip or is_scaled):
             raise InputError("flip and scales average scores, and this file gives labels alone.")
-        if self.tile_px is not None and not self._can_tile:
+        if self.tile_px is not None and not self.can_tile:
             if self.model.whole_image_layer:
                 raise InputError(
                     f"tile_px: of the layer {self.model.whole_image_layer} it is not known what a "
@@ -110,7 +110,8 @@ class Predictor:
             )
 
     @property
-    def _can_tile(self) -> bool:
+    def can_tile(self) -> bool:
+        """Whether images are cut into tiles whose labels are those of the whole image."""
         return self.model.margin_px is not None and self.model.size_px is None
 
     def __call__(self, image: Any) -> Any:
@@ -147,7 +148,7 @@ class Predictor:
         height_px, width_px = shape[:2]
         margin_px, tile_px = self.model.margin_px or 0, self.tile_px
         is_large = height_px * width_px > min(WHOLE_PIXELS, self._most_pixels)
-        if tile_px is None and self._can_tile and is_large:
+        if tile_px is None and self.can_tile and is_large:
             tile_px = tile_px_within(margin_px, self._most_pixels)
         if tile_px is None:
             whole = (slice(0, height_px), slice(0, width_px))

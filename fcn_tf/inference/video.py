@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fcn_tf.errors import InputError, RunError
+from fcn_tf.errors import InputError, RunError, failure_line
 from fcn_tf.files import folder_written_whole, written_whole
 from fcn_tf.images import DEFAULT_OPACITY
 from fcn_tf.images.draw import blended, palette_picture
@@ -98,16 +98,9 @@ def label_videos(videos: Sequence[ImageFile], predictor: Predictor, wanted: Want
         try:
             label_video(video, predictor, wanted)
         except Exception as error:  # memory, a codec: whatever it is, the others go on
-            print(_failure(video.path, error), file=sys.stderr)
+            print(failure_line(video.path, error), file=sys.stderr)
             failed += 1
     return failed
-
-
-def _failure(path: Path, error: Exception) -> str:
-    """One line that names the video and the reason."""
-    if isinstance(error, (InputError, RunError)):
-        return str(error) if str(path) in str(error) else f"{path}: {error}"
-    return f"{path}: {type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def label_video(file: ImageFile, predictor: Predictor, wanted: WantedOfVideos) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from fcn_tf.classes import Classes
 from fcn_tf.errors import InputError, check_names
-from fcn_tf.images.draw import overlay
+from fcn_tf.images.draw import overlay, palette_picture
 from fcn_tf.images.find import ImageFile
 from fcn_tf.images.georeference import Place, place_of
 
@@ -77,9 +77,7 @@ def _write_labels(path: Path, predicted: Prediction, classes: Classes, wanted: W
             path, [whole], size_px=(height_px, width_px), place=predicted.place, classes=classes
         )
         return
-    picture = Image.fromarray(predicted.all_labels, "P")
-    picture.putpalette(np.asarray(classes.palette, np.uint8).tobytes())
-    picture.save(path)
+    palette_picture(predicted.all_labels, classes.palette).save(path)
 
 
 def _write_gray(path: Path, predicted: Prediction, classes: Classes, wanted: Wanted) -> None:

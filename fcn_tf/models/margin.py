@@ -51,7 +51,7 @@ def margin_px(model: keras.Model) -> int | None:
         224
     """
     try:
-        return max(_margin_along(model, axis) for axis in (0, 1))
+        return _margin(model)
     except NotLocal:
         return None
 
@@ -63,11 +63,19 @@ def layer_of_whole_image(model: keras.Model) -> str | None:
         model: as in `margin_px`.
     """
     try:
-        _margin_along(model, 0)
-        _margin_along(model, 1)
+        _margin(model)
     except NotLocal as error:
         return str(error)
     return None
+
+
+def _margin(model: keras.Model) -> int:
+    """As `margin_px`.
+
+    Raises:
+        NotLocal: a layer may depend on the whole image.
+    """
+    return max(_margin_along(model, axis) for axis in (0, 1))
 
 
 def _margin_along(model: keras.Model, axis: int) -> int:

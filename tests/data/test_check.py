@@ -302,6 +302,9 @@ def test_many_findings_of_a_kind_are_shortened(tmp_path, capsys):
     for number, name in enumerate(names[1:]):
         mask = np.zeros(SIZE[::-1], np.uint8)
         mask[:4], mask[4:8] = 100, 100 + number % 2  # one value of no class, or two
+        if number == 6:
+            mask[:] = 0
+            mask[0, 0] = 100  # in one pixel
         Image.fromarray(mask).save(paths["masks", name])
     with pytest.raises(RunError, match=r"^7 errors"):
         check_data(CheckDataOptions(data=resolved(tmp_path / "data"), out=tmp_path / "out"))
