@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fcn_tf.classes import Classes
+from fcn_tf.counted import counted
 from fcn_tf.errors import InputError, RunError, failure_line
 from fcn_tf.files import written_whole
 from fcn_tf.images.find import ImageFile
@@ -58,7 +59,8 @@ def work_through(
         todo = [image for image in images if not is_finished(image)]
     if len(todo) < len(images):
         skipped = len(images) - len(todo)
-        print(f"{skipped} images are finished and left out; --overwrite predicts them again.")
+        left_out = counted(skipped, "finished image{}")
+        print(f"{left_out} left out; --overwrite predicts again.")
 
     paged: dict[str, int] = {}
     maps: list[Path] = []
@@ -100,7 +102,7 @@ def work_through(
             f"{len(failures)} of {len(todo)} images failed, as said above; the same command "
             "again, without --overwrite, tries them alone."
         )
-    print(f"{len(todo)} images done, in {wanted.out}", flush=True)
+    print(f"{counted(len(todo), 'image{}')} done, in {wanted.out}", flush=True)
 
 
 def _write_files(

@@ -89,7 +89,7 @@ def test_what_is_finished_is_left_out_and_counted(tmp_path, capsys):
     names = ["a.png", "b.png", "c.png", "d.png"]
     work(tmp_path, names, formats=("png", "overlay"))
     said = capsys.readouterr().out
-    assert "1 images are finished and left out; --overwrite predicts them again.\n" in said
+    assert "1 finished image left out; --overwrite predicts again.\n" in said
     assert f"3 images done, in {tmp_path}\n" in said
     assert " 3/3 [" in said
     assert " images/s]" in said
@@ -99,7 +99,7 @@ def test_what_is_finished_is_left_out_and_counted(tmp_path, capsys):
 
     work(tmp_path, names, formats=("png", "overlay"), overwrite=True)
     said = capsys.readouterr().out
-    assert "images are finished" not in said
+    assert "left out" not in said
     assert f"4 images done, in {tmp_path}\n" in said
     np.testing.assert_array_equal(pixels(tmp_path / "a.png.png"), LABELS)
 
@@ -121,7 +121,7 @@ def test_the_file_of_all_images_grows_and_keeps_what_is_done(tmp_path, capsys):
     (tmp_path / "c.png.png").unlink()
     capsys.readouterr()
     work(tmp_path, ["deep/a.png", "b.png", "c.png"], formats=("coco", "png"))
-    assert "1 images are finished and left out" in capsys.readouterr().out
+    assert "1 finished image left out" in capsys.readouterr().out
     assert listed() == ["b.png", "c.png", "deep/a.png"]
     work(tmp_path, ["d.png"], formats=("coco",), shard=(1, 4))
     assert json.loads((tmp_path / "annotations-1-of-4.json").read_text())["images"]
