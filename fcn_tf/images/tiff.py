@@ -6,6 +6,7 @@ It reads the kinds of TIFF that Pillow does not: any number of bands, LERC and o
 from __future__ import annotations
 
 import os
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from typing import IO, Any
@@ -22,6 +23,7 @@ from fcn_tf.errors import InputError
 OfDeep = Callable[[NDArray[Any]], NDArray[Any]]
 RasterSource = str | os.PathLike[str] | IO[bytes]
 CACHE_MB = 64
+_FILTERS = threading.Lock()
 # The values that Pillow has a mode for, and the type that takes those of other types.
 PILLOWS_TYPES = {"uint8": "uint8", "uint16": "uint16", "int16": "int32", "int32": "int32"}
 
@@ -74,12 +76,18 @@ def limited_cache() -> rasterio.Env:
 def opened_raster(source: RasterSource) -> Any:
     """A `rasterio` data set, open for reading; None where GDAL does not read the file."""
     try:
-        with warnings.catch_warnings():
-            # Where the image lies on the earth is another question.
-            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-            return rasterio.open(source)
+        return opened_without_place(source)
     except rasterio.errors.RasterioError:
         return None
+
+
+def opened_without_place(source: RasterSource, mode: str = "r", **options: Any) -> Any:
+    """`rasterio.open`, without its warning of an image that lies nowhere on the earth."""
+    # Python has one list of filters for all threads, and threads that leave out of turn restore
+    # one that another has changed.
+    with _FILTERS, warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        return rasterio.open(source, mode, **options)
 
 
 def _rgb_bands(file: Any, name: Any) -> list[int] | None:

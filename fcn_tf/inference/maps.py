@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from rasterio.windows import Window
 from fcn_tf.classes import Classes
 from fcn_tf.errors import InputError
 from fcn_tf.images.georeference import Place
-from fcn_tf.images.tiff import limited_cache
+from fcn_tf.images.tiff import limited_cache, opened_without_place
 from fcn_tf.inference.polygons import write_polygons
 
 BLOCK_PX = 256  # side of the tiles of the files; tiles of 1024 px hold whole ones
@@ -65,11 +64,8 @@ def write_label_tiff(
         options |= dict(zip(("gcps", "crs"), place.control_points, strict=True))
     if place.rpcs is not None:
         options["rpcs"] = place.rpcs
-    with warnings.catch_warnings(), limited_cache():
-        # A system without a transform: the image says no more.
-        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-        file = rasterio.open(path, "w", **options)
-    with limited_cache(), file:
+    # A system without a transform is written without a warning: the image says no more.
+    with limited_cache(), opened_without_place(path, "w", **options) as file:
         file.write_colormap(
             1, {label: (*color, 255) for label, color in enumerate(classes.palette)}
         )
