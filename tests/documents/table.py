@@ -262,7 +262,9 @@ TABLE = {
             "fcn_tf.load_trunk": "downloads ImageNet's weights; tests/test_trunks.py loads files",
             "fcn-tf train --config paper/": VOC,
             "fcn-tf import-weights": "needs the published file; tests/models/test_published.py "
-            "imports one of its names and shapes",
+            "imports one of its names and shapes, and test_hed.py those of the package",
+            "fcn-tf train --config voc --model.weights vgg16_hed": "needs the extra hed; "
+            "tests/models/test_hed.py loads the file",
             "fcn-tf evaluate --model fcn8s.keras": VOC,
             'model = fcn_tf.build_fcn("fcn8s", geometry="caffe")': "needs the published file; "
             "tests/models/test_published.py has the same call",

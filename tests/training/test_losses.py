@@ -118,8 +118,11 @@ def test_weights_are_of_the_channels_of_the_logits():
     loss = SegmentationLoss("sum", class_weights=[1, 2, 4])
     found = loss(np.array([[[0, 2]]], np.uint8), np.zeros((1, 1, 2, 3), "float32"))
     np.testing.assert_allclose(found, 5 * np.log(3), rtol=1e-6)
-    three = loss(np.zeros((3, 1, 1), np.uint8), np.zeros((3, 1, 1, 3), "float32"), np.ones(3))
-    np.testing.assert_allclose(three, np.log(3), rtol=1e-6)
+    for images in (3, 4):
+        masks, logits = np.zeros((images, 1, 2), np.uint8), np.zeros((images, 1, 2, 3), "float32")
+        for shape in ((images,), (images, 1, 1)):
+            found = loss(masks, logits, np.ones(shape))
+            np.testing.assert_allclose(found, 2 * np.log(3), rtol=1e-6)
 
 
 def test_a_label_that_is_no_class_has_no_loss():

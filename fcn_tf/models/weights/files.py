@@ -113,8 +113,10 @@ def _keras_3_layers(file: h5py.File) -> dict[str, list[NDArray[Any]]]:
         if isinstance(group, h5py.Group) and "name" in group.attrs and len(group):
             arrays[group.attrs["name"]] = [group[key][()] for key in sorted(group, key=int)]
 
-    # "layers" alone: the file may also hold an optimizer.
-    file["layers"].visititems(visit)
+    # A model that is a class of its own keeps layers by the names of its attributes, too.
+    for name, group in file.items():
+        if name != "optimizer":
+            group.visititems(visit)
     return arrays
 
 
