@@ -181,7 +181,7 @@ def test_the_tiles_of_a_large_image_are_counted_and_results_are_no_images(
     assert " tiles/s]" in said
     assert len(shapes) == 16
     predict(options)
-    assert "1 images are finished" in capsys.readouterr().out
+    assert "1 finished image left out" in capsys.readouterr().out
     assert len(shapes) == 16
 
 
@@ -240,7 +240,7 @@ def test_the_command_names_what_is_broken_and_tries_it_again_alone(
     monkeypatch.chdir(tmp_path)
     done = run_here(*arguments)
     assert done.returncode == 0, done.stderr
-    assert "3 images are finished" in done.stdout
+    assert "3 finished images left out" in done.stdout
     assert stamps == {path: path.stat().st_mtime_ns for path in stamps}
     assert (tmp_path / "out/0001.png.png").is_file()
 
