@@ -3,7 +3,15 @@ import pytest
 import tensorflow as tf
 
 from fcn_tf.classes import MEAN_RGB, VOID
-from fcn_tf.data.augment import Crop, augment, augment_window, change_color, place_mask, to_uint8
+from fcn_tf.data.augment import (
+    Crop,
+    augment,
+    augment_window,
+    change_color,
+    draw_crop,
+    place_mask,
+    to_uint8,
+)
 
 
 def telling_pair(height=60, width=90):
@@ -194,6 +202,18 @@ def test_scale_place_mirror_and_brightness_are_drawn_apart():
     ]
     between = np.corrcoef(drawn, rowvar=False)
     assert np.abs(between[~np.eye(5, dtype=bool)]).max() < 0.3
+
+
+def test_the_place_of_a_smaller_image_is_drawn_apart_from_its_scale():
+    def size_and_place(seed):
+        key = tf.stack([tf.constant(0, tf.int64), seed])
+        crop = draw_crop(tf.constant((100, 100)), key, (500, 500), (1.0, 4.0))
+        return tf.concat([crop.scaled[:1], crop.before], 0)
+
+    drawn = tf.data.Dataset.range(200).map(size_and_place).as_numpy_iterator()
+    looks = [[size, top / (500 - size), left / (500 - size)] for size, top, left in drawn]
+    between = np.corrcoef(looks, rowvar=False)
+    assert np.abs(between[~np.eye(3, dtype=bool)]).max() < 0.3
 
 
 def test_without_options_nothing_changes():
