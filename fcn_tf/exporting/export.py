@@ -91,6 +91,7 @@ def export(
     options, out = options or ExportOptions(), Path(out).expanduser()
     for name in options.formats:
         check_tree(out / name)
+        _check_needs(FORMATS[name], options)
     if isinstance(model_or_path, (str, Path)):
         path = str(model_or_path)
         model, model_file = load_model(path), str(Path(path).expanduser().resolve())
@@ -138,6 +139,12 @@ def export(
     if refusals:
         raise RunError(" ".join(refusals))
     return written
+
+
+def _check_needs(format: Format, options: ExportOptions) -> None:
+    """Refuses a format whose module says that something is missing which it needs."""
+    if check := getattr(importlib.import_module(format.module), "check", None):
+        check(options)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,9 @@ alone is executed, in a process without this package: it imports inside what it 
 other name of its module but in annotations. An artefact whose `run` fails is refused; the message
 gives the reason, which is what was raised or given to `sys.exit`.
 
+It may have a third, `check(options: ExportOptions) -> None`, which raises an `InputError` before any
+work where something is missing that `write` or `run` needs.
+
 This file imports no TensorFlow: the command line is made from it.
 """
 
@@ -89,6 +92,8 @@ class Format:
         is_folder: whether the folder of a version is itself the artefact, which is then of one
             kind. If not, a version holds a file, or a folder, of each kind.
         measures_memory: whether the memory of a call is measured.
+        when_named: whether it is written only where `formats` names it.
+        extra, modules: the extra of the package that it needs, and what of it is imported.
         settings: takes what concerns the format out of the options.
     """
 
@@ -97,6 +102,9 @@ class Format:
     kinds: Mapping[str, Kind]
     is_folder: bool = False
     measures_memory: bool = False
+    when_named: bool = False
+    extra: str = ""
+    modules: tuple[str, ...] = ()
     settings: Callable[[ExportOptions], Settings] = lambda options: Settings()
 
 
@@ -134,6 +142,12 @@ def _tflite_settings(options: ExportOptions) -> Settings:
     )
 
 
+def _web_settings(options: ExportOptions) -> Settings:
+    size_px = options.tflite.size or (512, 512)
+    # Whoever opens the page can read export.json: it names no path of this machine.
+    return Settings(size_px=size_px, described={"size": "{}x{}".format(*size_px), "model": None})
+
+
 FORMATS: dict[str, Format] = {
     "saved_model": Format(
         title="SavedModel",
@@ -156,5 +170,15 @@ FORMATS: dict[str, Format] = {
             "int8": Kind(bar=Bar(None, 0.97, 1e-2), needs_images=True),
         },
         settings=_tflite_settings,
+    ),
+    "web": Format(
+        title="web page",
+        module="fcn_tf.exporting.web",
+        kinds={"float32": Kind(bar=Bar(1e-5, 0.9999, 1e-5))},
+        is_folder=True,
+        when_named=True,
+        extra="web",
+        modules=("playwright",),
+        settings=_web_settings,
     ),
 }

@@ -1,0 +1,140 @@
+"""A folder for any static server: one page that labels photos in the browser that opens it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fcn_tf.errors import InputError
+from fcn_tf.exporting.formats import FORMATS, Job
+from fcn_tf.exporting.options import ExportOptions
+from fcn_tf.exporting.tflite import convert
+from fcn_tf.exporting.web_runtime import packages, write_runtime
+
+PAGE = Path(__file__).with_name("page")
+# Programs that a page can be verified in, all of them Chromium.
+BROWSERS = (
+    *("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"),
+    *("microsoft-edge", "msedge"),
+)
+BROWSER_VARIABLE = "CHROME_BIN"  # as other tools call it
+
+
+def check(options: ExportOptions) -> None:
+    """Refuses a page that could not be made or verified; see `fcn_tf.exporting.formats`.
+
+    Raises:
+        InputError: there is no browser to verify it in, or no LiteRT.js.
+    """
+    named = os.environ.get(BROWSER_VARIABLE)
+    browser = next(filter(None, map(shutil.which, [named] if named else BROWSERS)), None)
+    if browser is None:
+        raise InputError(
+            "The web page is verified in Chromium, Chrome or Edge before it gets its name, and "
+            f"{f'{BROWSER_VARIABLE}={named} is no program' if named else 'none was found'}: "
+            f"install one (apt-get install chromium), or set {BROWSER_VARIABLE} to its program."
+        )
+    os.environ[BROWSER_VARIABLE] = browser  # for the process of `run`
+    packages(options.web.runtime)
+
+
+def write(job: Job, kind: str, folder: Path) -> Path:
+    """Writes the page, which is the folder itself; see `fcn_tf.exporting.formats`."""
+    size_px = FORMATS["web"].settings(job.options).size_px
+    (folder / "model.tflite").write_bytes(convert(job.logits, kind, size_px=size_px))
+    assert job.record is not None
+    described = {
+        "name": job.stem,
+        "classes": job.record.classes,
+        "palette": job.record.palette,
+    }
+    (folder / "model.json").write_text(json.dumps(described) + "\n", encoding="ascii")
+    shutil.copytree(PAGE, folder, dirs_exist_ok=True)
+    write_runtime(folder / "litert", job.options.web.runtime)
+    return folder
+
+
+def run(artefact: str) -> Callable[[NDArray[np.uint8]], dict[str, NDArray[np.float32]]]:
+    """Serves the page, opens it in Chromium and gives it photos; what it shows has to be its answer.
+
+    This text is executed alone, in a process without this package: every name that it uses is
+    imported or made inside.
+    """
+    import atexit
+    import functools
+    import http.server
+    import io
+    import os
+    import sys
+    import threading
+
+    import numpy as np
+    from PIL import Image
+    from playwright.sync_api import Error, sync_playwright
+
+    received = []
+
+    class Server(http.server.SimpleHTTPRequestHandler):
+        def do_POST(self):  # the scores, on their way back
+            received.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *what):
+            pass
+
+    serve = functools.partial(Server, directory=artefact)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    origin = f"http://127.0.0.1:{server.server_port}/"
+    try:
+        playwright = sync_playwright().start()
+        atexit.register(playwright.stop)
+        browser = playwright.chromium.launch(executable_path=os.environ["CHROME_BIN"])
+        atexit.register(browser.close)
+        # Without the page's own ban of other servers: what it would ask them is to be seen.
+        page = browser.new_page(bypass_csp=True)
+        elsewhere = []
+        page.on("request", lambda asked: elsewhere.append(asked.url))
+        page.goto(f"{origin}?run=wasm")
+        page.locator("#file:enabled, #problem:visible").first.wait_for(timeout=300_000)
+        if page.locator("#problem").is_visible():
+            sys.exit(f"the page says: {page.locator('#problem').inner_text()}")
+    except Error as error:
+        sys.exit(str(error).splitlines()[0])
+    page.evaluate("document.addEventListener('labelled', (event) => (window.last = event.detail))")
+
+    def answer(image):
+        png = io.BytesIO()
+        Image.fromarray(image).save(png, "PNG")
+        page.evaluate("window.last = null")
+        photo = {"name": "photo.png", "mimeType": "image/png", "buffer": png.getvalue()}
+        page.locator("#file").set_input_files(photo)
+        found = page.evaluate(
+            """async () => {
+                const problem = document.getElementById("problem");
+                while (!window.last) {
+                    if (!problem.hidden) return problem.textContent;
+                    await new Promise((go) => setTimeout(go, 5));
+                }
+                for (const values of [window.last.scores, window.last.labels])
+                    await fetch("received", { method: "POST", body: values });
+            }"""
+        )
+        if found is not None:
+            sys.exit(f"the page says: {found}")
+        if others := [url for url in elsewhere if not url.startswith((origin, "data:", "blob:"))]:
+            sys.exit(f"the page asks another server: {others[0]}")
+        labels, scores = received.pop(), received.pop()
+        scores = np.frombuffer(scores, np.float32).reshape(*image.shape[:2], -1)
+        if (np.frombuffer(labels, np.uint8) != scores.argmax(-1).ravel()).any():
+            sys.exit("the page shows other labels than those of its scores")
+        return {"scores": scores}
+
+    return answer
