@@ -8,6 +8,7 @@ import { labelsOf, resized } from "./pixels.js";
 
 const MOST_READ = 16e6; // pixels; Safari's canvas holds no more
 const MOST_SHOWN = 4e6; // pixels of labels; a larger photo is shown smaller
+const SAME_LABELS = 0.999; // share of pixels on which WebGPU has to agree with WebAssembly
 const ROUTES = { webgpu: "WebGPU (graphics processor)", wasm: "WebAssembly (processor)" };
 const CAMERA_REFUSED = {
   NotAllowedError: "The camera was refused. Allow it for this page in the browser's settings, or choose a photo.",
@@ -149,7 +150,9 @@ function showOverlay(labels, size, classes) {
   overlay.width = size.width;
   overlay.height = size.height;
   const image = new ImageData(size.width, size.height);
-  labels.forEach((label, place) => image.data.set([...classes.colours[label], 255], 4 * place));
+  const pixels = new Uint32Array(image.data.buffer); // red is the lowest byte
+  const colours = classes.colours.map(([r, g, b]) => (255 << 24) | (b << 16) | (g << 8) | r);
+  labels.forEach((label, place) => (pixels[place] = colours[label]));
   overlay.getContext("2d").putImageData(image, 0, 0);
 }
 
@@ -164,6 +167,7 @@ const painted = () => new Promise((go) => requestAnimationFrame(() => setTimeout
 class Page {
   constructor(bytes, classes, network) {
     Object.assign(this, { bytes, classes, network });
+    this.isChecked = false; // whether WebGPU has shown that it gives the labels of WebAssembly
     this.work = Promise.resolve();
     this.stream = null;
   }
@@ -212,6 +216,13 @@ class Page {
     const answered = performance.now();
     const labels = labelsOf(scores, this.network.classes, this.network.size, shown);
     const milliseconds = performance.now() - begin;
+    const wrong = await this.wrongShare(rgb, scores);
+    if (wrong > 1 - SAME_LABELS) {
+      await this.choose("wasm");
+      await this.label(image, name);
+      complain(`WebGPU gave other labels than WebAssembly on ${(100 * wrong).toFixed(1)} % of the pixels of this photo, so it is not used.`);
+      return;
+    }
 
     showOverlay(labels, shown, this.classes);
     of("overlay").hidden = false;
@@ -226,13 +237,28 @@ class Page {
     document.dispatchEvent(new CustomEvent("labelled", { detail }));
   }
 
+  /** Of the first photo on WebGPU: the share of pixels whose labels WebAssembly does not give. */
+  async wrongShare(rgb, scores) {
+    if (this.network.route !== "webgpu" || this.isChecked) return 0;
+    const { size, classes } = this.network;
+    const other = await compiled(this.bytes, "wasm");
+    const expected = labelsOf(await other.scoresOf(rgb), classes, size, size);
+    other.release();
+    this.isChecked = true;
+    const found = labelsOf(scores, classes, size, size);
+    return found.filter((label, place) => label !== expected[place]).length / found.length;
+  }
+
   async choose(route) {
     say("Loading the model …");
     await painted();
     const before = this.network;
-    this.network = await compiled(this.bytes, route);
-    before.release();
-    of("route").value = this.network.route;
+    try {
+      this.network = await compiled(this.bytes, route);
+      before.release();
+    } finally {
+      of("route").value = this.network.route;
+    }
     complain(this.network.refused ?? null);
     say(this.ready());
   }
@@ -327,7 +353,9 @@ async function start() {
   const [classes, bytes] = await Promise.all([fetchedClasses(), fetched("model.tflite", "No model"), loadLiteRt("./litert/wasm/")]);
   const wanted = new URLSearchParams(location.search).get("run");
   const gpu = getWebGpuDevice();
-  const network = await compiled(bytes, gpu && wanted !== "wasm" ? "webgpu" : "wasm");
+  // A software adapter is slower than WebAssembly: it runs where it is asked for.
+  const isFast = gpu !== null && !gpu.adapterInfo?.isFallbackAdapter;
+  const network = await compiled(bytes, gpu && (wanted ?? (isFast ? "webgpu" : "wasm")) === "webgpu" ? "webgpu" : "wasm");
   if (network.classes !== classes.names.length) {
     throw new Problem(`model.json names ${classes.names.length} classes, and model.tflite has ${network.classes}. They do not belong together: export the model again.`);
   }
