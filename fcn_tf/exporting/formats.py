@@ -11,8 +11,8 @@ alone is executed, in a process without this package: it imports inside what it 
 other name of its module but in annotations. An artefact whose `run` fails is refused; the message
 gives the reason, which is what was raised or given to `sys.exit`.
 
-It may have a third, `check(options: ExportOptions) -> None`, which raises an `InputError` before any
-work where something is missing that `write` or `run` needs.
+It may have a third: `check(options: ExportOptions) -> None`, which raises an `InputError` before
+any work where something is missing that `write` or `run` needs.
 
 This file imports no TensorFlow: the command line is made from it.
 """

@@ -61,7 +61,7 @@ def write(job: Job, kind: str, folder: Path) -> Path:
 
 
 def run(artefact: str) -> Callable[[NDArray[np.uint8]], dict[str, NDArray[np.float32]]]:
-    """Serves the page, opens it in Chromium and gives it photos; what it shows has to be its answer.
+    """Serves the page, opens it in Chromium, and gives it photos; the answers are what it shows.
 
     This text is executed alone, in a process without this package: every name that it uses is
     imported or made inside.
@@ -76,7 +76,7 @@ def run(artefact: str) -> Callable[[NDArray[np.uint8]], dict[str, NDArray[np.flo
 
     import numpy as np
     from PIL import Image
-    from playwright.sync_api import Error, sync_playwright
+    from playwright.sync_api import Error, FilePayload, sync_playwright
 
     received = []
 
@@ -114,7 +114,7 @@ def run(artefact: str) -> Callable[[NDArray[np.uint8]], dict[str, NDArray[np.flo
         png = io.BytesIO()
         Image.fromarray(image).save(png, "PNG")
         page.evaluate("window.last = null")
-        photo = {"name": "photo.png", "mimeType": "image/png", "buffer": png.getvalue()}
+        photo = FilePayload(name="photo.png", mimeType="image/png", buffer=png.getvalue())
         page.locator("#file").set_input_files(photo)
         found = page.evaluate(
             """async () => {
@@ -131,9 +131,9 @@ def run(artefact: str) -> Callable[[NDArray[np.uint8]], dict[str, NDArray[np.flo
             sys.exit(f"the page says: {found}")
         if others := [url for url in elsewhere if not url.startswith((origin, "data:", "blob:"))]:
             sys.exit(f"the page asks another server: {others[0]}")
-        labels, scores = received.pop(), received.pop()
-        scores = np.frombuffer(scores, np.float32).reshape(*image.shape[:2], -1)
-        if (np.frombuffer(labels, np.uint8) != scores.argmax(-1).ravel()).any():
+        labels = np.frombuffer(received.pop(), np.uint8)
+        scores = np.frombuffer(received.pop(), np.float32).reshape(*image.shape[:2], -1)
+        if (labels != scores.argmax(-1).ravel()).any():
             sys.exit("the page shows other labels than those of its scores")
         return {"scores": scores}
 

@@ -1,4 +1,4 @@
-"""An exported page in Chromium: the labels, what it shows, and its lines where something is wrong."""
+"""An exported page in Chromium: its labels, what it shows, and what it says is wrong."""
 
 import base64
 import contextlib
@@ -52,13 +52,14 @@ LABELLED = """async ([name, text, isDropped]) => {
         file.dispatchEvent(new Event("change"));
     }
     const refused = new Promise((go) => {
-        const look = () => problem.hidden || problem.textContent === "" ? setTimeout(look, 5) : go();
         problem.hidden = true;
+        const look = () => problem.hidden ? setTimeout(look, 5) : go();
         look();
     });
     const event = await Promise.race([answer, refused]);
     const { width, height, labels } = event?.detail ?? { width: 0, height: 0, labels: [] };
-    return { width, height, labels: labels.join(""), says: problem.hidden ? "" : problem.textContent };
+    const says = problem.hidden ? "" : problem.textContent;
+    return { width, height, labels: labels.join(""), says };
 }"""
 
 
@@ -221,7 +222,7 @@ def test_a_narrow_screen_shows_all_and_the_keyboard_reaches_it(site, opened, tmp
         reached.append(page.evaluate("document.activeElement.id || document.activeElement.tagName"))
         if reached[-1] == "opacity":
             page.keyboard.press("ArrowRight")
-    assert ["file", "camera", "opacity", "SUMMARY"] == reached
+    assert reached == ["file", "camera", "opacity", "SUMMARY"]
     assert page.evaluate("document.getElementById('overlay').style.opacity") == "0.51"
     assert page.inner_text("#shown") == "51 %"
     assert page.evaluate("document.title") == "scenes"
