@@ -14,20 +14,11 @@ import pytest
 from PIL import Image
 
 from fcn_tf.errors import InputError
-from fcn_tf.exporting import web
 from fcn_tf.exporting.options import ExportOptions, TFLiteOptions
-from tests.extras import needs_extra
+from tests.browsers import BROWSER, needs_browser
 from tests.networks import narrow_fcn, random_images
 
-BROWSER = next(
-    filter(None, map(shutil.which, [os.environ.get("CHROME_BIN", ""), *web.BROWSERS])), ""
-)
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not BROWSER, reason="needs Chromium: apt-get install chromium"),
-    pytest.mark.skipif(not shutil.which("npm"), reason="needs npm, which fetches LiteRT.js"),
-]
-on_chromium = needs_extra("web", "playwright")
+pytestmark = [pytest.mark.slow, *needs_browser]
 
 NAMES = ("sky", 'a "quoted" <b>name</b>', "w" * 200, "Straße", "e", "f")
 COLORS = [[1, 2, 3], [40, 50, 60], [7, 8, 9], [255, 0, 128], [0, 90, 0], [200, 200, 0]]
@@ -156,7 +147,6 @@ def label(page, contents, name="photo.png", is_dropped=False):
     return digits.reshape(found["height"], found["width"]), found["says"]
 
 
-@on_chromium
 def test_labels_are_those_of_the_predictor_and_nothing_is_asked_elsewhere(site, opened, predictor):
     """At the size of the file, wider, higher and smaller; dropped and chosen."""
     page = opened(site)
@@ -181,7 +171,6 @@ def test_labels_are_those_of_the_predictor_and_nothing_is_asked_elsewhere(site, 
     assert len(page.asked) >= 9
 
 
-@on_chromium
 def test_on_webgpu_the_labels_are_the_same(site, opened, predictor):
     page = opened(site, *SOFTWARE_GPU, query="?run=webgpu")
     if "no WebGPU" in page.inner_text("#state"):
@@ -199,7 +188,6 @@ def test_on_webgpu_the_labels_are_the_same(site, opened, predictor):
     np.testing.assert_array_equal(label(page, encoded(image))[0], expected)
 
 
-@on_chromium
 def test_a_narrow_screen_shows_all_and_the_keyboard_reaches_it(site, opened, tmp_path):
     page = opened(site, viewport={"width": 400, "height": 800})
     labels, _ = label(page, encoded(photo(120, 200)))
@@ -228,7 +216,6 @@ def test_a_narrow_screen_shows_all_and_the_keyboard_reaches_it(site, opened, tmp
     assert page.evaluate("document.title") == "scenes"
 
 
-@on_chromium
 def test_what_cannot_be_labelled_is_said_and_the_page_goes_on(site, opened):
     page = opened(site)
     labels, says = label(page, b"no image", "notes.txt")
@@ -247,7 +234,6 @@ def test_what_cannot_be_labelled_is_said_and_the_page_goes_on(site, opened):
     page.locator("#problem", has_text="What was dropped is no file.").wait_for()
 
 
-@on_chromium
 def test_the_camera(site, opened):
     page = opened(site, *FAKE_CAMERA, permissions=["camera"])
     page.click("#camera")
@@ -264,7 +250,6 @@ def test_the_camera(site, opened):
     assert refused.inner_text("#problem").startswith(("The camera was refused.", "No camera"))
 
 
-@on_chromium
 def test_what_keeps_the_page_from_starting_is_said(site, opened, tmp_path):
     def said(change):
         folder = tmp_path / change.__name__

@@ -6,8 +6,8 @@
 import { getWebGpuDevice, loadAndCompile, loadLiteRt, Tensor } from "@litertjs/core";
 import { labelsOf, resized } from "./pixels.js";
 
-const MOST_READ = 16e6; // pixels; Safari's canvas holds no more
-const MOST_SHOWN = 4e6; // pixels of labels; a larger photo is shown smaller
+const MOST_READ = 2 ** 24; // pixels; Safari's canvas holds no more
+const MOST_SHOWN = 4e6; // pixels of labels, or those of the model; a larger photo is shown smaller
 const SAME_LABELS = 0.999; // share of pixels on which WebGPU has to agree with WebAssembly
 const ROUTES = { webgpu: "WebGPU (graphics processor)", wasm: "WebAssembly (processor)" };
 const CAMERA_REFUSED = {
@@ -197,7 +197,8 @@ class Page {
     complain(null);
     say(`Labelling ${name} …`);
     const full = { width: image.videoWidth ?? image.width, height: image.videoHeight ?? image.height };
-    const shown = within(full, MOST_SHOWN);
+    const most = Math.max(MOST_SHOWN, this.network.size.width * this.network.size.height);
+    const shown = within(full, most);
     const size = within(full, MOST_READ);
     const pixels = drawn(document.createElement("canvas"), image, size).getImageData(0, 0, size.width, size.height).data;
     drawn(of("photo"), image, shown);
@@ -328,7 +329,7 @@ class Page {
 /** What makes the labels differ from those of the file itself, or null. */
 function warning(pixels, full, size) {
   if (size.width < full.width) {
-    return `The photo has more than ${MOST_READ / 1e6} megapixels: the browser made it smaller first.`;
+    return "The photo has more than 16 megapixels: the browser made it smaller first.";
   }
   for (let place = 3; place < pixels.length; place += 4) {
     if (pixels[place] < 255) {
