@@ -119,6 +119,16 @@ def test_without_a_browser_nothing_is_begun(runtime, monkeypatch, tmp_path):
     assert runtime == []
 
 
+def test_the_browser_that_is_found_is_named_for_the_process(runtime, monkeypatch, tmp_path):
+    """The one that verifies the page knows it by its environment alone."""
+    monkeypatch.setenv("CHROME_BIN", "")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    (tmp_path / "google-chrome").touch(mode=0o755)
+    web.check(options())
+    assert os.environ["CHROME_BIN"] == str(tmp_path / "google-chrome")
+
+
 def test_the_browser_that_is_named_is_taken(runtime, monkeypatch, tmp_path):
     monkeypatch.setenv("CHROME_BIN", str(tmp_path / "mine"))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
