@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcn_tf.errors import InputError
-from fcn_tf.exporting.formats import FORMATS, Job
+from fcn_tf.exporting.formats import Job
 from fcn_tf.exporting.options import ExportOptions
 from fcn_tf.exporting.tflite import convert
 from fcn_tf.exporting.web_runtime import packages, write_runtime
@@ -30,8 +30,14 @@ def check(options: ExportOptions) -> None:
     """Refuses a page that could not be made or verified; see `fcn_tf.exporting.formats`.
 
     Raises:
-        InputError: there is no browser to verify it in, or no LiteRT.js.
+        InputError: the model would have no fixed size, or there is no browser to verify the page
+            in, or no LiteRT.js.
     """
+    if options.tflite.size_px is None:
+        raise InputError(
+            "tflite.size='any': the model of a web page has a fixed size. Give HEIGHTxWIDTH, or "
+            "export the page by itself."
+        )
     named = os.environ.get(BROWSER_VARIABLE)
     browser = next(filter(None, map(shutil.which, [named] if named else BROWSERS)), None)
     if browser is None:
@@ -46,8 +52,10 @@ def check(options: ExportOptions) -> None:
 
 def write(job: Job, kind: str, folder: Path) -> Path:
     """Writes the page, which is the folder itself; see `fcn_tf.exporting.formats`."""
-    size_px = FORMATS["web"].settings(job.options).size_px
-    (folder / "model.tflite").write_bytes(convert(job.logits, kind, size_px=size_px))
+    # Float32 in and a fixed size: no operation is left that WebGPU does not take.
+    size_px = job.options.tflite.size_px
+    content = convert(job.model, kind, size_px=size_px, takes="float32")
+    (folder / "model.tflite").write_bytes(content)
     assert job.record is not None
     described = {
         "name": job.stem,

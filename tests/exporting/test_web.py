@@ -16,6 +16,7 @@ from fcn_tf.exporting import web
 from fcn_tf.exporting.export import export
 from fcn_tf.exporting.formats import FORMATS
 from fcn_tf.exporting.options import ExportOptions, TFLiteOptions, WebOptions
+from fcn_tf.exporting.sizes import with_fixed_size
 from fcn_tf.exporting.web_runtime import FILES
 
 NAMES = ("sky", 'a "quoted" <b>name</b>', "w" * 200, "Straße")
@@ -43,7 +44,7 @@ def written(runtime, monkeypatch, tmp_path):
     said = lambda *given, **options: repr((*given, options)).encode()  # noqa: E731
     monkeypatch.setattr(web, "convert", said)
     job = SimpleNamespace(
-        logits="the network",
+        model="the network",
         options=options(web=WebOptions(runtime="there")),
         stem='my "scenes"',
         record=record,
@@ -65,7 +66,9 @@ def test_the_page_and_the_model_lie_side_by_side(written):
         *("index.html", "app.js", "pixels.js", "app.css", "model.json", "model.tflite"),
     }
     converted = (written / "model.tflite").read_text()
-    assert converted == "('the network', 'float32', {'size_px': Size(32, 48)})"
+    assert converted == (
+        "('the network', 'float32', {'size_px': Size(32, 48), 'takes': 'float32'})"
+    )
 
 
 def test_export_json_tells_visitors_no_path():
@@ -106,6 +109,15 @@ def test_the_browser_refuses_what_the_page_does_not_hold():
     assert not re.search(
         r"innerHTML|insertAdjacentHTML|outerHTML", (web.PAGE / "app.js").read_text()
     )
+
+
+def test_a_page_has_a_fixed_size(runtime, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    assert with_fixed_size(ExportOptions(formats="web"), None).tflite.size == (512, 512)
+    any_size = ExportOptions(formats="web", tflite=TFLiteOptions(size="any"))
+    with pytest.raises(InputError, match=r"^tflite.size='any': the model of a web page has a fix"):
+        web.check(any_size)
+    assert runtime == []
 
 
 def test_without_a_browser_nothing_is_begun(runtime, monkeypatch, tmp_path):
