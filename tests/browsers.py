@@ -1,15 +1,17 @@
 """What a test needs that opens the page for browsers; where something is missing it is skipped."""
 
-import os
 import shutil
 
 import pytest
 
-from fcn_tf.exporting.web import BROWSER_VARIABLE, BROWSERS
+from fcn_tf.errors import InputError
+from fcn_tf.exporting.browser import find_browser
 from tests.extras import needs_extra
 
-NAMES = [os.environ.get(BROWSER_VARIABLE, ""), *BROWSERS]
-BROWSER = next(filter(None, map(shutil.which, NAMES)), "")
+try:
+    BROWSER = find_browser()
+except InputError:
+    BROWSER = ""
 needs_browser = (
     needs_extra("web", "playwright"),
     pytest.mark.skipif(not BROWSER, reason="needs Chromium: apt-get install chromium"),

@@ -12,18 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcn_tf.errors import InputError
+from fcn_tf.exporting.browser import VARIABLE, find_browser
 from fcn_tf.exporting.formats import Job
 from fcn_tf.exporting.options import ExportOptions
 from fcn_tf.exporting.tflite import convert
 from fcn_tf.exporting.web_runtime import packages, write_runtime
 
 PAGE = Path(__file__).with_name("page")
-# Programs that a page can be verified in, all of them Chromium.
-BROWSERS = (
-    *("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"),
-    *("microsoft-edge", "msedge"),
-)
-BROWSER_VARIABLE = "CHROME_BIN"  # as other tools call it
 
 
 def check(options: ExportOptions) -> None:
@@ -38,15 +33,7 @@ def check(options: ExportOptions) -> None:
             "tflite.size='any': the model of a web page has a fixed size. Give HEIGHTxWIDTH, or "
             "export the page by itself."
         )
-    named = os.environ.get(BROWSER_VARIABLE)
-    browser = next(filter(None, map(shutil.which, [named] if named else BROWSERS)), None)
-    if browser is None:
-        raise InputError(
-            "The web page is verified in Chromium, Chrome or Edge before it gets its name, and "
-            f"{f'{BROWSER_VARIABLE}={named} is no program' if named else 'none was found'}: "
-            f"install one (apt-get install chromium), or set {BROWSER_VARIABLE} to its program."
-        )
-    os.environ[BROWSER_VARIABLE] = browser  # for the process of `run`
+    os.environ[VARIABLE] = find_browser()  # for the process of `run`
     packages(options.web.runtime)
 
 
@@ -127,8 +114,10 @@ def run(artefact: str) -> Callable[[NDArray[np.uint8]], dict[str, NDArray[np.flo
         found = page.evaluate(
             """async () => {
                 const problem = document.getElementById("problem");
+                const latest = performance.now() + 600_000;
                 while (!window.last) {
                     if (!problem.hidden) return problem.textContent;
+                    if (performance.now() > latest) return "nothing for ten minutes";
                     await new Promise((go) => setTimeout(go, 5));
                 }
                 for (const values of [window.last.scores, window.last.labels])

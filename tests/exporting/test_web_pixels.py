@@ -3,14 +3,16 @@
 import json
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from fcn_tf.exporting.web import PAGE
+import fcn_tf.exporting
 from fcn_tf.images.read import resize
 
+PAGE = Path(fcn_tf.exporting.__file__).with_name("page")
 # Sizes (height, width) from and to. Pillow brings either side to its size first, by their ratio.
 CASES = (
     ((8, 5), (8, 5)),

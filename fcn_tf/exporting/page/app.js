@@ -167,7 +167,8 @@ const painted = () => new Promise((go) => requestAnimationFrame(() => setTimeout
 class Page {
   constructor(bytes, classes, network) {
     Object.assign(this, { bytes, classes, network });
-    this.isChecked = false; // whether WebGPU has shown that it gives the labels of WebAssembly
+    this.isChecked = false; // whether the labels of WebGPU were compared with those of WebAssembly
+    this.doubt = null; // why they were not
     this.work = Promise.resolve();
     this.stream = null;
   }
@@ -202,6 +203,7 @@ class Page {
     const size = within(full, MOST_READ);
     const pixels = drawn(document.createElement("canvas"), image, size).getImageData(0, 0, size.width, size.height).data;
     drawn(of("photo"), image, shown);
+    of("photo").setAttribute("aria-label", name);
     of("overlay").hidden = true;
     for (const id of ["photo", "stage"]) of(id).hidden = false;
     of("drop").hidden = true;
@@ -213,22 +215,27 @@ class Page {
     const begin = performance.now();
     const rgb = resized(pixels, size, this.network.size);
     const ran = performance.now();
-    const scores = await this.network.scoresOf(rgb);
+    let scores;
+    try {
+      scores = await this.network.scoresOf(rgb);
+    } catch (error) {
+      if (this.network.route === "wasm") throw error;
+      return this.labelWithoutWebGpu(image, name, `WebGPU failed (${error.message ?? error})`);
+    }
     const answered = performance.now();
     const labels = labelsOf(scores, this.network.classes, this.network.size, shown);
     const milliseconds = performance.now() - begin;
     const wrong = await this.wrongShare(rgb, scores);
-    if (wrong > 1 - SAME_LABELS) {
-      await this.choose("wasm");
-      await this.label(image, name);
-      complain(`WebGPU gave other labels than WebAssembly on ${(100 * wrong).toFixed(1)} % of the pixels of this photo, so it is not used.`);
-      return;
+    if (wrong !== null && wrong > 1 - SAME_LABELS) {
+      const share = `${(100 * wrong).toFixed(1)} % of the pixels of this photo`;
+      return this.labelWithoutWebGpu(image, name, `WebGPU gave other labels than WebAssembly on ${share}`);
     }
 
     showOverlay(labels, shown, this.classes);
     of("overlay").hidden = false;
     showLegend(this.classes, labels);
-    complain(warning(pixels, full, size));
+    const doubt = this.network.route === "webgpu" ? this.doubt : null;
+    complain(doubt ?? warning(pixels, full, size));
     const smaller = shown.width < full.width ? `, labels shown at ${shown.width}×${shown.height}` : "";
     say(
       `${name}, ${full.width}×${full.height} px${smaller}: ${milliseconds.toFixed(0)} ms in all, ` +
@@ -238,16 +245,28 @@ class Page {
     document.dispatchEvent(new CustomEvent("labelled", { detail }));
   }
 
-  /** Of the first photo on WebGPU: the share of pixels whose labels WebAssembly does not give. */
+  /** Of the first photo on WebGPU: the share of pixels whose labels WebAssembly does not give; else null. */
   async wrongShare(rgb, scores) {
-    if (this.network.route !== "webgpu" || this.isChecked) return 0;
+    if (this.network.route !== "webgpu" || this.isChecked) return null;
     const { size, classes } = this.network;
-    const other = await compiled(this.bytes, "wasm");
-    const expected = labelsOf(await other.scoresOf(rgb), classes, size, size);
-    other.release();
     this.isChecked = true;
+    let expected;
+    try {
+      const other = await compiled(this.bytes, "wasm");
+      expected = labelsOf(await other.scoresOf(rgb), classes, size, size);
+      other.release();
+    } catch (error) {
+      this.doubt = `The labels of WebGPU could not be compared with those of WebAssembly (${error.message ?? error}).`;
+      return null;
+    }
     const found = labelsOf(scores, classes, size, size);
     return found.filter((label, place) => label !== expected[place]).length / found.length;
+  }
+
+  async labelWithoutWebGpu(image, name, why) {
+    await this.choose("wasm");
+    await this.label(image, name);
+    complain(`${why}. The page goes on with WebAssembly.`);
   }
 
   async choose(route) {
@@ -350,6 +369,7 @@ function describe(network, classes) {
 }
 
 async function start() {
+  if (location.protocol === "file:") return; // index.html has said what to do
   window.isStarted = true;
   const [classes, bytes] = await Promise.all([fetchedClasses(), fetched("model.tflite", "No model"), loadLiteRt("./litert/wasm/")]);
   const wanted = new URLSearchParams(location.search).get("run");
