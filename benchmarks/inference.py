@@ -147,7 +147,8 @@ def write(part, folder, arguments):
         write_torch(model, folder, image)
     else:
         kind = part.removeprefix("TFLite ").split(",")[0]
-        content = convert(freeze(model), kind, output="labels", calibration=[image[0]] * 4)
+        size_px = tuple(arguments.size_px)
+        content = convert(*(model, kind, size_px), output="labels", calibration=[image[0]] * 4)
         (folder / f"{slug(part)}.tflite").write_bytes(content)
 
 

@@ -97,7 +97,7 @@ def models(folder):
     network.save(folder / "m.keras")
     logits = freeze(network)
     write_saved_model(logits, folder / "saved", MAX_PIXELS)
-    (folder / "m.tflite").write_bytes(convert(logits, "float32"))
+    (folder / "m.tflite").write_bytes(convert(network, "float32"))
     return {
         "in memory": network,
         ".keras": folder / "m.keras",

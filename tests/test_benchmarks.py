@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.browsers import needs_browser
 from tests.extras import needs_extra
 
 ROOT = Path(__file__).parent.parent
@@ -113,6 +114,13 @@ SCRIPTS = {
     "variants.py": Script(
         ("Classifier of 96 px crops: N % right on val",), [(1, 10)], options=("--out", "{out}")
     ),
+    "web.py": Script(
+        (
+            "first labels with an empty cache: N s",
+            r"with a warm one: N s \(N to N\)",
+            r"each photo after it: N ms \(N to N\)",
+        )
+    ),
 }
 # The extra that a script needs, and its modules.
 NEEDS = {
@@ -120,6 +128,7 @@ NEEDS = {
     "gigapixel.py": needs_extra("maps", "rasterio"),
     "inference.py": needs_extra("bench", "torch", "onnx", "onnxruntime", "openvino"),
     "training.py": needs_extra("bench", "torch"),
+    "web.py": needs_browser,
 }
 # They are imported by the scripts above, which so run them too.
 MODULES = {

@@ -11,7 +11,7 @@ from typing import Any
 
 EXPORT_FILE = "export.json"
 # Fields that only some formats have; the others are written as null where they are not known.
-OF_SOME_FORMATS = ("max_pixels", "size", "output", "value_range", "bands")
+OF_SOME_FORMATS = ("max_pixels", "size", "step_px", "input", "output", "value_range", "bands")
 # What a client of a server has to know: no path of the machine that exported is among it.
 FOR_CLIENTS = ("classes", "palette", "max_pixels", "margin_px", "value_range", "bands")
 
@@ -30,6 +30,9 @@ class ExportRecord:
         margin_px: what a tile needs around it, or None where it is not known.
         max_pixels: of a SavedModel: pixels of an image above which it is refused.
         size: of TFLite files: HEIGHTxWIDTH, or "any".
+        step_px: of TFLite files of any size: what both sides of an image have to be multiples of.
+        input: of TFLite files: what an image is, "uint8" or "float32" of 0..255, or "int8", which
+            is uint8 less 128.
         output: of TFLite files: "scores" or "labels".
         classes: names of the classes, in the order of their labels.
         palette: their colours, RGB triples in 0..255.
@@ -46,6 +49,8 @@ class ExportRecord:
     margin_px: int | None = None
     max_pixels: int | None = None
     size: str | None = None
+    step_px: int | None = None
+    input: str | None = None
     output: str | None = None
     classes: tuple[str, ...] | None = None
     palette: list[list[int]] | None = None

@@ -28,6 +28,7 @@ from fcn_tf.evaluation.score import check_classes, read_as_model, with_classes_o
 from fcn_tf.exporting.formats import FORMATS, Format, Job
 from fcn_tf.exporting.freeze import freeze
 from fcn_tf.exporting.options import ExportOptions
+from fcn_tf.exporting.sizes import rounded_up, with_fixed_size
 from fcn_tf.exporting.verify import Reference, Sample
 from fcn_tf.exporting.versions import check_tree, new_version
 from fcn_tf.images.read import resize
@@ -91,6 +92,7 @@ def export(
     options, out = options or ExportOptions(), Path(out).expanduser()
     for name in options.formats:
         check_tree(out / name)
+        _check_needs(FORMATS[name], options)
     if isinstance(model_or_path, (str, Path)):
         path = str(model_or_path)
         model, model_file = load_model(path), str(Path(path).expanduser().resolve())
@@ -104,6 +106,7 @@ def export(
     kinds = {name: _kinds_to_write(FORMATS[name], options, source) for name in options.formats}
     if source is not None:
         check_classes(model, source, path)
+    options = with_fixed_size(options, source)
     classes = Classes.of(model.class_names, model.palette, model.num_classes)
     record = ExportRecord(
         model=model_file,
@@ -122,10 +125,11 @@ def export(
     with contextlib.ExitStack() as stack:
         # Formats of one size share their reference.
         reference_at = functools.cache(
-            lambda size_px: stack.enter_context(Reference(model, samples, size_px))
+            lambda *size_px: stack.enter_context(Reference(model, samples, *size_px))
         )
         for name in options.formats:
-            reference = reference_at(FORMATS[name].settings(options).size_px)
+            settings = FORMATS[name].settings(options)
+            reference = reference_at(settings.size_px, settings.step_px)
             with _kept_in(refusals):
                 written[name] = _publish(
                     exported,
@@ -138,6 +142,12 @@ def export(
     if refusals:
         raise RunError(" ".join(refusals))
     return written
+
+
+def _check_needs(format: Format, options: ExportOptions) -> None:
+    """Refuses a format whose module says that something is missing which it needs."""
+    if check := getattr(importlib.import_module(format.module), "check", None):
+        check(options)
 
 
 @contextlib.contextmanager
@@ -158,7 +168,9 @@ def _kinds_to_write(format: Format, options: ExportOptions, source: Source | Non
     asked_for = format.settings(options).kinds
     needing = [kind for kind, what in format.kinds.items() if what.needs_images and not source]
     if asked_for is None:
-        possible = [kind for kind in format.kinds if kind not in needing]
+        possible = [
+            kind for kind, what in format.kinds.items() if what.by_default and kind not in needing
+        ]
         return possible[:1] if format.is_folder else possible
     for kind in asked_for:
         if kind in needing:
@@ -227,7 +239,8 @@ def _write(
     for kind in kinds:
         print(f"{format.title}, {kind} …", flush=True)
         job = Job(
-            logits=frozen(format.kinds[kind].computes_in),
+            model=exported.model,
+            frozen=functools.partial(frozen, format.kinds[kind].computes_in),
             options=exported.options,
             calibration_images=_calibration_images(exported, format, kind),
             stem=exported.stem,
@@ -273,7 +286,8 @@ def _calibration_images(
         return
     size, count = source.split_sizes["train"], settings.calibration_images
     for sample in spread_samples(source, "train", size, count):
-        yield resize(sample["image"], settings.size_px or sample["image"].shape[:2])
+        size_px = settings.size_px or rounded_up(sample["image"].shape[:2], settings.step_px)
+        yield resize(sample["image"], size_px)
 
 
 def _file(path: Path) -> dict[str, Any]:

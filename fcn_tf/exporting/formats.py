@@ -11,6 +11,9 @@ alone is executed, in a process without this package: it imports inside what it 
 other name of its module but in annotations. An artefact whose `run` fails is refused; the message
 gives the reason, which is what was raised or given to `sys.exit`.
 
+It may have a third: `check(options: ExportOptions) -> None`, which raises an `InputError` before
+any work where something is missing that `write` or `run` needs.
+
 This file imports no TensorFlow: the command line is made from it.
 """
 
@@ -20,12 +23,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from fcn_tf.config.networks import GRID_PX
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from fcn_tf.config.export_record import ExportRecord
     from fcn_tf.exporting.options import ExportOptions
+    from fcn_tf.models.fcn import FCN
 
 
 @dataclass(frozen=True)
@@ -52,11 +58,13 @@ class Kind:
         bar: what it has to keep to.
         computes_in: what the frozen network that is written computes in: "float32" or "bfloat16".
         needs_images: whether it is calibrated on images of the data set.
+        by_default: whether it is written where no kinds are named.
     """
 
     bar: Bar
     computes_in: str = "float32"
     needs_images: bool = False
+    by_default: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +74,7 @@ class Settings:
     Args:
         kinds: the kinds to write, or None for all that can be made with the data at hand.
         size_px: (height, width) that the artefacts are fixed to, or None for any size.
+        step_px: where they are not, what both sides have to be multiples of.
         max_pixels: pixels of an image above which the artefact refuses it, or None.
         calibration_images: how many images a kind takes that needs them.
         described: further fields of `ExportRecord`.
@@ -73,6 +82,7 @@ class Settings:
 
     kinds: tuple[str, ...] | None = None
     size_px: tuple[int, int] | None = None
+    step_px: int = 1
     max_pixels: int | None = None
     calibration_images: int = 100
     described: Mapping[str, Any] = field(default_factory=dict)
@@ -89,6 +99,8 @@ class Format:
         is_folder: whether the folder of a version is itself the artefact, which is then of one
             kind. If not, a version holds a file, or a folder, of each kind.
         measures_memory: whether the memory of a call is measured.
+        when_named: whether it is written only where `formats` names it.
+        extra, modules: the extra of the package that it needs, and what of it is imported.
         settings: takes what concerns the format out of the options.
     """
 
@@ -97,6 +109,9 @@ class Format:
     kinds: Mapping[str, Kind]
     is_folder: bool = False
     measures_memory: bool = False
+    when_named: bool = False
+    extra: str = ""
+    modules: tuple[str, ...] = ()
     settings: Callable[[ExportOptions], Settings] = lambda options: Settings()
 
 
@@ -105,7 +120,8 @@ class Job:
     """What a format's `write` is given.
 
     Args:
-        logits: the frozen network, as `freeze` returns it, in what the kind computes in.
+        model: the network.
+        frozen: gives the frozen network, as `freeze` returns it, in what the kind computes in.
         options: the options of the export.
         calibration_images: uint8 (H, W, 3), of the size that the artefact is fixed to, for a
             kind that needs them; else empty.
@@ -113,11 +129,17 @@ class Job:
         record: export.json, without what a format adds.
     """
 
-    logits: Callable[[Any], Any]
+    model: FCN
+    frozen: Callable[[], Callable[[Any], Any]]
     options: ExportOptions
     calibration_images: Iterable[NDArray[np.uint8]]
     stem: str
     record: ExportRecord | None = None
+
+    @property
+    def logits(self) -> Callable[[Any], Any]:
+        """The frozen network, made when it is asked for: it copies the weights."""
+        return self.frozen()
 
 
 def _saved_model_settings(options: ExportOptions) -> Settings:
@@ -127,11 +149,23 @@ def _saved_model_settings(options: ExportOptions) -> Settings:
 def _tflite_settings(options: ExportOptions) -> Settings:
     tflite = options.tflite
     return Settings(
-        kinds=tflite.quantize,
-        size_px=tflite.size,
+        kinds=tflite.kinds,
+        size_px=tflite.size_px,
+        step_px=1 if tflite.size_px else GRID_PX,
         calibration_images=tflite.calibration_images,
-        described={"size": str(tflite.size or "any"), "output": tflite.output},
+        described={
+            "size": "any" if tflite.size_px is None else str(tflite.size_px),
+            "step_px": None if tflite.size_px else GRID_PX,
+            "input": tflite.input,
+            "output": tflite.output,
+        },
     )
+
+
+def _web_settings(options: ExportOptions) -> Settings:
+    size_px = options.tflite.size_px
+    # Whoever opens the page can read export.json: it names no path of this machine.
+    return Settings(size_px=size_px, described={"size": str(size_px), "model": None})
 
 
 FORMATS: dict[str, Format] = {
@@ -154,7 +188,18 @@ FORMATS: dict[str, Format] = {
             "float16": Kind(bar=Bar(1e-2, 0.999, 1e-2)),
             "dynamic": Kind(bar=Bar(None, 0.97, 1e-2)),
             "int8": Kind(bar=Bar(None, 0.97, 1e-2), needs_images=True),
+            "integer": Kind(bar=Bar(None, 0.97, 1e-2), needs_images=True, by_default=False),
         },
         settings=_tflite_settings,
+    ),
+    "web": Format(
+        title="web page",
+        module="fcn_tf.exporting.web",
+        kinds={"float32": Kind(bar=Bar(1e-5, 0.9999, 1e-5))},
+        is_folder=True,
+        when_named=True,
+        extra="web",
+        modules=("playwright",),
+        settings=_web_settings,
     ),
 }

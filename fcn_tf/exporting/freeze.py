@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from fcn_tf.errors import InputError
@@ -29,18 +30,31 @@ def freeze(model: FCN, precision: str = "float32") -> Callable[[Any], Any]:
     """
     # Plain bfloat16 holds the weights in it too, where the mixed policy would cast them at every
     # call. Score layers and logits are float32 under both.
-    model = model.with_policy(precision)
-    trainable = [variable.numpy() for variable in model.trainable_variables]
-    others = [variable.numpy() for variable in model.non_trainable_variables]
+    images = tf.TensorSpec((None, None, None, 3), tf.uint8)
+    return with_constants(model.with_policy(precision), images)
+
+
+def with_constants(network: keras.Model, images: tf.TensorSpec) -> Callable[[Any], Any]:
+    """A `tf.function` of such images that has the weights of a network as constants.
+
+    Args:
+        network: a Keras model of images (N, H, W, 3).
+        images: shape and dtype.
+
+    Raises:
+        InputError: the weights are too large for one file.
+    """
+    trainable = [variable.numpy() for variable in network.trainable_variables]
+    others = [variable.numpy() for variable in network.non_trainable_variables]
     size = sum(array.nbytes for array in (*trainable, *others))
     if size > LARGEST_BYTES:
         raise InputError(
-            f"The weights are {size / 1e9:.1f} GB, and a SavedModel holds 2 GB of constants: "
+            f"The weights are {size / 1e9:.1f} GB, and a file holds 2 GB of constants: "
             "export in bfloat16, or train with a smaller model.width or model.head_units."
         )
 
-    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8)])
+    @tf.function(input_signature=[images])
     def logits(images):
-        return model.stateless_call(trainable, others, images, training=False)[0]
+        return network.stateless_call(trainable, others, images, training=False)[0]
 
     return logits

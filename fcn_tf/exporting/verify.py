@@ -25,6 +25,7 @@ from fcn_tf.evaluation.metrics import confusion_matrix
 from fcn_tf.evaluation.score import Counts, evaluate_split
 from fcn_tf.evaluation.tables import none_if_nan
 from fcn_tf.exporting.formats import Bar, Format
+from fcn_tf.exporting.sizes import rounded_up
 from fcn_tf.images.read import resize
 from fcn_tf.models.fcn import FCN
 
@@ -51,10 +52,15 @@ class Reference:
         samples: (image uint8 (H, W, 3), labels uint8 (H, W) or None) pairs.
         size_px: (height, width) that all are brought to, or None: each is then taken
             at its own size and at `SECOND_SCALE` of it.
+        step_px: where there is no such size, sides are rounded up to multiples of it.
     """
 
     def __init__(
-        self, model: FCN, samples: Iterable[Sample], size_px: tuple[int, int] | None = None
+        self,
+        model: FCN,
+        samples: Iterable[Sample],
+        size_px: tuple[int, int] | None = None,
+        step_px: int = 1,
     ) -> None:
         self.num_classes = model.num_classes
         self.files = tempfile.TemporaryDirectory()
@@ -70,7 +76,9 @@ class Reference:
             return tf.nn.softmax(logits)[0], tf.reduce_max(tf.abs(logits))
 
         for index, (image, mask) in enumerate(samples):
-            for size in [size_px] if size_px else [image.shape[:2], _scaled(image.shape[:2])]:
+            own_px = image.shape[:2]
+            both = [rounded_up(side_px, step_px) for side_px in (own_px, _scaled(own_px))]
+            for size in [size_px] if size_px else both:
                 name = f"{index}_{Size(size)}"
                 images[name] = resize(image, size)
                 if mask is not None:

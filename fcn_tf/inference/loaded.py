@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from fcn_tf.config.export_record import EXPORT_FILE, ExportRecord, newest_versio
 from fcn_tf.errors import InputError
 from fcn_tf.files import unreadable_as_input_error
 from fcn_tf.inference.one_process import check_tensorflow_runs_here, in_one_process
+from fcn_tf.inference.tflite_file import open_tflite_file
 from fcn_tf.models import FCN, load_model
 from fcn_tf.models.margin import layer_of_whole_image, margin_px
 
@@ -46,6 +46,7 @@ class LoadedModel:
         margin_px: what a tile needs around it, or None where it is not known.
         whole_image_layer: the layer for which no margin is enough, where it is known.
         size_px: (height, width) of images where it is fixed, or None.
+        step_px: where it is not, what the sides of an image are filled up to multiples of.
         max_pixels: the most pixels that the model takes at once, or None.
         value_range: the values that become 0 and 255 in images of more than 8 bits a channel, or
             None where such images are refused.
@@ -60,6 +61,7 @@ class LoadedModel:
     margin_px: int | None
     whole_image_layer: str | None = None
     size_px: tuple[int, int] | None = None
+    step_px: int = 1
     max_pixels: int | None = None
     value_range: tuple[float, float] | None = None
     bands: tuple[int, ...] | None = None
@@ -150,6 +152,7 @@ def _described(
     labels: LabelsOf,
     num_classes: int,
     size_px: tuple[int, int] | None = None,
+    step_px: int = 1,
 ) -> LoadedModel:
     """A `LoadedModel` with what the export.json beside a file says of it, if there is one."""
     check_num_classes(num_classes, f"number of classes of {path}")
@@ -168,6 +171,7 @@ def _described(
         palette=palette_or_voc(record.palette, num_classes),
         margin_px=record.margin_px,
         size_px=size_px,
+        step_px=step_px,
         max_pixels=record.max_pixels,
         value_range=record.value_range,
         bands=record.bands,
@@ -204,46 +208,18 @@ def _loaded_from_saved_model(folder: Path) -> LoadedModel:
 
 
 def _loaded_from_tflite(path: Path) -> LoadedModel:
-    from ai_edge_litert.interpreter import Interpreter
-
-    if not path.is_file():
-        raise InputError(f"{path} is no model: there is no such file.")
-    # Python 3.13 knows how many processors the process may use, older ones how many there are.
-    threads = getattr(os, "process_cpu_count", os.cpu_count)()
-    with unreadable_as_input_error(path, "a TFLite file"):
-        interpreter = Interpreter(str(path), num_threads=threads)
-    given, answered = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
-    if given["dtype"] != np.uint8 or len(given["shape"]) != 4:
-        raise InputError(f"{path} does not take a uint8 image: it is not an export of fcn-tf.")
-    signature = given["shape_signature"]
-    size_px = None if -1 in signature else (int(signature[1]), int(signature[2]))
-    allocated: tuple[int, ...] | None = None  # the shape that the interpreter is ready for
-    # An interpreter serves one thread. One for each would hold weights and activations as often,
-    # and gain little: an image alone keeps all processors busy.
-    lock = threading.Lock()
-
-    @in_one_process
-    def run(images: NDArray[np.uint8]) -> NDArray[Any]:
-        nonlocal allocated
-        answers = []
-        for image in images:  # the files take one at a time
-            with lock, unreadable_as_input_error(path, "a TFLite file"):
-                if allocated != image.shape:
-                    interpreter.resize_tensor_input(given["index"], (1, *image.shape))
-                    interpreter.allocate_tensors()
-                    allocated = image.shape
-                interpreter.set_tensor(given["index"], image[None])
-                interpreter.invoke()
-                answers.append(interpreter.get_tensor(answered["index"])[0])
-        return np.stack(answers)
-
-    if answered["dtype"] == np.uint8:
+    file = open_tflite_file(path)
+    run, num_classes = file.answers, file.num_classes
+    gives_labels = num_classes is None
+    if num_classes is None:
         names = record_of(path).classes
         num_classes = len(names) if names else VOID
-        return _described(path, None, run, num_classes, size_px=size_px)
 
     def labels(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return run(images).argmax(-1).astype(np.uint8)
 
-    num_classes = int(answered["shape"][-1])
-    return _described(path, run, labels, num_classes, size_px=size_px)
+    return _described(
+        *(path, None if gives_labels else run, run if gives_labels else labels, num_classes),
+        size_px=file.size_px,
+        step_px=file.step_px,
+    )

@@ -274,11 +274,10 @@ class DilatedMaxPooling(keras.layers.Layer):
 
     def call(self, x: Tensor) -> Tensor:
         rate = self.dilation_rate[0]
-        _, height, width, _ = ops.shape(x)
         # After a ReLU, a padded zero is never larger than the values of the map.
         padded = ops.pad(x, ((0, 0), (0, rate), (0, rate), (0, 0)))
-        below = ops.maximum(padded[:, :height], padded[:, rate:])
-        return ops.maximum(below[:, :, :width], below[:, :, rate:])
+        below = ops.maximum(padded[:, :-rate], padded[:, rate:])
+        return ops.maximum(below[:, :, :-rate], below[:, :, rate:])
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape

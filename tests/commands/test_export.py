@@ -22,7 +22,8 @@ def test_each_option_reaches_the_export(given, tmp_path):
             *("export", "--model=m.keras", "--out=there", "--formats=tflite,saved_model"),
             *("--precision=bfloat16", "--saved_model.max_pixels=77", "--tflite.size=4x6"),
             *("--tflite.quantize=int8,dynamic", "--tflite.output=labels"),
-            *("--tflite.calibration_images=9", f"--config={recipe}", "--data.crop_px=32"),
+            *("--tflite.input=float32", "--tflite.calibration_images=9"),
+            *("--web.runtime=there/litert", f"--config={recipe}", "--data.crop_px=32"),
         ]
     )
     ((model, out, data, options),) = given
@@ -33,8 +34,9 @@ def test_each_option_reaches_the_export(given, tmp_path):
     assert options.saved_model.max_pixels == 77
     assert options.tflite.size == (4, 6)
     assert options.tflite.quantize == ("int8", "dynamic")
-    assert options.tflite.output == "labels"
+    assert (options.tflite.input, options.tflite.output) == ("float32", "labels")
     assert options.tflite.calibration_images == 9
+    assert options.web.runtime == "there/litert"
 
 
 def test_without_options_the_defaults_of_the_pages(given):
@@ -47,6 +49,7 @@ def test_without_options_the_defaults_of_the_pages(given):
     assert options.saved_model.max_pixels == 4_000_000
     assert (options.tflite.quantize, options.tflite.size) == (None, None)
     assert (options.tflite.output, options.tflite.calibration_images) == ("scores", 100)
+    assert options.web.runtime is None
 
 
 def test_data_of_the_command_line_go_over_those_of_the_run(given, tmp_path):

@@ -14,7 +14,7 @@ SHELLS = ("bash", "console", "sh", "shell")
 # A block without a language holds commands if it begins with one of these words.
 PROGRAMS = {
     *("cat", "cd", "cp", "curl", "docker", "echo", "export", "fcn-tf", "find", "git", "grpcurl"),
-    *("mkdir", "mkdocs", "mypy", "npx", "pip", "pytest", "python", "python3", "ruff"),
+    *("mkdir", "mkdocs", "mypy", "npm", "npx", "pip", "pytest", "python", "python3", "ruff"),
     *("tensorboard", ".ci/run"),
 }
 ASSIGNMENT = re.compile(r"[A-Z_]+=\S*\s+")

@@ -40,6 +40,7 @@ BENCHMARK = "tests/test_benchmarks.py runs it at toy size"
 SERVER = "needs TensorFlow Serving; tests/inference/test_client.py has the same calls"
 VOC = "downloads PASCAL VOC; tests/test_recipes.py trains on small archives of its format"
 TFDS = "downloads a data set; tests/data/test_tfds_source.py builds one, and trains on it"
+WEB = "needs Chromium and npm; tests/exporting/test_web_page.py exports a page"
 FORM = "shows the form of a command"
 # Paths at which a page finds a copy of a run on `shapes`.
 SCENES_RUNS = ("runs/shapes-fcn8s", "runs/mine")
@@ -95,6 +96,9 @@ TABLE = {
         'FLOAT32 = ExportOptions(formats="tflite", tflite=TFLiteOptions(quantize="float32"))\n',
         options={
             "python train.py --variant fcn8s --resume": "--training.max_steps 3",
+        },
+        not_run={
+            "python export.py --model runs/shapes-fcn8s --out exported/scenes --formats web": WEB,
         },
         changes={
             r"num_classes=21": "num_classes=21, **NARROW",
@@ -154,6 +158,13 @@ TABLE = {
         not_run={
             "from mediapipe": "needs the extra mediapipe; tests/exporting/test_export.py has "
             "the same calls",
+        },
+    ),
+    "docs/web.md": Page(
+        not_run={
+            "fcn-tf export": WEB,
+            "python3 -m http.server": "does not end; tests/exporting/test_web_page.py serves one",
+            "npm pack": "needs a network; tests/exporting/test_web_runtime.py has npm called",
         },
     ),
     "docs/paper.md": Page(

@@ -53,7 +53,7 @@ def exported(model, few_scenes_dir, tmp_path_factory):
     data = DataConfig(name="shapes", tfds_dir=few_scenes_dir)
     options = ExportOptions(
         saved_model=SavedModelOptions(max_pixels=MAX_PIXELS),
-        tflite=TFLiteOptions(calibration_images=20),
+        tflite=TFLiteOptions(size="any", calibration_images=20),
     )
     return out, export(model, out, data, options)
 
@@ -201,7 +201,7 @@ def run_tflite(path, image):
 @pytest.mark.parametrize("kind", ["float32", "int8"])
 def test_a_device_answers_what_the_model_does(exported, model, kind):
     # A scene of another seed: noise lies outside of what int8 was calibrated on.
-    image = draw_scene(np.random.default_rng(7))[0][:70, :101]
+    image = draw_scene(np.random.default_rng(7))[0][:64, :96]
     given, scores = run_tflite(exported[0] / f"tflite/1/scenes-{kind}.tflite", image)
     assert given["dtype"] == np.uint8
     expected = keras_scores(model, image)
@@ -221,7 +221,7 @@ def test_float16_rounds_the_weights_alone(tmp_path):
     for weight in model.weights:
         weight.assign(np.float16(weight.numpy()))
     path = tmp_path / "m.tflite"
-    path.write_bytes(convert(freeze(model), "float16"))
+    path.write_bytes(convert(model, "float16", (70, 101)))
     image = random_images(70, 101, 3)
     _, scores = run_tflite(path, image)
     np.testing.assert_allclose(scores, keras_scores(model, image), atol=2e-5)
@@ -262,7 +262,7 @@ def test_without_data_generated_scenes_serve_and_int8_is_refused(model, tmp_path
     with pytest.raises(InputError, match="int8 needs images"):
         export(model, tmp_path / "m", options=tflite_alone(quantize="int8"))
     assert not (tmp_path / "m").exists()
-    options = tflite_alone(quantize="float16")
+    options = tflite_alone(quantize="float16", size=(64, 96))
     found = export(model, tmp_path / "m", options=options)["tflite"]["float16"]
     assert found["mean_iou"] is None
     described = json.loads((tmp_path / "m/tflite/1/export.json").read_text())
@@ -290,7 +290,7 @@ def test_what_is_refused_does_not_hold_back_the_rest(model, tmp_path, monkeypatc
     tflite = FORMATS["tflite"]
     kinds = {**tflite.kinds, "float16": Kind(bar=Bar(1e-12, 1.0, 1e-12))}
     monkeypatch.setitem(FORMATS, "tflite", replace(tflite, kinds=kinds))
-    options = tflite_alone(quantize="float32,float16")
+    options = tflite_alone(quantize="float32,float16", size=(64, 96))
     with pytest.raises(RunError, match=r"float16 TFLite file is refused: .* It was not published"):
         export(model, tmp_path / "m", options=options)
     names = sorted(path.name for path in (tmp_path / "m/tflite/1").iterdir())
@@ -300,7 +300,7 @@ def test_what_is_refused_does_not_hold_back_the_rest(model, tmp_path, monkeypatc
 def test_a_network_that_answers_the_same_everywhere_proves_nothing(tmp_path):
     fresh = build_fcn("fcn32s", 3, width=1 / 64, head_units=4)
     with pytest.raises(RunError, match="answers the same to everything"):
-        export(fresh, tmp_path / "m", options=tflite_alone(quantize="float32"))
+        export(fresh, tmp_path / "m", options=tflite_alone(quantize="float32", size=64))
     assert not (tmp_path / "m/tflite").exists()
 
 

@@ -21,6 +21,7 @@ from fcn_tf.exporting.export import export
 from fcn_tf.exporting.formats import FORMATS, Bar, Kind
 from fcn_tf.exporting.freeze import freeze
 from fcn_tf.exporting.options import ExportOptions, SavedModelOptions, TFLiteOptions
+from fcn_tf.images.read import resize
 from fcn_tf.models import build_fcn, save_model
 from fcn_tf.version import __version__
 from tests.networks import narrow_fcn, random_images
@@ -73,7 +74,7 @@ def plain_source(val=24):
     def pair(split, number):
         red, truth = VAL[number // 2 % 3] if number % 2 == 0 else (2, 0)
         color = (red, number, 100 if split == "val" else 200)
-        return np.full((8, 8, 3), color, np.uint8), np.full((8, 8), truth, np.uint8)
+        return np.full((128, 128, 3), color, np.uint8), np.full((128, 128), truth, np.uint8)
 
     sizes = {"train": 10, "val": val}
     return source_of(CLASSES, **{s: [pair(s, n) for n in range(sizes[s])] for s in sizes})
@@ -121,7 +122,9 @@ def exported(model, tmp_path_factory):
     """The folder of a version, what is returned, and the lines that are printed."""
     folder = tmp_path_factory.mktemp("format")
     with in_place_of_tflite(folder), contextlib.redirect_stdout(io.StringIO()) as said:
-        options = handmade_options("labels,scores,calibrated,bfloat16", calibration_images=4)
+        options = handmade_options(
+            "labels,scores,calibrated,bfloat16", size="any", calibration_images=4
+        )
         written = export(model, folder / "scenes", DataConfig(name="shapes"), options)["tflite"]
     return folder / "scenes/tflite/1", written, said.getvalue().splitlines()
 
@@ -173,6 +176,8 @@ def test_the_numbers_of_a_card_are_those_worked_out_by_hand(exported):
         "verified_on": "images of the data set",
         "margin_px": 224,
         "size": "any",
+        "step_px": 32,
+        "input": "uint8",
         "output": "scores",
         "classes": list(CLASSES),
         "palette": PALETTE,
@@ -182,7 +187,7 @@ def test_the_numbers_of_a_card_are_those_worked_out_by_hand(exported):
 
 def test_twelve_images_of_val_are_compared_at_two_sizes(exported):
     shown = shown_to(exported[0] / "scenes-labels.npz")
-    assert [image.shape for image in shown] == [(8, 8, 3), (6, 6, 3)] * 12
+    assert [image.shape for image in shown] == [(128, 128, 3), (96, 96, 3)] * 12
     assert [tuple(image[0, 0]) for image in shown[::2]] == [
         (VAL[number // 2 % 3][0], number, 100) for number in range(0, 24, 2)
     ]
@@ -241,7 +246,7 @@ def test_a_run_whose_data_are_gone_is_compared_on_scenes(model, handmade, tmp_pa
     save_model(model, run / "model.keras")
     (run / "config.yaml").write_text(yaml.safe_dump({"data": {"data_dir": str(tmp_path)}}))
     with pytest.raises(RunError, match=r"^The refused TFLite file is refused: .* not published\.$"):
-        export(run, out, options=handmade_options(None))
+        export(run, out, options=handmade_options(None, size="any"))
     said = capsys.readouterr().out
     assert "The data of the run are left out: they are gone" in said
     written = [line for line in said.splitlines() if line.startswith("TFLite, ")]
@@ -249,7 +254,10 @@ def test_a_run_whose_data_are_gone_is_compared_on_scenes(model, handmade, tmp_pa
     shown = shown_to(out / "tflite/1/m-labels.npz")
     random = np.random.default_rng(0)
     for image in shown[::2]:
-        np.testing.assert_array_equal(image, draw_scene(random)[0])
+        scene = draw_scene(random)[0]
+        # To the next multiples of 32, which is what the files take.
+        size_px = [-(-side // 32) * 32 for side in scene.shape[:2]]
+        np.testing.assert_array_equal(image, resize(scene, size_px))
     assert len(shown) == 24
     record = json.loads((out / "tflite/1/export.json").read_text())
     assert record["verified_on"] == "generated scenes"
@@ -270,7 +278,11 @@ def test_the_settings_of_the_formats_are_those_of_the_options():
         precision="bfloat16",
         saved_model=SavedModelOptions(max_pixels=77),
         tflite=TFLiteOptions(
-            quantize="dynamic,int8", size=(4, 6), output="labels", calibration_images=9
+            quantize="dynamic,int8",
+            size=(4, 6),
+            input="float32",
+            output="labels",
+            calibration_images=9,
         ),
     )
     saved_model = FORMATS["saved_model"].settings(options)
@@ -279,10 +291,19 @@ def test_the_settings_of_the_formats_are_those_of_the_options():
     tflite = FORMATS["tflite"].settings(options)
     assert (tflite.kinds, tflite.size_px) == (("dynamic", "int8"), (4, 6))
     assert (tflite.calibration_images, tflite.max_pixels) == (9, None)
-    assert tflite.described == {"size": "4x6", "output": "labels"}
+    described = {"size": "4x6", "step_px": None, "input": "float32", "output": "labels"}
+    assert tflite.described == described
     default = FORMATS["tflite"].settings(ExportOptions())
-    assert (default.kinds, default.size_px, default.calibration_images) == (None, None, 100)
-    assert default.described == {"size": "any", "output": "scores"}
+    assert (default.kinds, default.size_px, default.calibration_images) == (None, (512, 512), 100)
+    assert (tflite.step_px, default.step_px) == (1, 1)
+    described = {"size": "512x512", "step_px": None, "input": "uint8", "output": "scores"}
+    assert default.described == described
+    free = FORMATS["tflite"].settings(ExportOptions(tflite=TFLiteOptions(size="any")))
+    assert (free.size_px, free.step_px) == (None, 32)
+    assert (free.described["size"], free.described["step_px"]) == ("any", 32)
+    # Only what is calibrated has an input of int8.
+    int8 = FORMATS["tflite"].settings(ExportOptions(tflite=TFLiteOptions(input="int8")))
+    assert (int8.kinds, int8.described["input"]) == (("int8",), "int8")
     assert FORMATS["saved_model"].settings(ExportOptions()).kinds == ("float32",)
 
 
@@ -300,11 +321,16 @@ def test_the_kinds_are_those_of_the_pages():
         ("tflite", "float16"): (0.01, 0.999, 0.01),
         ("tflite", "dynamic"): (None, 0.97, 0.01),
         ("tflite", "int8"): (None, 0.97, 0.01),
+        ("tflite", "integer"): (None, 0.97, 0.01),
+        ("web", "float32"): (1e-5, 0.9999, 1e-5),
     }
     kinds = {(name, kind): FORMATS[name].kinds[kind] for name, kind in bars}
     in_bfloat16 = [place for place, what in kinds.items() if what.computes_in != "float32"]
     assert in_bfloat16 == [("saved_model", "bfloat16")]
-    assert [place for place, what in kinds.items() if what.needs_images] == [("tflite", "int8")]
+    needing = [place for place, what in kinds.items() if what.needs_images]
+    assert needing == [("tflite", "int8"), ("tflite", "integer")]
+    named = [place for place, what in kinds.items() if not what.by_default]
+    assert named == [("tflite", "integer")]
 
 
 def test_bfloat16_halves_the_constants_and_moves_the_scores_a_little():

@@ -1,0 +1,216 @@
+"""A network as devices compute it: no channel is picked, and no shape is worked out at run time.
+
+GPUs and NPUs take graphs of convolutions whose sizes are known. The network that is trained has
+three things that they do not take: it flips RGB to BGR, it crops maps to the size of others, and it
+resizes to the size of the image. Here the flip, and the division by a standard deviation, become
+part of the first convolution's kernel; crops and resizing get fixed numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+from numpy.typing import NDArray
+
+from fcn_tf.config.networks import GRID_PX
+from fcn_tf.exporting.upsampling import enlarged, transposed
+from fcn_tf.models.fcn import FCN
+from fcn_tf.models.layers import (
+    CaffePreprocessing,
+    Conv2D,
+    Crop,
+    PadToGrid,
+    ResizeLike,
+    Standardization,
+)
+
+Tensor = Any  # a symbolic tensor: Keras has no types
+# Of a network of any size, the sides at which its crops are measured: they are the same at all
+# multiples of `GRID_PX`.
+MEASURED_PX = 8 * GRID_PX
+
+
+def device_graph(model: FCN, size_px: tuple[int, int] | None) -> keras.Model:
+    """The same network, in float32, as a plain Keras model for one image.
+
+    Args:
+        model: an `FCN`; it stays as it is.
+        size_px: (height, width) of the image, or None for all multiples of `GRID_PX`.
+
+    Returns:
+        A model of an RGB image in 0..255, float32 (1, H, W, 3), to its logits (1, H, W, C). They
+        equal those of `model` up to rounding, border included.
+    """
+    twin = model.with_policy("float32")
+    preprocessing = twin.get_layer("preprocessing")
+    mean_rgb, matrix = _as_mean_and_matrix(preprocessing)
+    first = _first_convolution(twin, preprocessing)
+    if first is not None:
+        # The padding between is zeros, which a matrix leaves zero. A mean would not: it stays.
+        first.kernel.assign(np.einsum("cd,hwdf->hwcf", matrix, first.kernel.numpy()))
+    layers = _layers_for_devices(mean_rgb, matrix if first is None else None)
+    if size_px is None:
+        _rebuilt(twin, (MEASURED_PX, MEASURED_PX), layers)
+    return _rebuilt(twin, size_px, layers)
+
+
+class LessMean(keras.layers.Layer):
+    """RGB in 0..255 less a mean, float32 (N, H, W, 3).
+
+    Args:
+        mean_rgb: three floats in 0..255.
+        kwargs: as `keras.layers.Layer`.
+    """
+
+    def __init__(self, mean_rgb: NDArray[np.float64], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.mean_rgb = mean_rgb
+
+    def call(self, images: Tensor) -> Tensor:
+        # In two parts, which float16 can hold: a TFLite file may store constants in it, where
+        # 116.779 would become 116.75. The ReLU, which changes nothing, keeps the converter from
+        # adding the two up.
+        whole = np.ceil(self.mean_rgb)
+        above = ops.relu(images + ops.array(whole - self.mean_rgb, "float32"))
+        return above - ops.array(whole, "float32")
+
+
+class DilatedConv2D(keras.layers.Layer):
+    """A dilated convolution without strides, as one operation whatever the size of the map.
+
+    Keras takes a map of unknown size apart into batches and puts them together again.
+
+    Args:
+        convolution: a `keras.layers.Conv2D`, whose weights are used.
+        kwargs: as `keras.layers.Layer`.
+    """
+
+    def __init__(self, convolution: keras.layers.Conv2D, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.convolution = convolution
+
+    def call(self, maps: Tensor) -> Tensor:
+        own = self.convolution
+        padding, dilation = own.padding.upper(), own.dilation_rate
+        maps = tf.nn.conv2d(maps, own.kernel, 1, padding, dilations=dilation)
+        return own.activation(maps + own.bias if own.use_bias else maps)
+
+
+def _as_mean_and_matrix(
+    preprocessing: keras.layers.Layer,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The preprocessing as (RGB - mean) @ matrix: a mean (3,) and a matrix (3, 3)."""
+    if isinstance(preprocessing, CaffePreprocessing):
+        return np.array(preprocessing.mean_bgr)[::-1], np.eye(3)[::-1]
+    assert isinstance(preprocessing, Standardization)
+    return np.array(preprocessing.mean_rgb), np.diag(1 / np.array(preprocessing.std_rgb))
+
+
+def _first_convolution(
+    network: keras.Model, preprocessing: keras.layers.Layer
+) -> keras.layers.Conv2D | None:
+    """The convolution that alone sees the preprocessed image, padded or not; None if there is none.
+
+    None, too, where anything but padding lies between.
+    """
+    tensor = preprocessing.output
+    while True:
+        takers = [one for one in network.operations if one.input is tensor]
+        if len(takers) != 1:
+            return None
+        taker = takers[0]
+        if isinstance(taker, keras.layers.Conv2D) and taker.groups == 1:
+            return taker
+        if not isinstance(taker, (PadToGrid, keras.layers.ZeroPadding2D)):
+            return None
+        tensor = taker.output
+
+
+def _rebuilt(
+    network: keras.Model,
+    size_px: tuple[int, int] | None,
+    layers: Mapping[type, Callable[..., Tensor]],
+) -> keras.Model:
+    """A network of the same layers; `layers` has the functions that call those of some types."""
+
+    def called(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Tensor:
+        call = layers.get(type(layer))
+        return call(layer, *args) if call else layer(*args, **kwargs)
+
+    image = keras.Input(batch_shape=(1, *(size_px or (None, None)), 3), name="image")
+    return keras.models.clone_model(
+        keras.Model(network.input, network.output),
+        input_tensors=image,
+        clone_function=lambda layer: layer,
+        call_function=called,
+    )
+
+
+def _layers_for_devices(
+    mean_rgb: NDArray[np.float64], matrix: NDArray[np.float64] | None
+) -> dict[type, Callable[..., Tensor]]:
+    """What takes the place of a layer, by its type.
+
+    Each function remembers the numbers that it finds where sizes are known, and uses them where
+    they are not.
+    """
+    cuts_px: dict[str, Any] = {}
+    factors: dict[str, int] = {}
+
+    def preprocessed(layer: keras.layers.Layer, images: Tensor) -> Tensor:
+        pixels = LessMean(mean_rgb, name="less_mean", dtype="float32")(images)
+        if matrix is None:
+            return pixels
+        convolution = keras.layers.Conv2D(3, 1, use_bias=False, name="in_order", dtype="float32")
+        convolution.build((None, None, None, 3))
+        convolution.kernel.assign(matrix[None, None])
+        return convolution(pixels)
+
+    def padded(layer: PadToGrid, images: Tensor) -> Tensor:
+        sides = images.shape[1:3]
+        if None in sides:
+            return images
+        more = [(0, -side % layer.step_px) for side in sides]
+        return keras.layers.ZeroPadding2D(more)(images)
+
+    def cropped(layer: Crop, inputs: list[Tensor]) -> Tensor:
+        scores, reference = inputs
+        if None not in scores.shape:
+            cuts_px[layer.name] = [
+                (layer.offset_px, side - layer.offset_px - kept)
+                for side, kept in zip(scores.shape[1:3], reference.shape[1:3], strict=True)
+            ]
+        return keras.layers.Cropping2D(cuts_px[layer.name])(scores)
+
+    def resized(layer: ResizeLike, inputs: list[Tensor]) -> Tensor:
+        scores, reference = inputs
+        if None in scores.shape:
+            return enlarged(scores, factors[layer.name])
+        factors[layer.name] = reference.shape[1] // scores.shape[1]
+        return ops.image.resize(scores, reference.shape[1:3], "bilinear")
+
+    def upsampled(layer: keras.layers.Conv2DTranspose, scores: Tensor) -> Tensor:
+        if None not in scores.shape:
+            return layer(scores)
+        return transposed(scores, layer.kernel.numpy(), layer.strides[0])
+
+    def convolved(layer: keras.layers.Conv2D, maps: Tensor) -> Tensor:
+        if max(layer.dilation_rate) == 1:
+            return layer(maps)
+        return DilatedConv2D(layer, dtype="float32")(maps)
+
+    return {
+        CaffePreprocessing: preprocessed,
+        Standardization: preprocessed,
+        PadToGrid: padded,
+        Crop: cropped,
+        ResizeLike: resized,
+        keras.layers.Conv2DTranspose: upsampled,
+        keras.layers.Conv2D: convolved,
+        Conv2D: convolved,
+    }

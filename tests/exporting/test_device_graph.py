@@ -1,0 +1,86 @@
+"""The network that devices take equals the network that was trained, border included."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fcn_tf.exporting.device_graph import device_graph
+from fcn_tf.exporting.freeze import with_constants
+from fcn_tf.exporting.upsampling import enlarged, transposed
+from tests.networks import narrow_fcn, random_images, relative_difference
+
+TINY = {"num_classes": 3, "width": 1 / 32, "head_units": 4}
+QUICK = [
+    {"variant": "fcn8s"},
+    {"variant": "fcn8s", "geometry": "caffe"},
+]
+SLOW = [
+    {"variant": "fcn32s", "output_stride": 4},
+    {"variant": "fcn16s", "upsampling": "nonlinear"},
+    {"variant": "fcn32s", "trunk": "alexnet", "geometry": "caffe"},
+    {"variant": "fcn_resnet50"},
+    {"variant": "fcn8s", "trunk": "mobilenetv3_large", "width": 0.25},
+]
+
+
+def named(given):
+    return "-".join(map(str, given.values()))
+
+
+def answers(network, image, size_px):
+    """The logits of a frozen network, whose sides are fixed or free, on an image.
+
+    No channel is picked in it, and no shape is worked out.
+    """
+    frozen = with_constants(network, tf.TensorSpec((1, *size_px, 3), tf.float32))
+    types = {one.type for one in frozen.get_concrete_function().graph.get_operations()}
+    assert not types & {"GatherV2", "ReverseV2", "Shape", "SpaceToBatchND", "Cast"}
+    return frozen(tf.cast(image, tf.float32)).numpy()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *(pytest.param(given, id=named(given)) for given in QUICK),
+        *(pytest.param(given, id=named(given), marks=pytest.mark.slow) for given in SLOW),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_every_network_stays_what_it_is_up_to_the_border(given):
+    """At a fixed size that is no multiple of anything, and at any size."""
+    model = narrow_fcn(**{**TINY, **given})
+    weights = [weight.numpy() for weight in model.weights]
+    for size_px, image_px in (((37, 70), (37, 70)), (None, (64, 96))):
+        image = random_images(1, *image_px, 3)
+        expected = model(image, training=False).numpy()
+        found = answers(device_graph(model, size_px), image, size_px or (None, None))
+        assert relative_difference(found, expected) < 5e-6
+        scale = np.abs(expected).max()
+        for border in (np.s_[:, 0], np.s_[:, -1], np.s_[:, :, 0], np.s_[:, :, -1]):
+            assert np.abs(found[border] - expected[border]).max() < 5e-6 * scale
+    for before, after in zip(weights, model.weights, strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_what_cannot_be_folded_is_a_convolution_of_its_own(monkeypatch):
+    monkeypatch.setattr("fcn_tf.exporting.device_graph._first_convolution", lambda *given: None)
+    model = narrow_fcn("fcn32s", **TINY)
+    image = random_images(1, 40, 50, 3)
+    found = answers(device_graph(model, (40, 50)), image, (40, 50))
+    assert relative_difference(found, model(image, training=False).numpy()) < 5e-6
+
+
+@pytest.mark.parametrize(("side", "factor"), [(4, 2), (3, 2), (16, 8), (15, 8), (7, 4), (5, 2)])
+def test_a_transposed_convolution_becomes_a_convolution(side, factor):
+    random = np.random.default_rng(0)
+    scores = random.standard_normal((1, 3, 5, 2), "float32")
+    kernel = random.standard_normal((side, side, 4, 2), "float32")
+    size_px = ((3 - 1) * factor + side, (5 - 1) * factor + side)
+    expected = tf.nn.conv2d_transpose(scores, kernel, (1, *size_px, 4), factor, padding="VALID")
+    np.testing.assert_allclose(transposed(scores, kernel, factor), expected, atol=1e-5)
+
+
+def test_enlarging_is_bilinear_resizing():
+    scores = np.random.default_rng(0).standard_normal((1, 3, 5, 2), "float32")
+    expected = tf.image.resize(scores, (24, 40))
+    np.testing.assert_allclose(enlarged(tf.constant(scores), 8), expected, atol=1e-5)
