@@ -11,7 +11,7 @@ from typing import Any
 
 EXPORT_FILE = "export.json"
 # Fields that only some formats have; the others are written as null where they are not known.
-OF_SOME_FORMATS = ("max_pixels", "size", "output", "value_range", "bands")
+OF_SOME_FORMATS = ("max_pixels", "size", "output", "opset", "value_range", "bands")
 # What a client of a server has to know: no path of the machine that exported is among it.
 FOR_CLIENTS = ("classes", "palette", "max_pixels", "margin_px", "value_range", "bands")
 
@@ -29,8 +29,9 @@ class ExportRecord:
         verified_on: the images that the artefacts were compared on, in words.
         margin_px: what a tile needs around it, or None where it is not known.
         max_pixels: of a SavedModel: pixels of an image above which it is refused.
-        size: of TFLite files: HEIGHTxWIDTH, or "any".
+        size: of TFLite and ONNX files: HEIGHTxWIDTH, or "any".
         output: of TFLite files: "scores" or "labels".
+        opset: of ONNX files: the version of their operators.
         classes: names of the classes, in the order of their labels.
         palette: their colours, RGB triples in 0..255.
         value_range: of images of more than 8 bits a channel, the values that become 0 and 255; None
@@ -47,6 +48,7 @@ class ExportRecord:
     max_pixels: int | None = None
     size: str | None = None
     output: str | None = None
+    opset: int | None = None
     classes: tuple[str, ...] | None = None
     palette: list[list[int]] | None = None
     value_range: tuple[float, float] | None = None

@@ -34,7 +34,7 @@ def run_config(model: str | Path) -> Path:
 
     Args:
         model: path of a run folder, a `.keras` file, a SavedModel (or the folder of its
-            versions) or a `.tflite` file.
+            versions), a `.tflite` or an `.onnx` file.
     """
     model = Path(model).expanduser()
     if not (model / "model.keras").exists():

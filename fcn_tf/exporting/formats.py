@@ -89,6 +89,8 @@ class Format:
         is_folder: whether the folder of a version is itself the artefact, which is then of one
             kind. If not, a version holds a file, or a folder, of each kind.
         measures_memory: whether the memory of a call is measured.
+        when_named: whether it is written only where `formats` names it.
+        extra, modules: the extra of the package that it needs, and what of it is imported.
         settings: takes what concerns the format out of the options.
     """
 
@@ -97,6 +99,9 @@ class Format:
     kinds: Mapping[str, Kind]
     is_folder: bool = False
     measures_memory: bool = False
+    when_named: bool = False
+    extra: str = ""
+    modules: tuple[str, ...] = ()
     settings: Callable[[ExportOptions], Settings] = lambda options: Settings()
 
 
@@ -134,6 +139,9 @@ def _tflite_settings(options: ExportOptions) -> Settings:
     )
 
 
+# The version of ONNX' operators. ONNX Runtime has known it since version 1.12.
+ONNX_OPSET = 17
+
 FORMATS: dict[str, Format] = {
     "saved_model": Format(
         title="SavedModel",
@@ -156,5 +164,14 @@ FORMATS: dict[str, Format] = {
             "int8": Kind(bar=Bar(None, 0.97, 1e-2), needs_images=True),
         },
         settings=_tflite_settings,
+    ),
+    "onnx": Format(
+        title="ONNX",
+        module="fcn_tf.exporting.onnx",
+        kinds={"float32": Kind(bar=Bar(1e-5, 0.9999, 1e-5))},
+        when_named=True,
+        extra="onnx",
+        modules=("tf2onnx", "onnxruntime"),
+        settings=lambda options: Settings(described={"size": "any", "opset": ONNX_OPSET}),
     ),
 }

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass, field
 from typing import Literal
 
 from fcn_tf.config.types import Names, Size
-from fcn_tf.errors import check, check_names
+from fcn_tf.errors import InputError, check, check_names
 from fcn_tf.exporting.formats import FORMATS
 
 
@@ -59,7 +60,8 @@ class ExportOptions:
     """What an export writes.
 
     Args:
-        formats: some of saved_model, for TensorFlow Serving, and tflite, for devices.
+        formats: some of saved_model, for TensorFlow Serving, tflite, for devices, and onnx, for
+            ONNX Runtime, OpenVINO and Triton; default the first two.
         precision: of the SavedModel: "float32", or "bfloat16" for processors and
             accelerators that compute in it.
         saved_model: the SavedModel.
@@ -70,7 +72,7 @@ class ExportOptions:
         Size(320, 480)
     """
 
-    formats: Names = Names(FORMATS)
+    formats: Names = Names(name for name, what in FORMATS.items() if not what.when_named)
     precision: Literal["float32", "bfloat16"] = "float32"
     saved_model: SavedModelOptions = field(default_factory=SavedModelOptions)
     tflite: TFLiteOptions = field(default_factory=TFLiteOptions)
@@ -78,4 +80,8 @@ class ExportOptions:
     def __post_init__(self) -> None:
         object.__setattr__(self, "formats", Names.of(self.formats))
         check_names("formats", self.formats, tuple(FORMATS))
+        for name in self.formats:
+            if not all(map(importlib.util.find_spec, FORMATS[name].modules)):
+                how = f"pip install 'fcn_tf[{FORMATS[name].extra}]' writes it."
+                raise InputError(f"formats={name}: {how}")
         check_names("precision", [self.precision], tuple(FORMATS["saved_model"].kinds))

@@ -1,4 +1,4 @@
-"""Models of every kind behind one interface: runs, `.keras` files, SavedModels, TFLite files."""
+"""Models of every kind behind one interface: runs, `.keras` files, and exports."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from fcn_tf.classes import VOID, Classes, check_num_classes, palette_or_voc
 from fcn_tf.config.export_record import EXPORT_FILE, ExportRecord, newest_version, read_record
 from fcn_tf.errors import InputError
 from fcn_tf.files import unreadable_as_input_error
-from fcn_tf.inference.one_process import check_tensorflow_runs_here, in_one_process
+from fcn_tf.inference.one_process import check_tensorflow_runs_here, in_one_process, processors
+from fcn_tf.inference.onnx import onnx_file, scores_of_onnx
 from fcn_tf.models import FCN, load_model
 from fcn_tf.models.margin import layer_of_whole_image, margin_px
 
@@ -75,7 +76,7 @@ def load_any(model_or_path: Any) -> LoadedModel:
 
     Args:
         model_or_path: an `FCN`, a run folder, a `.keras` file, the folder of a SavedModel or of
-            its versions, or a `.tflite` file.
+            its versions, a `.tflite` file, or an `.onnx` file or the folder of its versions.
 
     Raises:
         InputError: no such model, or it is none of this package.
@@ -85,14 +86,18 @@ def load_any(model_or_path: Any) -> LoadedModel:
         return loaded_from_keras(model_or_path)
     if not isinstance(model_or_path, (str, os.PathLike)):
         raise InputError(
-            "A model is an FCN, or the path of a run folder, a .keras file, a SavedModel or a "
-            f".tflite file; this is {type(model_or_path).__name__}."
+            "A model is an FCN, or the path of a run folder, a .keras file, a SavedModel, a "
+            f".tflite or an .onnx file; this is {type(model_or_path).__name__}."
         )
     path = Path(model_or_path).expanduser()
     if path.suffix == ".tflite":
         return _loaded_from_tflite(path)
+    saved = saved_model_folder(path)
+    if saved is None and (file := onnx_file(path)):
+        scores, num_classes = scores_of_onnx(file)
+        return _described(file, scores, _argmax_of(scores), num_classes)
     check_tensorflow_runs_here()
-    if saved := saved_model_folder(path):
+    if saved:
         return _loaded_from_saved_model(saved)
     return loaded_from_keras(load_model(path))
 
@@ -128,13 +133,13 @@ def saved_model_folder(path: str | Path) -> Path | None:
 
 
 def record_of(path: str | Path) -> ExportRecord:
-    """What the export wrote of a SavedModel or a TFLite file; for any other model all defaults.
+    """What an export wrote of its SavedModel or file; for any other model all defaults.
 
     Raises:
         InputError: its export.json is damaged.
     """
     path = Path(path)
-    folder = path.parent if path.suffix == ".tflite" else saved_model_folder(path)
+    folder = path.parent if path.suffix in (".tflite", ".onnx") else saved_model_folder(path)
     try:
         record = read_record(folder) if folder else None
     except ValueError as error:
@@ -142,6 +147,11 @@ def record_of(path: str | Path) -> ExportRecord:
             f"{folder}/{EXPORT_FILE} is damaged ({error}): export the model again."
         ) from error
     return record or ExportRecord()
+
+
+def _argmax_of(scores: ScoresOf) -> LabelsOf:
+    """A function from images to labels, where the file gives scores alone."""
+    return lambda images: scores(images).argmax(-1).astype(np.uint8)
 
 
 def _described(
@@ -208,10 +218,8 @@ def _loaded_from_tflite(path: Path) -> LoadedModel:
 
     if not path.is_file():
         raise InputError(f"{path} is no model: there is no such file.")
-    # Python 3.13 knows how many processors the process may use, older ones how many there are.
-    threads = getattr(os, "process_cpu_count", os.cpu_count)()
     with unreadable_as_input_error(path, "a TFLite file"):
-        interpreter = Interpreter(str(path), num_threads=threads)
+        interpreter = Interpreter(str(path), num_threads=processors())
     given, answered = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
     if given["dtype"] != np.uint8 or len(given["shape"]) != 4:
         raise InputError(f"{path} does not take a uint8 image: it is not an export of fcn-tf.")
@@ -242,8 +250,5 @@ def _loaded_from_tflite(path: Path) -> LoadedModel:
         num_classes = len(names) if names else VOID
         return _described(path, None, run, num_classes, size_px=size_px)
 
-    def labels(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return run(images).argmax(-1).astype(np.uint8)
-
     num_classes = int(answered["shape"][-1])
-    return _described(path, run, labels, num_classes, size_px=size_px)
+    return _described(path, run, _argmax_of(run), num_classes, size_px=size_px)

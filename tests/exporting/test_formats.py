@@ -284,6 +284,7 @@ def test_the_settings_of_the_formats_are_those_of_the_options():
     assert (default.kinds, default.size_px, default.calibration_images) == (None, None, 100)
     assert default.described == {"size": "any", "output": "scores"}
     assert FORMATS["saved_model"].settings(ExportOptions()).kinds == ("float32",)
+    assert FORMATS["onnx"].settings(options).described == {"size": "any", "opset": 17}
 
 
 def test_the_kinds_are_those_of_the_pages():
@@ -300,6 +301,7 @@ def test_the_kinds_are_those_of_the_pages():
         ("tflite", "float16"): (0.01, 0.999, 0.01),
         ("tflite", "dynamic"): (None, 0.97, 0.01),
         ("tflite", "int8"): (None, 0.97, 0.01),
+        ("onnx", "float32"): (1e-5, 0.9999, 1e-5),
     }
     kinds = {(name, kind): FORMATS[name].kinds[kind] for name, kind in bars}
     in_bfloat16 = [place for place, what in kinds.items() if what.computes_in != "float32"]
