@@ -1,15 +1,15 @@
-"""What lies beside an exported model: export.json, in folders MODEL/1, MODEL/2, …"""
+"""What lies beside an exported model: export.json, labels.txt; in folders MODEL/1, MODEL/2, …"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-EXPORT_FILE = "export.json"
+EXPORT_FILE, LABELS_FILE = "export.json", "labels.txt"
 # Fields that only some formats have; the others are written as null where they are not known.
 OF_SOME_FORMATS = ("max_pixels", "size", "output", "opset", "value_range", "bands")
 # What a client of a server has to know: no path of the machine that exported is among it.
@@ -92,6 +92,11 @@ class ExportRecord:
     def for_clients(self) -> str:
         """What a client of a server has to know, as JSON in ASCII, which `from_json` reads."""
         return json.dumps({name: getattr(self, name) for name in FOR_CLIENTS})
+
+
+def lines_of(names: Iterable[str]) -> str:
+    """A line for each name, also for one that has line breaks, which become spaces."""
+    return "".join(f"{' '.join(name.splitlines())}\n" for name in names)
 
 
 def newest_version(folder: str | Path, holding: str = "") -> Path | None:

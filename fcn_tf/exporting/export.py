@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcn_tf.classes import Classes
-from fcn_tf.config.export_record import EXPORT_FILE, ExportRecord
+from fcn_tf.config.export_record import EXPORT_FILE, LABELS_FILE, ExportRecord, lines_of
 from fcn_tf.config.files import data_of_run
 from fcn_tf.config.schema import DataConfig
 from fcn_tf.data import open_source
@@ -291,8 +291,7 @@ def _remove(path: Path) -> None:
 
 def _describe(folder: Path, record: ExportRecord) -> None:
     """Writes labels.txt and export.json, and prints what was measured."""
-    labels = "".join(f"{name}\n" for name in record.classes or ())
-    (folder / "labels.txt").write_text(labels, encoding="utf-8")
+    (folder / LABELS_FILE).write_text(lines_of(record.classes or ()), encoding="utf-8")
     (folder / EXPORT_FILE).write_text(record.to_json(), encoding="utf-8")
     for kind, found in record.artefacts.items():
         parts = [f"same label on {100 * found['same_label']:.3f} % of the decided pixels"]

@@ -12,7 +12,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from fcn_tf.config.export_record import ExportRecord
 from fcn_tf.exporting.formats import Job
+from fcn_tf.exporting.tflite_metadata import with_metadata
 from fcn_tf.quiet import stderr_held_back
 
 Tensor = Any  # a tf.Tensor: TensorFlow has no types
@@ -29,7 +31,7 @@ def write(job: Job, kind: str, folder: Path) -> Path:
         calibration=job.calibration_images,
     )
     path = folder / f"{job.stem}-{kind}.tflite"
-    path.write_bytes(content)
+    path.write_bytes(with_metadata(content, job.stem, job.record or ExportRecord()))
     return path
 
 

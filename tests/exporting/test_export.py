@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import zipfile
 from dataclasses import replace
 
 import keras
@@ -92,6 +93,10 @@ def test_every_artefact_is_there_with_what_was_measured(exported):
         assert labels == list(CLASSES)
         assert not [path for path in (out / kind).iterdir() if path.name != "1"]
     assert list(written["tflite"]) == ["float32", "float16", "dynamic", "int8"]
+    for kind, found in written["tflite"].items():
+        with zipfile.ZipFile(out / "tflite/1" / found["file"]) as archive:
+            assert archive.read("labels.txt").decode().split() == list(CLASSES), kind
+            assert archive.read("colors.txt").decode().split()[1] == "#0102fe"
     for name, artefacts in written.items():
         for kind, found in artefacts.items():
             assert found["same_label"] >= FORMATS[name].kinds[kind].bar.same_label
@@ -384,6 +389,7 @@ def test_mediapipe_gives_our_labels(model, tmp_path):
     image = random_images(64, 96, 3, seed=5)
     with vision.ImageSegmenter.create_from_options(options) as segmenter:
         given = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=image)
+        assert segmenter.labels == list(CLASSES)
         answer = segmenter.segment(given)
         mask = answer.category_mask.numpy_view().copy()  # a view of what `answer` holds
     labels = keras_scores(model, image).argmax(-1)
