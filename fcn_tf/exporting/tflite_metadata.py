@@ -88,7 +88,7 @@ def with_metadata(content: bytes, name: str, record: ExportRecord) -> bytes:
     file = io.BytesIO(builder.Output())
     with zipfile.ZipFile(file, "a") as archive:  # behind what is there
         for associated, text in _files(record).items():
-            # Of no date, so that the file is the same each time; MediaPipe reads no compressed ones.
+            # Of no date: the file is the same each time. MediaPipe reads no compressed ones.
             archive.writestr(zipfile.ZipInfo(associated), text, zipfile.ZIP_STORED)
     return file.getvalue()
 
