@@ -20,7 +20,7 @@ from fcn_tf.config.yaml_text import STRICT
 from fcn_tf.errors import InputError
 
 PACKAGE_DIR = Path(__file__).parent.parent
-RUN_CONFIG_FILE = "config.yaml"  # in a run folder
+RUN_CONFIG_FILE, METRICS_FILE = "config.yaml", "metrics.jsonl"  # in a run folder
 
 
 def config_dir() -> Path:

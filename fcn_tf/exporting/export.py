@@ -25,6 +25,7 @@ from fcn_tf.data.shapes import draw_scene
 from fcn_tf.data.source import Source
 from fcn_tf.errors import InputError, RunError
 from fcn_tf.evaluation.score import check_classes, read_as_model, with_classes_of
+from fcn_tf.exporting.card import write_export_card
 from fcn_tf.exporting.formats import FORMATS, Format, Job
 from fcn_tf.exporting.freeze import freeze
 from fcn_tf.exporting.options import ExportOptions
@@ -214,6 +215,7 @@ def _publish(
             **settings.described,
         )
         _describe(folder, record)
+        write_export_card(folder, exported.stem, exported.model, format=format, record=record)
     return artefacts
 
 

@@ -91,6 +91,7 @@ class Format:
         measures_memory: whether the memory of a call is measured.
         when_named: whether it is written only where `formats` names it.
         extra, modules: the extra of the package that it needs, and what of it is imported.
+        usage: how an artefact is run, in Markdown, for the card; FILE stands for its name.
         settings: takes what concerns the format out of the options.
     """
 
@@ -102,6 +103,7 @@ class Format:
     when_named: bool = False
     extra: str = ""
     modules: tuple[str, ...] = ()
+    usage: str = ""
     settings: Callable[[ExportOptions], Settings] = lambda options: Settings()
 
 
@@ -139,6 +141,22 @@ def _tflite_settings(options: ExportOptions) -> Settings:
     )
 
 
+# How a file, or a folder, is run, in a card; FILE stands for its name.
+SAVED_MODEL_USAGE = """```python
+import tensorflow as tf
+model = tf.saved_model.load("FILE")
+labels = model.signatures["labels"](images=tf.constant(image[None]))["labels"][0]
+```"""
+TFLITE_USAGE = """```python
+import fcn_tf
+predict = fcn_tf.Predictor("FILE")
+labels = predict(image)  # uint8 (H, W)
+```"""
+ONNX_USAGE = """```python
+import onnxruntime
+session = onnxruntime.InferenceSession("FILE")
+scores = session.run(None, {"images": image[None]})[0][0]  # (H, W, C)
+```"""
 # The version of ONNX' operators. ONNX Runtime has known it since version 1.12.
 ONNX_OPSET = 17
 
@@ -152,6 +170,7 @@ FORMATS: dict[str, Format] = {
         },
         is_folder=True,
         measures_memory=True,
+        usage=SAVED_MODEL_USAGE,
         settings=_saved_model_settings,
     ),
     "tflite": Format(
@@ -163,6 +182,7 @@ FORMATS: dict[str, Format] = {
             "dynamic": Kind(bar=Bar(None, 0.97, 1e-2)),
             "int8": Kind(bar=Bar(None, 0.97, 1e-2), needs_images=True),
         },
+        usage=TFLITE_USAGE,
         settings=_tflite_settings,
     ),
     "onnx": Format(
@@ -172,6 +192,7 @@ FORMATS: dict[str, Format] = {
         when_named=True,
         extra="onnx",
         modules=("tf2onnx", "onnxruntime"),
+        usage=ONNX_USAGE,
         settings=lambda options: Settings(described={"size": "any", "opset": ONNX_OPSET}),
     ),
 }

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import zipfile
 from dataclasses import replace
 
@@ -193,6 +194,19 @@ def test_no_operation_needs_python(exported):
     assert b"EagerPyFunc" not in content
 
 
+@pytest.mark.parametrize("format", ["saved_model", "tflite"])
+def test_the_three_lines_of_a_card_run(exported, model, format, monkeypatch):
+    folder = exported[0] / format / "1"
+    text = (folder / "README.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(code.splitlines()) == 3
+    monkeypatch.chdir(folder)
+    names = {"image": random_images(40, 70, 3)}
+    exec(code, names)
+    expected = keras_scores(model, names["image"])
+    assert (np.asarray(names["labels"]) == expected.argmax(-1)).mean() > 0.999
+
+
 def run_tflite(path, image):
     interpreter = Interpreter(str(path))
     given = interpreter.get_input_details()[0]
@@ -299,7 +313,7 @@ def test_what_is_refused_does_not_hold_back_the_rest(model, tmp_path, monkeypatc
     with pytest.raises(RunError, match=r"float16 TFLite file is refused: .* It was not published"):
         export(model, tmp_path / "m", options=options)
     names = sorted(path.name for path in (tmp_path / "m/tflite/1").iterdir())
-    assert names == ["export.json", "labels.txt", "m-float32.tflite"]
+    assert names == ["README.md", "export.json", "labels.txt", "m-float32.tflite"]
 
 
 def test_a_network_that_answers_the_same_everywhere_proves_nothing(tmp_path):

@@ -1,6 +1,8 @@
 """ONNX files, in ONNX Runtime."""
 
 import json
+import re
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -56,14 +58,22 @@ def test_a_file_answers_what_the_model_does_at_any_size(geometry, tmp_path):
 
 
 @pytest.mark.slow
-def test_an_export_is_verified_and_states_its_opset(tmp_path):
+def test_an_export_is_verified_and_states_its_opset(tmp_path, monkeypatch):
     model = narrow_fcn("fcn8s", 3, **NARROWEST)
     found = export(model, tmp_path / "m", options=ExportOptions(formats="onnx"))["onnx"]
     assert found["float32"]["largest_difference"] <= 1e-5
     assert found["float32"]["same_label"] == 1
     folder = tmp_path / "m/onnx/1"
     file = folder / found["float32"]["file"]
-    assert sorted(p.name for p in folder.iterdir()) == ["export.json", "labels.txt", file.name]
+    names = sorted(p.name for p in folder.iterdir())
+    assert names == ["README.md", "export.json", "labels.txt", file.name]
     record = json.loads((folder / "export.json").read_text())
     assert (record["opset"], record["size"]) == (17, "any")
     check_sizes(session_of(file), model)
+    # The three lines of the card.
+    monkeypatch.chdir(folder)
+    (code,) = re.findall(r"```python\n(.*?)```", Path("README.md").read_text(), re.DOTALL)
+    names = {"image": random_images(40, 70, 3)}
+    exec(code, names)
+    expected = keras.ops.softmax(model(names["image"][None], training=False))[0]
+    np.testing.assert_allclose(names["scores"], expected, atol=1e-5)
