@@ -36,8 +36,8 @@ def write_export_card(
         record: the export.json of the version.
     """
     file = str(next(iter(record.artefacts.values())).get("file", "."))
-    how = "Run this in the folder of this file."
-    usage = f"{how}\n\n{format.usage.replace('FILE', file)}" if format.usage else ""
+    usage = format.usage.replace("FILE", file)
+    how = f"Run this in the folder of this file.\n\n{usage}" if usage else ""
     images = next(iter(record.artefacts.values()))["images"]
     rows = [_row(kind, found, folder) for kind, found in record.artefacts.items()]
     measured = (
@@ -48,7 +48,7 @@ def write_export_card(
         markdown_table([HEAD, *rows]),
     )
     origin = origin_of(record.model)
-    text = card(name, model, origin, form=format.title, how=usage, measured=measured)
+    text = card(name, model, origin, form=format.title, how=how, measured=measured)
     (folder / CARD_FILE).write_text(text, encoding="utf-8")
 
 
