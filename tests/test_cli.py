@@ -56,6 +56,7 @@ def test_train_then_evaluate_from_an_empty_folder(
     run = tmp_path / "runs/shapes-fcn32s"
     written = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
     assert {
+        "README.md",
         "config.yaml",
         "metrics.jsonl",
         "model.keras",

@@ -16,7 +16,7 @@ class ExportCommandOptions(ExportOptions, NamesModelAndData):
     Args:
         model: a run folder or a .keras file.
         config: names the data; default the run's own config.yaml.
-        out: folder for saved_model/1, tflite/1, then 2, …
+        out: folder for saved_model/1, tflite/1, onnx/1, then 2, …
     """
 
     out: str

@@ -105,7 +105,7 @@ class NamesModelAndData(NamesData):
     """Options that name a model, and labelled images, by default those of the model's run.
 
     Args:
-        model: a run folder, a .keras file, a SavedModel or a .tflite file.
+        model: a run folder, a .keras file, a SavedModel, a .tflite or an .onnx file.
     """
 
     model: str

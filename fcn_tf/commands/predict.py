@@ -17,7 +17,7 @@ class PredictOptions(PredictionOptions, ImagesToFilesOptions):
     """Which images are labelled by which model, how, and what is written of them.
 
     Args:
-        model: a run folder, a .keras file, a SavedModel or a .tflite file.
+        model: a run folder, a .keras file, a SavedModel, a .tflite or an .onnx file.
         batch_size: tiles of one size that run at once, for GPUs.
         max_pixels: the largest image that is read; default Pillow's limit, and none for maps of
             which png and geojson alone are written.

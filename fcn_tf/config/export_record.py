@@ -1,17 +1,19 @@
-"""What lies beside an exported model: export.json, in folders MODEL/1, MODEL/2, …"""
+"""What lies beside an exported model: export.json, labels.txt; in folders MODEL/1, MODEL/2, …"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-EXPORT_FILE = "export.json"
+EXPORT_FILE, LABELS_FILE = "export.json", "labels.txt"
 # Fields that only some formats have; the others are written as null where they are not known.
-OF_SOME_FORMATS = ("max_pixels", "size", "step_px", "input", "output", "value_range", "bands")
+OF_SOME_FORMATS = (
+    *("max_pixels", "size", "step_px", "input", "output", "opset", "value_range", "bands"),
+)
 # What a client of a server has to know: no path of the machine that exported is among it.
 FOR_CLIENTS = ("classes", "palette", "max_pixels", "margin_px", "value_range", "bands")
 
@@ -29,11 +31,12 @@ class ExportRecord:
         verified_on: the images that the artefacts were compared on, in words.
         margin_px: what a tile needs around it, or None where it is not known.
         max_pixels: of a SavedModel: pixels of an image above which it is refused.
-        size: of TFLite files: HEIGHTxWIDTH, or "any".
+        size: of TFLite and ONNX files: HEIGHTxWIDTH, or "any".
         step_px: of TFLite files of any size: what both sides of an image have to be multiples of.
         input: of TFLite files: what an image is, "uint8" or "float32" of 0..255, or "int8", which
             is uint8 less 128.
         output: of TFLite files: "scores" or "labels".
+        opset: of ONNX files: the version of their operators.
         classes: names of the classes, in the order of their labels.
         palette: their colours, RGB triples in 0..255.
         value_range: of images of more than 8 bits a channel, the values that become 0 and 255; None
@@ -52,6 +55,7 @@ class ExportRecord:
     step_px: int | None = None
     input: str | None = None
     output: str | None = None
+    opset: int | None = None
     classes: tuple[str, ...] | None = None
     palette: list[list[int]] | None = None
     value_range: tuple[float, float] | None = None
@@ -95,6 +99,11 @@ class ExportRecord:
     def for_clients(self) -> str:
         """What a client of a server has to know, as JSON in ASCII, which `from_json` reads."""
         return json.dumps({name: getattr(self, name) for name in FOR_CLIENTS})
+
+
+def lines_of(names: Iterable[str]) -> str:
+    """A line for each name, also for one that has line breaks, which become spaces."""
+    return "".join(f"{' '.join(name.splitlines())}\n" for name in names)
 
 
 def newest_version(folder: str | Path, holding: str = "") -> Path | None:

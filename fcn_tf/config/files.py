@@ -20,7 +20,7 @@ from fcn_tf.config.yaml_text import STRICT
 from fcn_tf.errors import InputError
 
 PACKAGE_DIR = Path(__file__).parent.parent
-RUN_CONFIG_FILE = "config.yaml"  # in a run folder
+RUN_CONFIG_FILE, METRICS_FILE = "config.yaml", "metrics.jsonl"  # in a run folder
 
 
 def config_dir() -> Path:
@@ -34,7 +34,7 @@ def run_config(model: str | Path) -> Path:
 
     Args:
         model: path of a run folder, a `.keras` file, a SavedModel (or the folder of its
-            versions) or a `.tflite` file.
+            versions), a `.tflite` or an `.onnx` file.
     """
     model = Path(model).expanduser()
     if not (model / "model.keras").exists():

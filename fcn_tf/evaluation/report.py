@@ -35,6 +35,7 @@ from fcn_tf.files import shown_name, write_text
 from fcn_tf.images.draw import error_map
 from fcn_tf.images.figures import Sample, sample_sheet, shrunk, write_figure
 from fcn_tf.inference.loaded import saved_model_folder
+from fcn_tf.inference.onnx import onnx_file
 from fcn_tf.inference.predictor import Predictor
 from fcn_tf.progress import with_progress
 
@@ -55,13 +56,15 @@ def default_out(path: str | Path, split: str, out: str | None = None) -> Path:
     if out is not None:
         return Path(out).expanduser()
     path = Path(path).expanduser()
-    saved = saved_model_folder(path)
+    published = saved_model_folder(path)
+    if published is None and (onnx := onnx_file(path)):
+        published = onnx.parent
     if path.suffix == ".keras":
         folder = path.parent / REPORT_DIR
     elif path.is_file():  # a published version is not written to
         folder = Path(REPORT_DIR) / path.stem
-    elif saved:
-        folder = Path(REPORT_DIR) / "-".join(saved.resolve().parts[-3:])
+    elif published:
+        folder = Path(REPORT_DIR) / "-".join(published.resolve().parts[-3:])
     else:
         folder = path / REPORT_DIR
     return folder if split == "val" else folder / split

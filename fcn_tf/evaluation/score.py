@@ -98,7 +98,7 @@ def evaluate(
 
     Args:
         model_or_path: an `FCN`, a `LoadedModel`, or the path of a model of any kind: a run
-            folder, a `.keras` file, a SavedModel or a `.tflite` file.
+            folder, a `.keras` file, a SavedModel, a `.tflite` or an `.onnx` file.
         dataset: an iterable of dicts with `image` uint8 (H, W, 3) and
             `segmentation_mask` uint8 (H, W, 1) or (H, W), class indices and 255 for VOID:
             `tfds.load("shapes", split="val")`, for example.

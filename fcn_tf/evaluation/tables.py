@@ -74,8 +74,13 @@ def table(rows: Rows) -> str:
 def _values(summary: Summary) -> Iterator[tuple[str, Any]]:
     """Names as a table shows them, and their fractions."""
     for name in SCORES:
-        yield name.replace("_", " ").replace("iou", "IU"), summary[name]
+        yield shown_score(name), summary[name]
     yield from ((f"  IU {name}", value) for name, value in summary["class_iou"].items())
+
+
+def shown_score(name: str) -> str:
+    """The name of one of `SCORES` as people read it."""
+    return name.replace("_", " ").replace("iou", "IU")
 
 
 def percent(value: float | None) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcn_tf.classes import Classes
-from fcn_tf.config.export_record import EXPORT_FILE, ExportRecord
+from fcn_tf.config.export_record import EXPORT_FILE, LABELS_FILE, ExportRecord, lines_of
 from fcn_tf.config.files import data_of_run
 from fcn_tf.config.schema import DataConfig
 from fcn_tf.data import open_source
@@ -25,6 +25,7 @@ from fcn_tf.data.shapes import draw_scene
 from fcn_tf.data.source import Source
 from fcn_tf.errors import InputError, RunError
 from fcn_tf.evaluation.score import check_classes, read_as_model, with_classes_of
+from fcn_tf.exporting.card import write_export_card
 from fcn_tf.exporting.formats import FORMATS, Format, Job
 from fcn_tf.exporting.freeze import freeze
 from fcn_tf.exporting.options import ExportOptions
@@ -226,6 +227,9 @@ def _publish(
             **settings.described,
         )
         _describe(folder, record)
+        # A format may keep the path of the model to itself; a card shows none.
+        of_model = replace(record, model=exported.record.model)
+        write_export_card(folder, exported.stem, exported.model, format=format, record=of_model)
     return artefacts
 
 
@@ -305,8 +309,7 @@ def _remove(path: Path) -> None:
 
 def _describe(folder: Path, record: ExportRecord) -> None:
     """Writes labels.txt and export.json, and prints what was measured."""
-    labels = "".join(f"{name}\n" for name in record.classes or ())
-    (folder / "labels.txt").write_text(labels, encoding="utf-8")
+    (folder / LABELS_FILE).write_text(lines_of(record.classes or ()), encoding="utf-8")
     (folder / EXPORT_FILE).write_text(record.to_json(), encoding="utf-8")
     for kind, found in record.artefacts.items():
         parts = [f"same label on {100 * found['same_label']:.3f} % of the decided pixels"]

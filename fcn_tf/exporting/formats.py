@@ -101,6 +101,7 @@ class Format:
         measures_memory: whether the memory of a call is measured.
         when_named: whether it is written only where `formats` names it.
         extra, modules: the extra of the package that it needs, and what of it is imported.
+        usage: how an artefact is run, in Markdown, for the card; FILE stands for its name.
         settings: takes what concerns the format out of the options.
     """
 
@@ -112,6 +113,7 @@ class Format:
     when_named: bool = False
     extra: str = ""
     modules: tuple[str, ...] = ()
+    usage: str = ""
     settings: Callable[[ExportOptions], Settings] = lambda options: Settings()
 
 
@@ -168,6 +170,29 @@ def _web_settings(options: ExportOptions) -> Settings:
     return Settings(size_px=size_px, described={"size": str(size_px), "model": None})
 
 
+# How a file, or a folder, is run, in a card; FILE stands for its name.
+SAVED_MODEL_USAGE = """```python
+import tensorflow as tf
+model = tf.saved_model.load("FILE")
+labels = model.signatures["labels"](images=tf.constant(image[None]))["labels"][0]
+```"""
+TFLITE_USAGE = """```python
+import fcn_tf
+predict = fcn_tf.Predictor("FILE")
+labels = predict(image)  # uint8 (H, W)
+```"""
+ONNX_USAGE = """```python
+import onnxruntime
+session = onnxruntime.InferenceSession("FILE")
+scores = session.run(None, {"images": image[None]})[0][0]  # (H, W, C)
+```"""
+WEB_USAGE = """```
+python3 -m http.server
+```
+Then open `http://localhost:8000` in a browser."""
+# The version of ONNX' operators. ONNX Runtime has known it since version 1.12.
+ONNX_OPSET = 17
+
 FORMATS: dict[str, Format] = {
     "saved_model": Format(
         title="SavedModel",
@@ -178,6 +203,7 @@ FORMATS: dict[str, Format] = {
         },
         is_folder=True,
         measures_memory=True,
+        usage=SAVED_MODEL_USAGE,
         settings=_saved_model_settings,
     ),
     "tflite": Format(
@@ -190,6 +216,7 @@ FORMATS: dict[str, Format] = {
             "int8": Kind(bar=Bar(None, 0.97, 1e-2), needs_images=True),
             "integer": Kind(bar=Bar(None, 0.97, 1e-2), needs_images=True, by_default=False),
         },
+        usage=TFLITE_USAGE,
         settings=_tflite_settings,
     ),
     "web": Format(
@@ -200,6 +227,17 @@ FORMATS: dict[str, Format] = {
         when_named=True,
         extra="web",
         modules=("playwright",),
+        usage=WEB_USAGE,
         settings=_web_settings,
+    ),
+    "onnx": Format(
+        title="ONNX",
+        module="fcn_tf.exporting.onnx",
+        kinds={"float32": Kind(bar=Bar(1e-5, 0.9999, 1e-5))},
+        when_named=True,
+        extra="onnx",
+        modules=("tf2onnx", "onnxruntime"),
+        usage=ONNX_USAGE,
+        settings=lambda options: Settings(described={"size": "any", "opset": ONNX_OPSET}),
     ),
 }

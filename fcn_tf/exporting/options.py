@@ -106,8 +106,8 @@ class ExportOptions:
     """What an export writes.
 
     Args:
-        formats: some of saved_model, for TensorFlow Serving, tflite, for devices, and web, for
-            browsers; default the first two.
+        formats: some of saved_model, for TensorFlow Serving, tflite, for devices, web, for
+            browsers, and onnx, for ONNX Runtime, OpenVINO and Triton; default the first two.
         precision: of the SavedModel: "float32", or "bfloat16" for processors and
             accelerators that compute in it.
         saved_model: the SavedModel.

@@ -12,12 +12,14 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from fcn_tf.config.export_record import ExportRecord
 from fcn_tf.errors import RunError
 from fcn_tf.exporting.device_graph import device_graph
 from fcn_tf.exporting.flatbuffer import float_tensors, with_default_size
 from fcn_tf.exporting.formats import Job
 from fcn_tf.exporting.freeze import with_constants
 from fcn_tf.exporting.options import DEFAULT_SIZE_PX
+from fcn_tf.exporting.tflite_metadata import with_metadata
 from fcn_tf.models.fcn import FCN
 from fcn_tf.quiet import stderr_held_back
 
@@ -36,7 +38,7 @@ def write(job: Job, kind: str, folder: Path) -> Path:
         calibration=job.calibration_images,
     )
     path = folder / f"{job.stem}-{kind}.tflite"
-    path.write_bytes(content)
+    path.write_bytes(with_metadata(content, job.stem, job.record or ExportRecord()))
     return path
 
 

@@ -16,6 +16,7 @@ from fcn_tf.exporting.browser import VARIABLE, find_browser
 from fcn_tf.exporting.formats import Job
 from fcn_tf.exporting.options import ExportOptions
 from fcn_tf.exporting.tflite import convert
+from fcn_tf.exporting.tflite_metadata import with_metadata
 from fcn_tf.exporting.web_runtime import packages, write_runtime
 
 PAGE = Path(__file__).with_name("page")
@@ -42,8 +43,8 @@ def write(job: Job, kind: str, folder: Path) -> Path:
     # Float32 in and a fixed size: no operation is left that WebGPU does not take.
     size_px = job.options.tflite.size_px
     content = convert(job.model, kind, size_px=size_px, takes="float32")
-    (folder / "model.tflite").write_bytes(content)
     assert job.record is not None
+    (folder / "model.tflite").write_bytes(with_metadata(content, job.stem, job.record))
     described = {
         "name": job.stem,
         "classes": job.record.classes,

@@ -1,4 +1,4 @@
-"""Models of every kind behind one interface: runs, `.keras` files, SavedModels, TFLite files."""
+"""Models of every kind behind one interface: runs, `.keras` files, and exports."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from fcn_tf.config.export_record import EXPORT_FILE, ExportRecord, newest_versio
 from fcn_tf.errors import InputError
 from fcn_tf.files import unreadable_as_input_error
 from fcn_tf.inference.one_process import check_tensorflow_runs_here, in_one_process
+from fcn_tf.inference.onnx import onnx_file, scores_of_onnx
 from fcn_tf.inference.tflite_file import open_tflite_file
 from fcn_tf.models import FCN, load_model
 from fcn_tf.models.margin import layer_of_whole_image, margin_px
@@ -77,7 +78,7 @@ def load_any(model_or_path: Any) -> LoadedModel:
 
     Args:
         model_or_path: an `FCN`, a run folder, a `.keras` file, the folder of a SavedModel or of
-            its versions, or a `.tflite` file.
+            its versions, a `.tflite` file, or an `.onnx` file or the folder of its versions.
 
     Raises:
         InputError: no such model, or it is none of this package.
@@ -87,14 +88,18 @@ def load_any(model_or_path: Any) -> LoadedModel:
         return loaded_from_keras(model_or_path)
     if not isinstance(model_or_path, (str, os.PathLike)):
         raise InputError(
-            "A model is an FCN, or the path of a run folder, a .keras file, a SavedModel or a "
-            f".tflite file; this is {type(model_or_path).__name__}."
+            "A model is an FCN, or the path of a run folder, a .keras file, a SavedModel, a "
+            f".tflite or an .onnx file; this is {type(model_or_path).__name__}."
         )
     path = Path(model_or_path).expanduser()
     if path.suffix == ".tflite":
         return _loaded_from_tflite(path)
+    saved = saved_model_folder(path)
+    if saved is None and (file := onnx_file(path)):
+        scores, num_classes = scores_of_onnx(file)
+        return _described(file, scores, _argmax_of(scores), num_classes)
     check_tensorflow_runs_here()
-    if saved := saved_model_folder(path):
+    if saved:
         return _loaded_from_saved_model(saved)
     return loaded_from_keras(load_model(path))
 
@@ -130,13 +135,13 @@ def saved_model_folder(path: str | Path) -> Path | None:
 
 
 def record_of(path: str | Path) -> ExportRecord:
-    """What the export wrote of a SavedModel or a TFLite file; for any other model all defaults.
+    """What an export wrote of its SavedModel or file; for any other model all defaults.
 
     Raises:
         InputError: its export.json is damaged.
     """
     path = Path(path)
-    folder = path.parent if path.suffix == ".tflite" else saved_model_folder(path)
+    folder = path.parent if path.suffix in (".tflite", ".onnx") else saved_model_folder(path)
     try:
         record = read_record(folder) if folder else None
     except ValueError as error:
@@ -144,6 +149,11 @@ def record_of(path: str | Path) -> ExportRecord:
             f"{folder}/{EXPORT_FILE} is damaged ({error}): export the model again."
         ) from error
     return record or ExportRecord()
+
+
+def _argmax_of(scores: ScoresOf) -> LabelsOf:
+    """A function from images to labels, where the file gives scores alone."""
+    return lambda images: scores(images).argmax(-1).astype(np.uint8)
 
 
 def _described(
@@ -214,12 +224,9 @@ def _loaded_from_tflite(path: Path) -> LoadedModel:
     if num_classes is None:
         names = record_of(path).classes
         num_classes = len(names) if names else VOID
-
-    def labels(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return run(images).argmax(-1).astype(np.uint8)
-
+    scores, labels = (None, run) if gives_labels else (run, _argmax_of(run))
     return _described(
-        *(path, None if gives_labels else run, run if gives_labels else labels, num_classes),
+        *(path, scores, labels, num_classes),
         size_px=file.size_px,
         step_px=file.step_px,
     )

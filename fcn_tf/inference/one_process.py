@@ -1,7 +1,7 @@
 """A model computes in the process that loaded it, and in no child that is forked from that one.
 
-TensorFlow and LiteRT compute in threads, of which a forked child has none: a call would wait for
-them for ever.
+TensorFlow, LiteRT and ONNX Runtime compute in threads, of which a forked child has none: a call
+would wait for them for ever.
 """
 
 from __future__ import annotations
@@ -32,6 +32,12 @@ def check_tensorflow_runs_here() -> None:
     """
     if tensorflow_is_cut_off():
         raise RunError(FORKED)
+
+
+def processors() -> int:
+    """How many processors this process computes with."""
+    # Python 3.13 knows how many the process may use, older ones how many there are.
+    return getattr(os, "process_cpu_count", os.cpu_count)() or 1
 
 
 def in_one_process(

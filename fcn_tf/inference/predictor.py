@@ -36,8 +36,8 @@ class Predictor:
     start the children by spawn.
 
     Args:
-        model_or_path: an `FCN`, a run folder, a `.keras` file, a SavedModel, a `.tflite` file, or
-            a `LoadedModel`.
+        model_or_path: an `FCN`, a run folder, a `.keras` file, a SavedModel, a `.tflite` or an
+            `.onnx` file, or a `LoadedModel`.
         tile_px: side of the tiles that an image is cut into, a multiple of 32; by default
             images above 4 megapixels are cut into tiles of 1024 px, and others are not. The
             labels are those of the whole image.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from fcn_tf.config.networks import GRID_PX
 from fcn_tf.errors import InputError
 from fcn_tf.files import unreadable_as_input_error
-from fcn_tf.inference.one_process import in_one_process
+from fcn_tf.inference.one_process import in_one_process, processors
 
 INPUT_DTYPES = (np.uint8, np.int8, np.float32)
 
@@ -48,10 +47,8 @@ def open_tflite_file(path: Path) -> TFLiteFile:
 
     if not path.is_file():
         raise InputError(f"{path} is no model: there is no such file.")
-    # Python 3.13 knows how many processors the process may use, older ones how many there are.
-    threads = getattr(os, "process_cpu_count", os.cpu_count)()
     with unreadable_as_input_error(path, "a TFLite file"):
-        interpreter = Interpreter(str(path), num_threads=threads)
+        interpreter = Interpreter(str(path), num_threads=processors())
     given, answered = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
     if given["dtype"] not in INPUT_DTYPES or len(given["shape"]) != 4:
         raise InputError(f"{path} does not take an image: it is not an export of fcn-tf.")

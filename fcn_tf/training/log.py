@@ -13,11 +13,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from fcn_tf.config.files import METRICS_FILE
 from fcn_tf.files import write_text
 from fcn_tf.training.checkpoints import Place
 from fcn_tf.training.event_files import drop_events
 
-METRICS_FILE = "metrics.jsonl"
 TENSORBOARD_DIR = "tensorboard"
 
 

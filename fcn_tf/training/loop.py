@@ -17,6 +17,7 @@ from fcn_tf.data import open_source
 from fcn_tf.data.faults import BrokenFile, data_errors_as
 from fcn_tf.data.source import Source
 from fcn_tf.errors import InputError, RunError
+from fcn_tf.evaluation.card import write_card
 from fcn_tf.evaluation.report import REPORT_DIR, write_report
 from fcn_tf.inference.predictor import Predictor
 from fcn_tf.models.saving import MODEL_FILE
@@ -101,6 +102,7 @@ def train(
             if cluster.is_chief:
                 predictors = {str(workdir): Predictor(workdir)}
                 write_report(predictors, source, "val", workdir / REPORT_DIR)
+                write_card(workdir, run.model)
     return workdir
 
 

@@ -428,12 +428,18 @@ def test_where_a_report_goes(tmp_path, monkeypatch):
     for version in (2, 10):
         Path(f"out/scenes/saved_model/{version}/saved_model.pb").touch()
     Path("scenes-int8.tflite").touch()
+    for file in ("export.json", "scenes-float32.onnx"):
+        Path("out/scenes/onnx/2").mkdir(parents=True, exist_ok=True)
+        Path("out/scenes/onnx/2", file).touch()
     for model, folder in (
         ("runs/mine", "runs/mine/report"),
         ("runs/mine/model.keras", "runs/mine/report"),
         ("scenes-int8.tflite", "report/scenes-int8"),
         ("out/scenes/saved_model/2", "report/scenes-saved_model-2"),
         ("out/scenes/saved_model", "report/scenes-saved_model-10"),
+        ("out/scenes/onnx/2/scenes-float32.onnx", "report/scenes-float32"),
+        ("out/scenes/onnx/2", "report/scenes-onnx-2"),
+        ("out/scenes/onnx", "report/scenes-onnx-2"),
     ):
         assert default_out(model, "val") == Path(folder)
         assert default_out(model, "test") == Path(folder) / "test"

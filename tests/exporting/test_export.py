@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import re
+import zipfile
 from dataclasses import replace
 
 import keras
@@ -92,6 +94,10 @@ def test_every_artefact_is_there_with_what_was_measured(exported):
         assert labels == list(CLASSES)
         assert not [path for path in (out / kind).iterdir() if path.name != "1"]
     assert list(written["tflite"]) == ["float32", "float16", "dynamic", "int8"]
+    for kind, found in written["tflite"].items():
+        with zipfile.ZipFile(out / "tflite/1" / found["file"]) as archive:
+            assert archive.read("labels.txt").decode().split() == list(CLASSES), kind
+            assert archive.read("colors.txt").decode().split()[1] == "#0102fe"
     for name, artefacts in written.items():
         for kind, found in artefacts.items():
             assert found["same_label"] >= FORMATS[name].kinds[kind].bar.same_label
@@ -186,6 +192,19 @@ def test_no_operation_needs_python(exported):
     content = (exported[0] / "saved_model/1/saved_model.pb").read_bytes()
     assert b"PyFunc" not in content
     assert b"EagerPyFunc" not in content
+
+
+@pytest.mark.parametrize("format", ["saved_model", "tflite"])
+def test_the_three_lines_of_a_card_run(exported, model, format, monkeypatch):
+    folder = exported[0] / format / "1"
+    text = (folder / "README.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(code.splitlines()) == 3
+    monkeypatch.chdir(folder)
+    names = {"image": random_images(40, 70, 3)}
+    exec(code, names)
+    expected = keras_scores(model, names["image"])
+    assert (np.asarray(names["labels"]) == expected.argmax(-1)).mean() > 0.999
 
 
 def run_tflite(path, image):
@@ -294,7 +313,7 @@ def test_what_is_refused_does_not_hold_back_the_rest(model, tmp_path, monkeypatc
     with pytest.raises(RunError, match=r"float16 TFLite file is refused: .* It was not published"):
         export(model, tmp_path / "m", options=options)
     names = sorted(path.name for path in (tmp_path / "m/tflite/1").iterdir())
-    assert names == ["export.json", "labels.txt", "m-float32.tflite"]
+    assert names == ["README.md", "export.json", "labels.txt", "m-float32.tflite"]
 
 
 def test_a_network_that_answers_the_same_everywhere_proves_nothing(tmp_path):
@@ -384,6 +403,7 @@ def test_mediapipe_gives_our_labels(model, tmp_path):
     image = random_images(64, 96, 3, seed=5)
     with vision.ImageSegmenter.create_from_options(options) as segmenter:
         given = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=image)
+        assert segmenter.labels == list(CLASSES)
         answer = segmenter.segment(given)
         mask = answer.category_mask.numpy_view().copy()  # a view of what `answer` holds
     labels = keras_scores(model, image).argmax(-1)

@@ -17,6 +17,7 @@ import yaml
 from fcn_tf.config.schema import DataConfig
 from fcn_tf.data.shapes import draw_scene
 from fcn_tf.errors import InputError, RunError
+from fcn_tf.evaluation.card import escaped
 from fcn_tf.exporting.export import export
 from fcn_tf.exporting.formats import FORMATS, Bar, Kind
 from fcn_tf.exporting.freeze import freeze
@@ -185,6 +186,24 @@ def test_the_numbers_of_a_card_are_those_worked_out_by_hand(exported):
     assert (folder / "labels.txt").read_text() == "sky\nsea\nsand\n"
 
 
+def test_the_card_has_what_was_measured(exported):
+    folder = exported[0]
+    text = (folder / "README.md").read_text()
+    assert text.startswith("---\nlicense: unknown\n")
+    assert "\n# scenes\n" in text
+    assert "24 images, images of the data set." in text
+
+    def row(kind, difference):
+        file = folder / f"scenes-{kind}.npz"
+        size = f"{file.stat().st_size / 1000:,.0f}"
+        return f"| {kind} | {file.name} | {size} | {difference} | 66.667 | 50.0 | 11.1 |\n"
+
+    assert row("labels", "–") in text
+    assert row("scores", "0.9") in text
+    assert 'fcn_tf.Predictor("scenes-labels.npz")' in text
+    assert "They are not known" in text  # the scores of a model in memory
+
+
 def test_twelve_images_of_val_are_compared_at_two_sizes(exported):
     shown = shown_to(exported[0] / "scenes-labels.npz")
     assert [image.shape for image in shown] == [(128, 128, 3), (96, 96, 3)] * 12
@@ -261,6 +280,9 @@ def test_a_run_whose_data_are_gone_is_compared_on_scenes(model, handmade, tmp_pa
     assert len(shown) == 24
     record = json.loads((out / "tflite/1/export.json").read_text())
     assert record["verified_on"] == "generated scenes"
+    card = (out / "tflite/1/README.md").read_text()
+    assert "24 images, generated scenes." in card
+    assert f"Data: {escaped(tmp_path.name)} (`data.name: folder`)" in card  # the run's
     assert record["model"] == str(run)
     assert record["artefacts"]["labels"]["mean_iou"] is None
 
@@ -305,6 +327,7 @@ def test_the_settings_of_the_formats_are_those_of_the_options():
     int8 = FORMATS["tflite"].settings(ExportOptions(tflite=TFLiteOptions(input="int8")))
     assert (int8.kinds, int8.described["input"]) == (("int8",), "int8")
     assert FORMATS["saved_model"].settings(ExportOptions()).kinds == ("float32",)
+    assert FORMATS["onnx"].settings(options).described == {"size": "any", "opset": 17}
 
 
 def test_the_kinds_are_those_of_the_pages():
@@ -323,6 +346,7 @@ def test_the_kinds_are_those_of_the_pages():
         ("tflite", "int8"): (None, 0.97, 0.01),
         ("tflite", "integer"): (None, 0.97, 0.01),
         ("web", "float32"): (1e-5, 0.9999, 1e-5),
+        ("onnx", "float32"): (1e-5, 0.9999, 1e-5),
     }
     kinds = {(name, kind): FORMATS[name].kinds[kind] for name, kind in bars}
     in_bfloat16 = [place for place, what in kinds.items() if what.computes_in != "float32"]

@@ -1,3 +1,4 @@
+import importlib.util
 import subprocess
 import sys
 
@@ -8,11 +9,21 @@ from fcn_tf.errors import InputError
 from fcn_tf.exporting.options import ExportOptions, SavedModelOptions, TFLiteOptions
 
 
-def test_all_formats_are_the_default():
+def test_what_is_not_named_is_left_out():
     options = ExportOptions()
     assert options.formats == ("saved_model", "tflite")
     assert options.tflite.quantize is None
     assert options.tflite.size is None
+
+
+def test_what_a_format_needs_is_asked_for_before_any_work(monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else found(name)
+    )
+    assert ExportOptions(formats="tflite").formats == ("tflite",)
+    with pytest.raises(InputError, match=r"formats=onnx: pip install 'fcn_tf\[onnx\]' writes it"):
+        ExportOptions(formats="tflite,onnx")
 
 
 @pytest.mark.parametrize("size", [(64, 96), [64, 96], "64x96", Size((64, 96))])
@@ -28,7 +39,11 @@ def test_values_in_each_of_their_spellings(size, quantize):
 @pytest.mark.parametrize(
     ("options", "values", "message"),
     [
-        (ExportOptions, {"formats": "onnx"}, "formats='onnx': it must be some of saved_model,tfl"),
+        (
+            ExportOptions,
+            {"formats": "caffe"},
+            "formats='caffe': it must be some of saved_model,tfl",
+        ),
         (ExportOptions, {"formats": ()}, "formats=''"),
         (ExportOptions, {"precision": "float16"}, "precision='float16': .*float32,bfloat16"),
         (SavedModelOptions, {"max_pixels": 0}, "saved_model.max_pixels=0: it must be at least 1"),

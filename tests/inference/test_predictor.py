@@ -1,6 +1,7 @@
 """Tiles against the whole image, and one interface over all kinds of models."""
 
 import dataclasses
+import importlib.util
 import json
 import os
 import shutil
@@ -24,15 +25,19 @@ from fcn_tf.exporting.options import ExportOptions, TFLiteOptions
 from fcn_tf.exporting.saved_model import write_saved_model
 from fcn_tf.exporting.verify import Reference
 from fcn_tf.inference.loaded import load_any, loaded_from_keras, saved_model_folder
+from fcn_tf.inference.onnx import onnx_file
 from fcn_tf.inference.predictor import Predictor
 from fcn_tf.models import VARIANTS, build_fcn, save_model
 from fcn_tf.models.margin import margin_px
+from tests.extras import needs_extra
 from tests.inference.handmade import handmade_model, handmade_scores
 from tests.networks import NARROW, fill, narrow_fcn, random_images
 from tests.processes import flipped
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 COLORS = [[number, 2 * number, 255 - number] for number in range(6)]
+HAS_ONNX = all(map(importlib.util.find_spec, ("onnxruntime", "tf2onnx")))
+ONNX = pytest.param("onnx", marks=needs_extra("onnx", "onnxruntime", "tf2onnx"))
 
 
 def scene(height_px, width_px, seed=0):
@@ -277,12 +282,15 @@ def kinds(few_scenes_dir, tmp_path_factory):
         patch.setattr(Reference, "compare", lambda *given, **options: found)
         export(model, folder / "m", data, scores)
         export(model, folder / "fixed", data, labels)
+        if HAS_ONNX:
+            export(model, folder / "m", data, ExportOptions(formats="onnx"))
     files = {kind: folder / f"m/tflite/1/m-{kind}.tflite" for kind in ("float32", "int8")}
-    paths = {"keras": folder / "m.keras", "saved_model": folder / "m/saved_model", **files}
+    folders = {"saved_model": folder / "m/saved_model", "onnx": folder / "m/onnx"}
+    paths = {"keras": folder / "m.keras", **folders, **files}
     return model, paths, folder / "fixed/tflite/1/fixed-float32.tflite"
 
 
-@pytest.mark.parametrize("kind", ["keras", "saved_model", "float32", "int8"])
+@pytest.mark.parametrize("kind", ["keras", "saved_model", "float32", "int8", ONNX])
 def test_every_kind_gives_the_same(kinds, kind):
     model, paths, _ = kinds
     image = scene(96, 128, seed=4)
@@ -324,7 +332,7 @@ def in_threads(count, function):
         return list(pool.map(work, range(count)))
 
 
-@pytest.mark.parametrize("kind", ["keras", "saved_model", "float32", "int8", "fixed"])
+@pytest.mark.parametrize("kind", ["keras", "saved_model", "float32", "int8", "fixed", ONNX])
 def test_threads_have_the_answers_that_they_have_alone(kinds, kind):
     """Images of several sizes at once: an interpreter of TFLite is set up for one."""
     _, paths, fixed = kinds
@@ -369,14 +377,14 @@ def in_a_fork(function):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 # Of Python, and of JAX where another test has imported it.
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning", "ignore:os.fork:RuntimeWarning")
-@pytest.mark.parametrize("kind", ["keras", "saved_model", "int8"])
+@pytest.mark.parametrize("kind", ["keras", "saved_model", "int8", ONNX])
 def test_a_child_that_is_forked_is_refused_and_does_not_hang(kinds, kind):
     model, paths, _ = kinds
     image = scene(32, 48)
     predictor = Predictor(paths[kind])
     expected = predictor(image)
     calls = [lambda: predictor(image), lambda: predictor.scores(image)]
-    if kind != "int8":
+    if kind in ("keras", "saved_model"):
         calls += [lambda: load_any(paths[kind]), lambda: loaded_from_keras(model)]
     for call in calls:
         assert "Build the Predictor in each child process" in in_a_fork(call)
@@ -439,6 +447,70 @@ def test_what_lies_beside_a_tflite_file_describes_it(kinds, tmp_path):
     (tmp_path / "export.json").write_text(json.dumps({**about, "classes": ["a", "b"]}))
     with pytest.raises(InputError, match=r"has 3 classes and export\.json beside it names 2"):
         load_any(tmp_path / "old_export-float32.tflite")
+
+
+def test_the_onnx_file_of_the_newest_version_is_taken(tmp_path):
+    """Of an export alone: a run folder is that of its Keras model, whatever lies in it."""
+    for version in ("9", "10"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "m.onnx").touch()
+    (tmp_path / "9/export.json").touch()
+    assert onnx_file(tmp_path / "10") is None
+    assert onnx_file(tmp_path) == onnx_file(tmp_path / "9") == tmp_path / "9/m.onnx"
+    (tmp_path / "10/export.json").touch()
+    assert onnx_file(tmp_path) == tmp_path / "10/m.onnx"
+    (tmp_path / "10/other.onnx").touch()
+    assert onnx_file(tmp_path) is None
+    assert onnx_file(tmp_path / "none.onnx") == tmp_path / "none.onnx"
+
+
+@needs_extra("onnx", "onnxruntime", "tf2onnx")
+def test_onnx_files_that_are_no_exports_are_refused(tmp_path):
+    def save(name, given, dtype):
+        tensors = [
+            onnx.helper.make_tensor_value_info(name, dtype, ["N", "H", "W", 3])
+            for name in (given, "scores")
+        ]
+        node = onnx.helper.make_node("Identity", [given], ["scores"])
+        graph = onnx.helper.make_graph([node], "g", tensors[:1], tensors[1:])
+        opset = [onnx.helper.make_opsetid("", 17)]
+        model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=8)
+        (tmp_path / name).write_bytes(model.SerializeToString())
+
+    onnx = pytest.importorskip("onnx")
+    save("floats.onnx", "images", onnx.TensorProto.FLOAT)
+    save("other.onnx", "x", onnx.TensorProto.UINT8)
+    (tmp_path / "empty.onnx").touch()
+    (tmp_path / "damaged.onnx").write_bytes(b"nothing")
+    for name, message in [
+        ("floats", "does not take uint8 images and give scores: it is not an export"),
+        ("other", "does not take uint8 images"),
+        ("empty", r"empty\.onnx cannot be read as an ONNX file: it is empty"),
+        ("damaged", r"damaged\.onnx cannot be read as an ONNX file: .*copy it again"),
+        ("none", r"none\.onnx is no model: there is no such file"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            load_any(tmp_path / f"{name}.onnx")
+
+
+def test_without_onnx_runtime_the_extra_is_named(tmp_path, monkeypatch):
+    (tmp_path / "m.onnx").touch()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"run by ONNX Runtime: pip install 'fcn_tf\[onnx\]'"):
+        load_any(tmp_path / "m.onnx")
+
+
+@needs_extra("onnx", "onnxruntime", "tf2onnx")
+def test_an_onnx_file_without_memory_is_no_damaged_file(kinds, monkeypatch):
+    import onnxruntime
+
+    class Full(onnxruntime.InferenceSession):
+        def run(self, *given):
+            raise RuntimeError("Failed to allocate memory for requested buffer of size 51")
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Full)
+    with pytest.raises(MemoryError, match="size 51"):
+        Predictor(kinds[1]["onnx"])(scene(32, 48))
 
 
 def test_the_newest_version_with_a_saved_model_is_taken(tmp_path):

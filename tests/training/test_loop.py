@@ -118,6 +118,8 @@ def test_the_best_model_is_kept_and_reported(whole, folder):
     for name in SCORES:
         assert scores[name] == pytest.approx(best[name], abs=1e-9)
         assert reported[name] == pytest.approx(best[name], abs=1e-9)
+    card = (workdir / "README.md").read_text()
+    assert f"| mean IU | {100 * best['mean_iou']:.1f} |" in card
     # The loss of an image is the mean over its labelled pixels, that of val the mean over images.
     model, losses = load_model(workdir), []
     for each in val:
