@@ -36,6 +36,7 @@ class Script(NamedTuple):
 
 
 SCRIPTS = {
+    "any_size.py": Script((), [(4, 4)]),
     "data.py": Script((), [(5, 4)]),
     "gigapixel.py": Script(
         (
