@@ -37,6 +37,7 @@ class Script(NamedTuple):
 
 
 SCRIPTS = {
+    "any_size.py": Script((), [(4, 4)]),
     "data.py": Script((), [(5, 4)]),
     "gigapixel.py": Script(
         (

@@ -89,7 +89,7 @@ def test_trains_saves_and_exports_at_any_size(name, few_scenes_dir, few_figures,
     model = load_model(run)
 
     quantize = QUANTIZE.get(name, ("float32", "int8"))
-    tflite = TFLiteOptions(quantize=quantize, calibration_images=20)
+    tflite = TFLiteOptions(quantize=quantize, size="any", calibration_images=20)
     kinds = ExportOptions(tflite=tflite)
     written = export(run, tmp_path / "exported", config.data, kinds)  # compared, or refused
     assert written["saved_model"]["float32"]["same_label"] >= 0.9999

@@ -113,8 +113,9 @@ def predict(options: PredictOptions) -> None:
         if images or not videos:
             work_through(images, predicted, predictor.model.classes, wanted)
     finally:
-        if line := clipping_line(clipped, value_range):
-            print(line, flush=True)
+        for line in (clipping_line(clipped, value_range), predictor.other_sizes_line()):
+            if line:
+                print(line, flush=True)
     if failed:
         raise RunError(f"{failed} of {len(videos)} videos failed, as said above.")
 

@@ -99,6 +99,10 @@ def write_report(
     if source.skipped and (skips := source.skipped.summary()):
         lines.append(shown_name(skips))
         print(lines[-1])
+    for called, one in predictors.items():
+        if said := one.other_sizes_line():
+            lines.append(f"{called}: {said}")
+            print(lines[-1])
     write_json(out / "scores.json", summary)
 
     sections = [Section("Scores", "", [head, *rows])]

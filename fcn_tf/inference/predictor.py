@@ -15,6 +15,7 @@ from fcn_tf.errors import InputError
 from fcn_tf.images.read import resize
 from fcn_tf.inference.given import opened
 from fcn_tf.inference.loaded import LoadedModel, load_any
+from fcn_tf.inference.other_sizes import is_other_size, other_sizes_line
 from fcn_tf.inference.tiles import Tile, cut_into_tiles, inside, tile_px_within
 from fcn_tf.progress import with_progress
 
@@ -76,6 +77,7 @@ class Predictor:
         self.scales = tuple(scales)
         self.batch_size = batch_size
         self.shows_progress = shows_progress
+        self._other_sizes: set[tuple[int, int]] = set()  # that were scaled or filled up
         self._check_options()
         self._check_options_of_model()
         # What the model takes at once, of an image that is then enlarged by the largest scale.
@@ -138,6 +140,10 @@ class Predictor:
             raise InputError("This file gives labels alone: export it with scores.")
         channels = (self.model.num_classes,)
         return self._predict(self._opened(image), self._scores, channels, np.float32)
+
+    def other_sizes_line(self) -> str | None:
+        """A line that says which images were scaled or filled up so far, for the file's sake."""
+        return other_sizes_line(self.model, self._other_sizes)
 
     def tiles(self, shape: Sequence[int]) -> list[Tile]:
         """How an image of this shape is cut.
@@ -228,7 +234,11 @@ class Predictor:
 
     def _opened(self, image: Any) -> Any:
         """An image as an array, read as the model was trained."""
-        return opened(image, self.model.value_range, self.model.bands)
+        pixels = opened(image, self.model.value_range, self.model.bands)
+        height_px, width_px = pixels.shape[:2]
+        if is_other_size(self.model, (height_px, width_px)):
+            self._other_sizes.add((height_px, width_px))
+        return pixels
 
     def _at_once(self, size_px: Sequence[int]) -> int:
         """How many of a size run together, within what the model takes at once."""

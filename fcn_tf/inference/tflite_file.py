@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fcn_tf.classes import MEAN_RGB
 from fcn_tf.config.networks import GRID_PX
 from fcn_tf.errors import InputError
 from fcn_tf.files import unreadable_as_input_error
@@ -89,9 +90,18 @@ def open_tflite_file(path: Path) -> TFLiteFile:
 
 
 def _filled_up(images: NDArray[np.uint8], step_px: int) -> NDArray[np.uint8]:
-    """Images whose outermost pixels are repeated at the bottom and the right up to whole steps."""
-    more = [(0, -side % step_px) for side in images.shape[1:3]]
-    return np.pad(images, ((0, 0), *more, (0, 0)), "edge") if np.any(more) else images
+    """Images with the mean colour at the bottom and the right, up to whole steps.
+
+    Networks are trained on crops that are filled up with it, and it is nearly the 0 that their
+    convolutions see beyond a border.
+    """
+    count, *sides_px, channels = images.shape
+    whole_px = [-(-side // step_px) * step_px for side in sides_px]
+    if sides_px == whole_px:
+        return images
+    filled = np.full((count, *whole_px, channels), MEAN_RGB, images.dtype)
+    filled[:, : sides_px[0], : sides_px[1]] = images
+    return filled
 
 
 def _as_given(image: NDArray[np.uint8], given: dict[str, Any]) -> NDArray[Any]:

@@ -391,6 +391,14 @@ def test_scores_of_exports_know_their_data(tmp_path):
         assert run_config(tmp_path / path) == tmp_path / "run/config.yaml"
 
 
+def test_a_run_says_once_what_it_scaled_to_a_fixed_size(tmp_path, handmade, capsys):
+    handmade(size_px=(32, 64))
+    write_images(tmp_path / "in", 3, size=(32, 128))
+    label("m", tmp_path, format="png")
+    said = [line for line in capsys.readouterr().out.splitlines() if "scaled" in line]
+    assert [line[:44] for line in said] == ["Images of 32x128 were scaled to 32x64, which"]
+
+
 def test_photos_are_labelled_as_viewers_show_them(tmp_path, handmade):
     handmade()
     stored = random_images(20, 30, 3)

@@ -266,6 +266,15 @@ def test_a_split_without_an_object_has_a_report(drawn, tmp_path, split, iou):
     assert page.lines[1] == "1 image is skipped (data.broken): b.png: broken."
 
 
+def test_what_was_scaled_to_a_fixed_size_is_named(drawn, tmp_path, capsys):
+    source, one = make_source(), predictor(A)
+    fixed = dataclasses.replace(one.model, size_px=(4, 8), scores=None)
+    write_report({"out/b.tflite": Predictor(fixed)}, source, "val", tmp_path)
+    said = "out/b.tflite: Images of 2x4 were scaled to 4x8"
+    assert said in capsys.readouterr().out
+    assert page_of(tmp_path).lines[-1].startswith(said)
+
+
 def test_two_models_side_by_side(drawn, tmp_path, capsys):
     """B gives labels alone: what it has no scores for is left out, and A has it."""
     both = {"runs/a": predictor(A), "out/b.tflite": predictor(B, gives_scores=False)}

@@ -19,7 +19,6 @@ SLOW = [
     {"variant": "fcn16s", "upsampling": "nonlinear"},
     {"variant": "fcn32s", "trunk": "alexnet", "geometry": "caffe"},
     {"variant": "fcn_resnet50"},
-    {"variant": "fcn8s", "trunk": "mobilenetv3_large", "width": 0.25},
 ]
 
 

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 
-from fcn_tf.exporting.flatbuffer import float_tensors
+from fcn_tf.exporting.flatbuffer import float_tensors, operators
 from fcn_tf.exporting.tflite import convert, run
 from fcn_tf.inference.tflite_file import open_tflite_file
+from tests.exporting.gpu import is_for_gpus
 from tests.networks import narrow_fcn, random_images
 
 TINY = {"num_classes": 3, "width": 1 / 64, "head_units": 4}
@@ -29,11 +31,20 @@ def expected_scores(model, images):
 
 
 def test_other_sizes_are_filled_up_and_cut(model, tmp_path):
-    """By the outermost pixels, at the bottom and the right."""
-    file = open_tflite_file(written(convert(model, "float32"), tmp_path))
+    """By the mean colour, at the bottom and the right."""
+    content = convert(model, "float32")
+    assert not operators(content) & {"SHAPE", "GATHER", "TRANSPOSE_CONV"}
+    path = written(content, tmp_path)
+    # MediaPipe takes the size that is declared, and does not resize.
+    interpreter = Interpreter(str(path))
+    (given,), (answered,) = interpreter.get_input_details(), interpreter.get_output_details()
+    assert [list(one["shape"]) for one in (given, answered)] == [[1, 512, 512, 3]] * 2
+    assert list(given["shape_signature"]) == [1, -1, -1, 3]
+    file = open_tflite_file(path)
     assert (file.size_px, file.step_px, file.num_classes) == (None, 32, 3)
     images = random_images(2, 33, 62, 3)
-    filled = images[:, [*range(33), *[32] * 31]][:, :, [*range(62), 61, 61]]
+    filled = np.full((2, 64, 64, 3), (124, 117, 104), np.uint8)
+    filled[:, :33, :62] = images
     expected = expected_scores(model, filled)[:, :33, :62]
     np.testing.assert_allclose(file.answers(images), expected, atol=1e-5)
     np.testing.assert_allclose(file.answers(filled)[:, :33, :62], expected, atol=1e-5)
@@ -45,9 +56,8 @@ def test_a_file_takes_and_gives_its_own_numbers(model, takes, tmp_path):
     images = random_images(4, 40, 50, 3)
     content = convert(model, "integer", (40, 50), takes, calibration=images)
     assert float_tensors(content) == []
+    assert is_for_gpus(content)
     path = written(content, tmp_path)
-    from ai_edge_litert.interpreter import Interpreter
-
     interpreter = Interpreter(str(path))
     (given,), (answered,) = interpreter.get_input_details(), interpreter.get_output_details()
     zero = -128 if takes == "int8" else 0
@@ -63,7 +73,10 @@ def test_a_file_takes_and_gives_its_own_numbers(model, takes, tmp_path):
 
 
 def test_a_file_takes_float32(model, tmp_path):
-    path = written(convert(model, "float32", (40, 50), "float32"), tmp_path)
+    content = convert(model, "float32", (40, 50), "float32")
+    assert not operators(content) & {"CAST", "SHAPE", "GATHER"}
+    assert is_for_gpus(content)
+    path = written(content, tmp_path)
     images = random_images(1, 40, 50, 3)
     found = open_tflite_file(path).answers(images)
     np.testing.assert_allclose(found, expected_scores(model, images), atol=1e-5)

@@ -1,0 +1,71 @@
+"""The operators of TFLite files: what GPUs and NPUs take."""
+
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+
+from fcn_tf.data.shapes import draw_scene
+from fcn_tf.errors import RunError
+from fcn_tf.exporting import tflite
+from fcn_tf.exporting.flatbuffer import float_tensors, operators
+from fcn_tf.exporting.tflite import convert, run
+from fcn_tf.images.read import resize
+from tests.exporting.gpu import is_for_gpus
+from tests.networks import narrow_fcn, random_images
+
+# What TFLite's GPU delegate takes of the operators of these networks.
+FOR_GPUS = {
+    *("ADD", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "HARD_SWISH", "MAX_POOL_2D", "MEAN"),
+    *("MUL", "PAD", "RESIZE_BILINEAR", "SOFTMAX", "STRIDED_SLICE", "SUB", "TRANSPOSE_CONV"),
+}
+# Beside them, to bring numbers to 8 bits and back, or to 16 bits.
+CHANGES = {"QUANTIZE", "DEQUANTIZE"}
+NETWORKS = {
+    "vgg16": {"variant": "fcn8s"},
+    "resnet50": {"variant": "fcn8s", "trunk": "resnet50", "width": 1},
+    "mobilenetv3": {"variant": "fcn8s", "trunk": "mobilenetv3_large", "width": 0.25},
+    "fcn_resnet50": {"variant": "fcn_resnet50"},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        *(("vgg16", kind) for kind in ("float32", "float16", "int8", "integer")),
+        ("resnet50", "float32"),
+        ("mobilenetv3", "int8"),
+        *(("fcn_resnet50", kind) for kind in ("float32", "integer")),
+    ],
+)
+def test_gpus_take_every_operator(name, kind):
+    """Of an input that is no CAST of uint8."""
+    model = narrow_fcn(num_classes=3, **{"width": 1 / 32, "head_units": 4, **NETWORKS[name]})
+    takes = "int8" if kind == "integer" else "float32"
+    images = random_images(2, 64, 96, 3)
+    content = convert(model, kind, (64, 96), takes, calibration=images)
+    assert is_for_gpus(content)
+    assert operators(content) <= FOR_GPUS | CHANGES
+    assert bool(float_tensors(content)) == (kind != "integer")
+
+
+def test_a_file_that_would_hold_floats_is_not_called_integer(monkeypatch):
+    monkeypatch.setattr(tflite, "float_tensors", lambda content: ["a", "b"])
+    model = narrow_fcn("fcn32s", 3, width=1 / 64, head_units=4)
+    with pytest.raises(RunError, match="would hold 2 tensors of floating-point numbers, a for"):
+        convert(model, "integer", (32, 32), calibration=random_images(1, 32, 32, 3))
+
+
+def test_integer_labels(tmp_path):
+    """Without a floating-point number either, and of the scores the largest."""
+    model = narrow_fcn("fcn8s", 3, width=1 / 32, head_units=8)
+    random = np.random.default_rng(0)
+    scenes = [resize(draw_scene(random)[0], (64, 96)) for _ in range(4)]
+    content = convert(model, "integer", (64, 96), output="labels", calibration=scenes)
+    assert float_tensors(content) == []
+    path = tmp_path / "m.tflite"
+    path.write_bytes(content)
+    (answered,) = Interpreter(str(path)).get_output_details()
+    assert (answered["dtype"], list(answered["shape"])) == (np.uint8, [1, 64, 96])
+    expected = np.asarray(model(scenes[0][None], training=False))[0].argmax(-1)
+    assert (run(str(path))(scenes[0])["labels"] == expected).mean() > 0.97
