@@ -201,7 +201,7 @@ def test_the_three_lines_of_a_card_run(exported, model, format, monkeypatch):
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     assert len(code.splitlines()) == 3
     monkeypatch.chdir(folder)
-    names = {"image": random_images(40, 70, 3)}
+    names = {"image": random_images(64, 96, 3)}
     exec(code, names)
     expected = keras_scores(model, names["image"])
     assert (np.asarray(names["labels"]) == expected.argmax(-1)).mean() > 0.999

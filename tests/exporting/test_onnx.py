@@ -44,7 +44,13 @@ def test_a_file_answers_what_the_model_does_at_any_size(geometry, tmp_path):
     from fcn_tf.exporting.onnx import write
 
     model = narrow_fcn("fcn32s", 3, geometry=geometry, **NARROWEST)
-    job = Job(logits=freeze(model), options=ExportOptions(), calibration_images=(), stem="m")
+    job = Job(
+        model=model,
+        frozen=lambda: freeze(model),
+        options=ExportOptions(),
+        calibration_images=(),
+        stem="m",
+    )
     path = write(job, "float32", tmp_path)
     assert path == tmp_path / "m-float32.onnx"
     assert {opset.domain: opset.version for opset in onnx.load(path).opset_import}[""] == 17

@@ -43,6 +43,8 @@ def written(runtime, monkeypatch, tmp_path):
     record = ExportRecord(classes=NAMES, palette=COLORS, model="/home/me/runs/mine")
     said = lambda *given, **options: repr((*given, options)).encode()  # noqa: E731
     monkeypatch.setattr(web, "convert", said)
+    described = lambda content, *of: content + repr(of == ('my "scenes"', record)).encode()  # noqa: E731
+    monkeypatch.setattr(web, "with_metadata", described)
     job = SimpleNamespace(
         model="the network",
         options=options(web=WebOptions(runtime="there")),
@@ -67,7 +69,7 @@ def test_the_page_and_the_model_lie_side_by_side(written):
     }
     converted = (written / "model.tflite").read_text()
     assert converted == (
-        "('the network', 'float32', {'size_px': Size(32, 48), 'takes': 'float32'})"
+        "('the network', 'float32', {'size_px': Size(32, 48), 'takes': 'float32'})True"
     )
 
 
