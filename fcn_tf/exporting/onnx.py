@@ -24,9 +24,11 @@ def write(job: Job, kind: str, folder: Path) -> Path:
     """
     import tf2onnx
 
+    logits = job.logits
+
     @tf.function(input_signature=[PIXELS])
     def scores(images):
-        return {"scores": tf.nn.softmax(job.logits(images))}
+        return {"scores": tf.nn.softmax(logits(images))}
 
     with stderr_held_back():
         model, _ = tf2onnx.convert.from_function(scores, [PIXELS], opset=ONNX_OPSET)
