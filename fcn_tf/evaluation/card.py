@@ -73,7 +73,7 @@ def origin_of(model: str | Path | None) -> Origin:
 
 def write_card(path: Path, model: FCN) -> None:
     """Writes the card of a run's folder; the licence that stands in one that is there is kept."""
-    how = f"Run this in the folder of this file, after `pip install fcn_tf`.\n\n{RUN_USAGE}"
+    how = f"Run this in the folder of this file, with fcn_tf installed.\n\n{RUN_USAGE}"
     text = card(path.resolve().name, model, origin_of(path), form="Keras", how=how)
     write_text(path / CARD_FILE, text)
 
