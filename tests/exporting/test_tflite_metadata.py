@@ -3,6 +3,7 @@
 import io
 import zipfile
 
+import flatbuffers
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
@@ -88,6 +89,8 @@ def test_every_field_is_read_by_mediapipes_schema(content):
     (graph,) = found.subgraphMetadata
     (image,), (scores,) = graph.inputTensorMetadata, graph.outputTensorMetadata
     assert image.name == b"image"
+    about = "An RGB image of any size, values 0..255; the model does its own preprocessing."
+    assert image.description.decode() == about
     assert image.content.contentPropertiesType == readers.ContentProperties.ImageProperties
     assert image.content.contentProperties.colorSpace == readers.ColorSpaceType.RGB
     (step,) = image.processUnits
@@ -100,6 +103,19 @@ def test_every_field_is_read_by_mediapipes_schema(content):
     (labels,) = scores.associatedFiles
     kind = readers.AssociatedFileType.TENSOR_AXIS_LABELS
     assert (labels.name, labels.type) == (b"labels.txt", kind)
+
+
+def test_the_sizes_that_an_image_may_have_are_said():
+    of_any = metadata_of(with_metadata(FILE.read_bytes(), "m", RECORD, step_px=32))
+    assert b"An RGB image of any size whose sides are multiples of 32 px, values" in of_any
+
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(FILE.read_bytes()))
+    image = model.subgraphs[0].tensors[model.subgraphs[0].inputs[0]]
+    image.shape, image.shapeSignature = [1, 4, 6, 3], None
+    builder = flatbuffers.Builder()
+    builder.Finish(model.Pack(builder), b"TFL3")
+    fixed = metadata_of(with_metadata(bytes(builder.Output()), "m", RECORD))
+    assert b"An RGB image 4 px high and 6 px wide, values" in fixed
 
 
 @needs_extra("mediapipe", "mediapipe")
