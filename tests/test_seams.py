@@ -193,7 +193,7 @@ def test_an_export_format_is_a_file_and_an_entry(monkeypatch, tmp_path):
     export(model, tmp_path / "out", options=ExportOptions(formats="graph"))
     version = tmp_path / "out/graph/1"
     names = sorted(path.name for path in version.iterdir())
-    assert names == ["export.json", "labels.txt", "out-float32.pb"]
+    assert names == ["README.md", "export.json", "labels.txt", "out-float32.pb"]
     measured = json.loads((version / "export.json").read_text())["artefacts"]
     assert list(measured) == ["float32"]
     assert measured["float32"]["file"] == "out-float32.pb"

@@ -13,6 +13,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from fcn_tf.config.export_record import ExportRecord
+from fcn_tf.config.networks import GRID_PX
 from fcn_tf.errors import RunError
 from fcn_tf.exporting.device_graph import device_graph
 from fcn_tf.exporting.flatbuffer import float_tensors, with_default_size
@@ -38,7 +39,8 @@ def write(job: Job, kind: str, folder: Path) -> Path:
         calibration=job.calibration_images,
     )
     path = folder / f"{job.stem}-{kind}.tflite"
-    path.write_bytes(with_metadata(content, job.stem, job.record or ExportRecord()))
+    step_px = 1 if tflite.size_px else GRID_PX
+    path.write_bytes(with_metadata(content, job.stem, job.record or ExportRecord(), step_px))
     return path
 
 

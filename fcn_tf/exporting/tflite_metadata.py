@@ -61,29 +61,47 @@ COLOR_SPACE, RGB = 0, 1  # the field of an image, and its value
 FEATURE, IMAGE = 1, 2  # of `Content`
 NORMALIZATION = 1  # of `ProcessUnit`
 
+WEIGHTS_ALIGNED_TO = 16  # bytes
+
 # A table by the numbers of its fields: an int, which is one byte, or what `_put` takes.
 Table: TypeAlias = Mapping[int, Any]
 
 
-def with_metadata(content: bytes, name: str, record: ExportRecord) -> bytes:
+class AlignedBuilder(flatbuffers.Builder):
+    """A builder whose vectors of bytes begin at multiples of 16.
+
+    The schema of TFLite asks that of weights (`force_align: 16`). The Python modules that are
+    generated from it do not.
+    """
+
+    def StartVector(self, elemSize: int, numElems: int, alignment: int) -> Any:
+        least = WEIGHTS_ALIGNED_TO if elemSize == 1 else alignment
+        return super().StartVector(elemSize, numElems, max(alignment, least))
+
+
+def with_metadata(content: bytes, name: str, record: ExportRecord, step_px: int = 1) -> bytes:
     """A TFLite file with metadata; what it computes stays the same.
 
     Args:
         content: of a file with one input, an image in 0..255, and one output, scores or labels.
         name: of the model.
         record: its classes and its palette are written.
+        step_px: of a file of any size, what the sides of an image have to be multiples of.
     """
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content))
     graph = model.subgraphs[0]
-    gives_scores = len(graph.tensors[graph.outputs[0]].shape) == 4  # (N, H, W, C)
+    image, answer = graph.tensors[graph.inputs[0]], graph.tensors[graph.outputs[0]]
+    sizes = _sizes(image.shape if image.shapeSignature is None else image.shapeSignature, step_px)
+    gives_scores = len(answer.shape) == 4  # (N, H, W, C)
+    described = _described(name, record, sizes=sizes, gives_scores=gives_scores)
     builder = flatbuffers.Builder()
-    builder.Finish(_put(builder, _described(name, gives_scores, record)), IDENTIFIER)
+    builder.Finish(_put(builder, described), IDENTIFIER)
     buffer, entry = schema.BufferT(), schema.MetadataT()
     buffer.data = np.frombuffer(builder.Output(), np.uint8)
     entry.name, entry.buffer = ENTRY, len(model.buffers)
     model.buffers.append(buffer)
     model.metadata = [*(model.metadata or ()), entry]
-    builder = flatbuffers.Builder(len(content) + len(buffer.data))  # it grows by copies
+    builder = AlignedBuilder(len(content) + len(buffer.data))  # it grows by copies
     builder.Finish(model.Pack(builder), MODEL_IDENTIFIER)
     file = io.BytesIO(builder.Output())
     with zipfile.ZipFile(file, "a") as archive:  # behind what is there
@@ -98,13 +116,22 @@ def _files(record: ExportRecord) -> dict[str, str]:
     return {LABELS_FILE: lines_of(record.classes or ()), COLORS_FILE: lines_of(colors)}
 
 
-def _described(name: str, gives_scores: bool, record: ExportRecord) -> Table:
+def _sizes(shape: Sequence[int], step_px: int) -> str:
+    """The sizes of an image, by the shape (N, H, W, 3) of the input, in which -1 is free."""
+    height_px, width_px = shape[1:3]
+    if -1 not in (height_px, width_px):
+        return f"{height_px} px high and {width_px} px wide"
+    return "of any size" + (f" whose sides are multiples of {step_px} px" if step_px > 1 else "")
+
+
+def _described(name: str, record: ExportRecord, *, sizes: str, gives_scores: bool) -> Table:
     """The table `ModelMetadata`."""
     classes = f"{len(record.classes or ())} classes"
     what = f"the scores of {classes}" if gives_scores else f"the label, of {classes},"
     image: Table = {
         Tensor.NAME: "image",
-        Tensor.DESCRIPTION: "An RGB image, values 0..255; the model does its own preprocessing.",
+        Tensor.DESCRIPTION: f"An RGB image {sizes}, values 0..255; the model does its own "
+        "preprocessing.",
         Tensor.CONTENT: {Union.KIND: IMAGE, Union.TABLE: {COLOR_SPACE: RGB}},
         Tensor.STEPS: [
             {

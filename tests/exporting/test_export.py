@@ -207,6 +207,11 @@ def test_the_three_lines_of_a_card_run(exported, model, format, monkeypatch):
     assert (np.asarray(names["labels"]) == expected.argmax(-1)).mean() > 0.999
 
 
+def test_a_file_says_which_sizes_it_takes(exported):
+    content = (exported[0] / "tflite/1/scenes-float32.tflite").read_bytes()
+    assert b"An RGB image of any size whose sides are multiples of 32 px, values 0..255" in content
+
+
 def run_tflite(path, image):
     interpreter = Interpreter(str(path))
     given = interpreter.get_input_details()[0]

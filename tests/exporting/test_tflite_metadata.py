@@ -3,6 +3,7 @@
 import io
 import zipfile
 
+import flatbuffers
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
@@ -55,6 +56,16 @@ def test_what_a_file_computes_stays_the_same(content):
     assert with_metadata(FILE.read_bytes(), "street", RECORD) == content
 
 
+def test_weights_begin_where_the_schema_wants_them(content):
+    """`force_align: 16`: at multiples of 16 of the file."""
+    model = schema.Model.GetRootAs(content)
+    buffers = [model.Buffers(number) for number in range(model.BuffersLength())]
+    weights = [one.DataAsNumpy() for one in buffers if one.DataLength()]
+    start = np.frombuffer(content, np.uint8).ctypes.data
+    assert len(weights) > 20
+    assert {(array.ctypes.data - start) % 16 for array in weights} == {0}
+
+
 def test_the_names_and_the_colours_of_the_classes_lie_behind_the_model(content):
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         assert archive.namelist() == ["labels.txt", "colors.txt"]
@@ -88,6 +99,8 @@ def test_every_field_is_read_by_mediapipes_schema(content):
     (graph,) = found.subgraphMetadata
     (image,), (scores,) = graph.inputTensorMetadata, graph.outputTensorMetadata
     assert image.name == b"image"
+    about = "An RGB image of any size, values 0..255; the model does its own preprocessing."
+    assert image.description.decode() == about
     assert image.content.contentPropertiesType == readers.ContentProperties.ImageProperties
     assert image.content.contentProperties.colorSpace == readers.ColorSpaceType.RGB
     (step,) = image.processUnits
@@ -100,6 +113,19 @@ def test_every_field_is_read_by_mediapipes_schema(content):
     (labels,) = scores.associatedFiles
     kind = readers.AssociatedFileType.TENSOR_AXIS_LABELS
     assert (labels.name, labels.type) == (b"labels.txt", kind)
+
+
+def test_the_sizes_that_an_image_may_have_are_said():
+    of_any = metadata_of(with_metadata(FILE.read_bytes(), "m", RECORD, step_px=32))
+    assert b"An RGB image of any size whose sides are multiples of 32 px, values" in of_any
+
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(FILE.read_bytes()))
+    image = model.subgraphs[0].tensors[model.subgraphs[0].inputs[0]]
+    image.shape, image.shapeSignature = [1, 4, 6, 3], None
+    builder = flatbuffers.Builder()
+    builder.Finish(model.Pack(builder), b"TFL3")
+    fixed = metadata_of(with_metadata(bytes(builder.Output()), "m", RECORD))
+    assert b"An RGB image 4 px high and 6 px wide, values" in fixed
 
 
 @needs_extra("mediapipe", "mediapipe")

@@ -460,6 +460,9 @@ def test_the_onnx_file_of_the_newest_version_is_taken(tmp_path):
     assert onnx_file(tmp_path) == onnx_file(tmp_path / "9") == tmp_path / "9/m.onnx"
     (tmp_path / "10/export.json").touch()
     assert onnx_file(tmp_path) == tmp_path / "10/m.onnx"
+    (tmp_path / "9/saved_model.pb").write_bytes(b"damaged")
+    with pytest.raises(InputError, match="cannot be read as a SavedModel"):
+        load_any(tmp_path / "9")
     (tmp_path / "10/other.onnx").touch()
     assert onnx_file(tmp_path) is None
     assert onnx_file(tmp_path / "none.onnx") == tmp_path / "none.onnx"
