@@ -12,11 +12,14 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from keras import ops
 from numpy.typing import NDArray
 
-from fcn_tf.models.layers import EdgeCell, bilinear_kernel
+from fcn_tf.models.layers import EdgeCell
 
 Tensor = Any  # a symbolic tensor: Keras has no types
+# So many channels are enlarged together: of the kernel's numbers all but every so many are 0.
+AT_ONCE = 4
 
 
 def transposed(scores: Tensor, kernel: NDArray[np.float32], factor: int) -> Tensor:
@@ -40,29 +43,45 @@ def transposed(scores: Tensor, kernel: NDArray[np.float32], factor: int) -> Tens
     # The convolution begins with the last j. (j, i, C, r, c, D), then r, c and D as one.
     whole = np.transpose(whole[::-1, :, ::-1], (0, 2, 5, 1, 3, 4))
     whole = whole.reshape((cells, cells, channels_in, factor * factor * channels_out))
-    convolution = keras.layers.Conv2D(
-        whole.shape[-1], cells, use_bias=False, kernel_initializer="zeros", dtype="float32"
-    )
-    convolution.build((None, None, None, channels_in))
-    convolution.kernel.assign(whole)
-    result = convolution(keras.layers.ZeroPadding2D(cells - 1, dtype="float32")(scores))
-    result = DepthToSpace(factor, dtype="float32")(result)
+    padded = keras.layers.ZeroPadding2D(cells - 1, dtype="float32")(scores)
+    result = _convolved_to_pixels(padded, whole, factor)
     return keras.layers.Cropping2D(((0, beyond), (0, beyond)))(result) if beyond else result
 
 
 def enlarged(scores: Tensor, factor: int) -> Tensor:
-    """Bilinear resizing by a whole, even factor; both maps cover the same area.
+    """Bilinear resizing by a whole factor; both maps cover the same area.
 
     Args:
         scores: (N, h, w, C).
-        factor: of the sides.
+        factor: of the sides, at least 2.
     """
+    # The share of a cell, and of the cells before and behind it, in each of its pixels.
+    places = (np.arange(factor) + 0.5) / factor - 0.5
+    shares = np.stack([np.maximum(-places, 0), 1 - np.abs(places), np.maximum(places, 0)])
+    shares = np.einsum("jr,ic->jirc", shares, shares)
     edged = EdgeCell(dtype="float32")(scores)
-    kernel = bilinear_kernel(2 * factor, scores.shape[-1])
-    # The repeated cell, and half of a cell on each side.
-    cut_px = factor + factor // 2
-    cut = (cut_px, cut_px)
-    return keras.layers.Cropping2D((cut, cut))(transposed(edged, kernel, factor))
+    parts = []
+    for first in range(0, scores.shape[-1], AT_ONCE):
+        part = edged[..., first : first + AT_ONCE]
+        one_by_one = np.eye(part.shape[-1])
+        kernel = np.einsum("jirc,de->jidrce", shares, one_by_one)
+        kernel = kernel.reshape((3, 3, part.shape[-1], -1))
+        parts.append(_convolved_to_pixels(part, kernel, factor))
+    return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=-1)
+
+
+def _convolved_to_pixels(maps: Tensor, kernel: NDArray[Any], factor: int) -> Tensor:
+    """A convolution without padding, whose channels (row, column, C) become pixels."""
+    convolution = keras.layers.Conv2D(
+        kernel.shape[-1],
+        kernel.shape[0],
+        use_bias=False,
+        kernel_initializer="zeros",
+        dtype="float32",
+    )
+    convolution.build((None, None, None, kernel.shape[2]))
+    convolution.kernel.assign(kernel)
+    return DepthToSpace(factor, dtype="float32")(convolution(maps))
 
 
 class DepthToSpace(keras.layers.Layer):

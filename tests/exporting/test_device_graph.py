@@ -80,6 +80,7 @@ def test_a_transposed_convolution_becomes_a_convolution(side, factor):
 
 
 def test_enlarging_is_bilinear_resizing():
-    scores = np.random.default_rng(0).standard_normal((1, 3, 5, 2), "float32")
+    """Nine channels, which are enlarged in three parts."""
+    scores = np.random.default_rng(0).standard_normal((1, 3, 5, 9), "float32")
     expected = tf.image.resize(scores, (24, 40))
     np.testing.assert_allclose(enlarged(tf.constant(scores), 8), expected, atol=1e-5)

@@ -395,17 +395,19 @@ def test_a_disk_that_fills_leaves_the_version_before(tmp_path):
 
 
 @needs_extra("mediapipe", "mediapipe")
-def test_mediapipe_gives_our_labels(model, tmp_path):
+@pytest.mark.parametrize(("size", "image_px"), [((64, 96), (64, 96)), ("any", (512, 512))])
+def test_mediapipe_gives_our_labels(model, tmp_path, size, image_px):
+    """It gives a file of any size the size that the file declares."""
     import mediapipe
     from mediapipe.tasks.python import BaseOptions, vision
 
-    options = tflite_alone(quantize="float32", size=(64, 96))
+    options = tflite_alone(quantize="float32", size=size)
     export(model, tmp_path / "m", options=options)
     path = tmp_path / "m/tflite/1/m-float32.tflite"
     options = vision.ImageSegmenterOptions(
         base_options=BaseOptions(model_asset_path=str(path)), output_category_mask=True
     )
-    image = random_images(64, 96, 3, seed=5)
+    image = random_images(*image_px, 3, seed=5)
     with vision.ImageSegmenter.create_from_options(options) as segmenter:
         given = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=image)
         assert segmenter.labels == list(CLASSES)

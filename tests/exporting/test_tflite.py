@@ -8,6 +8,8 @@ from fcn_tf.data.shapes import draw_scene
 from fcn_tf.errors import RunError
 from fcn_tf.exporting import tflite
 from fcn_tf.exporting.flatbuffer import float_tensors, operators
+from fcn_tf.exporting.formats import Job
+from fcn_tf.exporting.options import ExportOptions, TFLiteOptions
 from fcn_tf.exporting.tflite import convert, run
 from fcn_tf.images.read import resize
 from tests.exporting.gpu import is_for_gpus
@@ -47,6 +49,17 @@ def test_gpus_take_every_operator(name, kind):
     assert is_for_gpus(content)
     assert operators(content) <= FOR_GPUS | CHANGES
     assert bool(float_tensors(content)) == (kind != "integer")
+
+
+def test_the_options_are_those_of_the_file(tmp_path):
+    options = ExportOptions(tflite=TFLiteOptions(size=(32, 64), input="float32"))
+    model = narrow_fcn("fcn32s", 3, width=1 / 64, head_units=4)
+    job = Job(model=model, frozen=None, options=options, calibration_images=(), stem="m")
+    path = tflite.write(job, "float32", tmp_path)
+    assert path == tmp_path / "m-float32.tflite"
+    (given,) = Interpreter(str(path)).get_input_details()
+    assert (given["dtype"], given["name"]) == (np.float32, "serving_default_image:0")
+    assert list(given["shape"]) == list(given["shape_signature"]) == [1, 32, 64, 3]
 
 
 def test_a_file_that_would_hold_floats_is_not_called_integer(monkeypatch):
