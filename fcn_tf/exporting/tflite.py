@@ -1,4 +1,4 @@
-"""TFLite files of four kinds, for LiteRT and MediaPipe."""
+"""TFLite files of five kinds, for LiteRT and MediaPipe."""
 
 from __future__ import annotations
 
