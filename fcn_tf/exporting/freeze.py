@@ -31,7 +31,8 @@ def freeze(model: FCN, precision: str = "float32") -> Callable[[Any], Any]:
     # Plain bfloat16 holds the weights in it too, where the mixed policy would cast them at every
     # call. Score layers and logits are float32 under both.
     images = tf.TensorSpec((None, None, None, 3), tf.uint8)
-    return with_constants(model.with_policy(precision), images)
+    with tf.init_scope():  # the weights have numbers, even while somebody traces a function
+        return with_constants(model.with_policy(precision), images)
 
 
 def with_constants(network: keras.Model, images: tf.TensorSpec) -> Callable[[Any], Any]:

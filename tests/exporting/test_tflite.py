@@ -69,6 +69,7 @@ def test_a_file_that_would_hold_floats_is_not_called_integer(monkeypatch):
         convert(model, "integer", (32, 32), calibration=random_images(1, 32, 32, 3))
 
 
+@pytest.mark.slow
 def test_integer_labels(tmp_path):
     """Without a floating-point number either, and of the scores the largest."""
     model = narrow_fcn("fcn8s", 3, width=1 / 32, head_units=8)
