@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -22,6 +23,12 @@ from fcn_tf.exporting.web_runtime import FILES
 NAMES = ("sky", 'a "quoted" <b>name</b>', "w" * 200, "Straße")
 COLORS = [[1, 2, 3], [40, 50, 60], [7, 8, 9], [255, 0, 128]]
 HTML = (web.PAGE / "index.html").read_text()
+
+
+@pytest.fixture(autouse=True)
+def needs_no_extra(monkeypatch):
+    """No browser is opened here: what opens one need not be installed."""
+    monkeypatch.setitem(FORMATS, "web", replace(FORMATS["web"], modules=()))
 
 
 def options(**values):
