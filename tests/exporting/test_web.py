@@ -6,7 +6,6 @@ import importlib.util
 import json
 import os
 import re
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -28,7 +27,7 @@ HTML = (web.PAGE / "index.html").read_text()
 @pytest.fixture(autouse=True)
 def needs_no_extra(monkeypatch):
     """No browser is opened here: what opens one need not be installed."""
-    monkeypatch.setitem(FORMATS, "web", replace(FORMATS["web"], modules=()))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
 
 
 def options(**values):
@@ -121,7 +120,6 @@ def test_the_browser_refuses_what_the_page_does_not_hold():
 
 
 def test_a_page_has_a_fixed_size(runtime, monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     assert with_fixed_size(ExportOptions(formats="web"), None).tflite.size == (512, 512)
     any_size = ExportOptions(formats="web", tflite=TFLiteOptions(size="any"))
     with pytest.raises(InputError, match=r"^tflite.size='any': the model of a web page has a fix"):
@@ -133,7 +131,6 @@ def test_without_a_browser_nothing_is_begun(runtime, monkeypatch, tmp_path):
     """The model is not looked at."""
     monkeypatch.delenv("CHROME_BIN", raising=False)
     monkeypatch.setenv("PATH", os.devnull)
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     with pytest.raises(InputError, match=r"none was found: install one \(apt-get install chro"):
         export("no such model", tmp_path / "m", options=options())
     assert not (tmp_path / "m").exists()
@@ -144,7 +141,6 @@ def test_the_browser_that_is_found_is_named_for_the_process(runtime, monkeypatch
     """The one that verifies the page knows it by its environment alone."""
     monkeypatch.setenv("CHROME_BIN", "")
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     (tmp_path / "google-chrome").touch(mode=0o755)
     web.check(options())
     assert os.environ["CHROME_BIN"] == str(tmp_path / "google-chrome")
@@ -152,7 +148,6 @@ def test_the_browser_that_is_found_is_named_for_the_process(runtime, monkeypatch
 
 def test_the_browser_that_is_named_is_taken(runtime, monkeypatch, tmp_path):
     monkeypatch.setenv("CHROME_BIN", str(tmp_path / "mine"))
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     with pytest.raises(InputError, match=r"CHROME_BIN=.*/mine is no program: install one"):
         web.check(options())
     (tmp_path / "mine").touch(mode=0o755)
