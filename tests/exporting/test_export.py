@@ -438,7 +438,7 @@ def test_the_command_from_a_runs_own_data(
     for option, message in [
         ("--tflite.size=64x", "HEIGHTxWIDTH"),
         ("--tflite.quantize=int4", "float32,float16,dynamic,int8"),
-        ("--formats=onnx", "saved_model,tflite"),
+        ("--formats=coreml", "saved_model,tflite"),
         ("--model=nowhere", "no model"),
     ]:
         done = run_here(*arguments, option)
