@@ -13,11 +13,10 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from fcn_tf.config.export_record import ExportRecord
-from fcn_tf.config.networks import GRID_PX
 from fcn_tf.errors import RunError
 from fcn_tf.exporting.device_graph import device_graph
 from fcn_tf.exporting.flatbuffer import float_tensors, with_default_size
-from fcn_tf.exporting.formats import Job
+from fcn_tf.exporting.formats import FORMATS, Job
 from fcn_tf.exporting.freeze import with_constants
 from fcn_tf.exporting.options import DEFAULT_SIZE_PX
 from fcn_tf.exporting.tflite_metadata import with_metadata
@@ -39,7 +38,7 @@ def write(job: Job, kind: str, folder: Path) -> Path:
         calibration=job.calibration_images,
     )
     path = folder / f"{job.stem}-{kind}.tflite"
-    step_px = 1 if tflite.size_px else GRID_PX
+    step_px = FORMATS["tflite"].settings(job.options).step_px
     path.write_bytes(with_metadata(content, job.stem, job.record or ExportRecord(), step_px))
     return path
 
