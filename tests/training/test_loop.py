@@ -32,6 +32,7 @@ from tests.data.test_layouts import write_cvat
 from tests.training.conftest import write_uneven_folder
 from tests.training.runs import (
     assert_same_run,
+    assert_same_weights,
     change,
     config_of,
     lines_of,
@@ -169,8 +170,7 @@ def test_interrupted_and_resumed_is_as_uninterrupted(
     assert [line["step"] for line in lines_of(run)] == [3, 3, 4]
     assert (run / "report/learning_curve.png").exists()
     assert not reported
-    for path, value in weights_of(whole[0]).items():
-        np.testing.assert_array_equal(weights_of(run)[path], value, err_msg=path)
+    assert_same_weights(weights_of(run), weights_of(whole[0]))
     with (run / "metrics.jsonl").open("a") as log:
         log.write(json.dumps({"step": 6, "split": "train", "loss": 9.0}) + "\n")
     # What it began with is no longer needed, and how many steps a call takes changes no weight.
@@ -273,9 +273,8 @@ def test_a_full_memory_is_answered_with_what_to_lower(config, tmp_path, monkeypa
 @pytest.mark.slow
 def test_steps_a_call_and_log_lines_change_no_weight(light, tmp_path):
     one = change(light, "training", steps_per_call=1, log_every_steps=1)
-    weights = weights_of(train(light, tmp_path / "ten"))
-    for path, value in weights_of(train(one, tmp_path / "one")).items():
-        np.testing.assert_array_equal(value, weights[path], err_msg=path)
+    ten = weights_of(train(light, tmp_path / "ten"))
+    assert_same_weights(weights_of(train(one, tmp_path / "one")), ten)
 
 
 @pytest.mark.slow
