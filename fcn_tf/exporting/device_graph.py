@@ -18,7 +18,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from fcn_tf.config.networks import GRID_PX
-from fcn_tf.exporting.upsampling import enlarged, transposed
+from fcn_tf.exporting.upsampling import enlarged, interpolated, is_bilinear, transposed
 from fcn_tf.models.fcn import FCN
 from fcn_tf.models.layers import (
     CaffePreprocessing,
@@ -161,6 +161,8 @@ def _layers_for_devices(
     """
     cuts_px: dict[str, Any] = {}
     factors: dict[str, int] = {}
+    # Bilinear upsamplings of known sizes: the result, the input, and the layer.
+    bilinear: list[tuple[Tensor, Tensor, keras.layers.Conv2DTranspose]] = []
 
     def preprocessed(layer: keras.layers.Layer, images: Tensor) -> Tensor:
         pixels = LessMean(mean_rgb, name="less_mean", dtype="float32")(images)
@@ -185,6 +187,13 @@ def _layers_for_devices(
                 (layer.offset_px, side - layer.offset_px - kept)
                 for side, kept in zip(scores.shape[1:3], reference.shape[1:3], strict=True)
             ]
+        for result, coarse, own in bilinear:
+            if result is scores:
+                return interpolated(
+                    *(coarse, own.kernel_size[0], own.strides[0]),
+                    offset_px=layer.offset_px,
+                    size_px=reference.shape[1:3],
+                )
         return keras.layers.Cropping2D(cuts_px[layer.name])(scores)
 
     def resized(layer: ResizeLike, inputs: list[Tensor]) -> Tensor:
@@ -195,9 +204,14 @@ def _layers_for_devices(
         return ops.image.resize(scores, reference.shape[1:3], "bilinear")
 
     def upsampled(layer: keras.layers.Conv2DTranspose, scores: Tensor) -> Tensor:
-        if None not in scores.shape:
-            return layer(scores)
-        return transposed(scores, layer.kernel.numpy(), layer.strides[0])
+        kernel, factor = layer.kernel.numpy(), layer.strides[0]
+        if None in scores.shape:
+            return transposed(scores, kernel, factor)
+        result = layer(scores)
+        if is_bilinear(kernel, factor):
+            # The crop that follows computes it, and only what is kept; this result is not used.
+            bilinear.append((result, scores, layer))
+        return result
 
     def convolved(layer: keras.layers.Conv2D, maps: Tensor) -> Tensor:
         if max(layer.dilation_rate) == 1:
