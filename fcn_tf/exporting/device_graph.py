@@ -18,7 +18,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from fcn_tf.config.networks import GRID_PX
-from fcn_tf.exporting.upsampling import enlarged, interpolated, is_bilinear, transposed
+from fcn_tf.exporting.upsampling import enlarged, transposed, window
 from fcn_tf.models.fcn import FCN
 from fcn_tf.models.layers import (
     CaffePreprocessing,
@@ -28,6 +28,7 @@ from fcn_tf.models.layers import (
     ResizeLike,
     Standardization,
 )
+from fcn_tf.models.upsampling import Conv2DTranspose, is_bilinear
 
 Tensor = Any  # a symbolic tensor: Keras has no types
 # Of a network of any size, the sides at which its crops are measured: they are the same at all
@@ -162,7 +163,7 @@ def _layers_for_devices(
     cuts_px: dict[str, Any] = {}
     factors: dict[str, int] = {}
     # Bilinear upsamplings of known sizes: the result, the input, and the layer.
-    bilinear: list[tuple[Tensor, Tensor, keras.layers.Conv2DTranspose]] = []
+    bilinear: list[tuple[Tensor, Tensor, Conv2DTranspose]] = []
 
     def preprocessed(layer: keras.layers.Layer, images: Tensor) -> Tensor:
         pixels = LessMean(mean_rgb, name="less_mean", dtype="float32")(images)
@@ -189,7 +190,7 @@ def _layers_for_devices(
             ]
         for result, coarse, own in bilinear:
             if result is scores:
-                return interpolated(
+                return window(
                     *(coarse, own.kernel_size[0], own.strides[0]),
                     offset_px=layer.offset_px,
                     size_px=reference.shape[1:3],
@@ -203,12 +204,13 @@ def _layers_for_devices(
         factors[layer.name] = reference.shape[1] // scores.shape[1]
         return ops.image.resize(scores, reference.shape[1:3], "bilinear")
 
-    def upsampled(layer: keras.layers.Conv2DTranspose, scores: Tensor) -> Tensor:
+    def upsampled(layer: Conv2DTranspose, scores: Tensor) -> Tensor:
         kernel, factor = layer.kernel.numpy(), layer.strides[0]
         if None in scores.shape:
             return transposed(scores, kernel, factor)
+        layer.bilinear = False  # products of matrices are not for GPUs
         result = layer(scores)
-        if is_bilinear(kernel, factor):
+        if factor % 2 == 0 and is_bilinear(kernel, factor):
             # The crop that follows computes it, and only what is kept; this result is not used.
             bilinear.append((result, scores, layer))
         return result
@@ -224,7 +226,7 @@ def _layers_for_devices(
         PadToGrid: padded,
         Crop: cropped,
         ResizeLike: resized,
-        keras.layers.Conv2DTranspose: upsampled,
+        Conv2DTranspose: upsampled,
         keras.layers.Conv2D: convolved,
         Conv2D: convolved,
     }

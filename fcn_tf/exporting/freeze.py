@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from fcn_tf.errors import InputError
 from fcn_tf.models.fcn import FCN
+from fcn_tf.models.upsampling import Conv2DTranspose, is_bilinear
 
 # What protobuf can hold in one message, less room for the graph.
 LARGEST_BYTES = 2**31 - 2**24
@@ -32,7 +33,11 @@ def freeze(model: FCN, precision: str = "float32") -> Callable[[Any], Any]:
     # call. Score layers and logits are float32 under both.
     images = tf.TensorSpec((None, None, None, 3), tf.uint8)
     with tf.init_scope():  # the weights have numbers, even while somebody traces a function
-        return with_constants(model.with_policy(precision), images)
+        twin = model.with_policy(precision)
+        for layer in twin.layers:
+            if isinstance(layer, Conv2DTranspose):
+                layer.bilinear = is_bilinear(layer.kernel.numpy(), layer.strides[0])
+        return with_constants(twin, images)
 
 
 def with_constants(network: keras.Model, images: tf.TensorSpec) -> Callable[[Any], Any]:

@@ -18,35 +18,22 @@ import tensorflow as tf
 from keras import ops
 from numpy.typing import NDArray
 
-from fcn_tf.models.layers import EdgeCell, bilinear_kernel
+from fcn_tf.models.layers import EdgeCell
 
 Tensor = Any  # a symbolic tensor: Keras has no types
 # So many channels are enlarged together: of the kernel's numbers all but every so many are 0.
 AT_ONCE = 4
 
 
-def is_bilinear(kernel: NDArray[np.float32], factor: int) -> bool:
-    """Whether a transposed convolution of these numbers is `interpolated`.
-
-    Args:
-        kernel: (k, k, D, C), as a `keras.layers.Conv2DTranspose` has it.
-        factor: its stride.
-    """
-    side, _, channels_out, channels_in = kernel.shape
-    if factor % 2 or side not in (2 * factor - 1, 2 * factor) or channels_out != channels_in:
-        return False
-    return np.array_equal(kernel, bilinear_kernel(side, channels_in))
-
-
-def interpolated(
+def window(
     scores: Tensor, side: int, factor: int, *, offset_px: int, size_px: tuple[int, int]
 ) -> Tensor:
-    """A window of what a transposed convolution without padding gives, whose kernel `is_bilinear`.
+    """A window of what a bilinear transposed convolution without padding gives.
 
     Args:
         scores: (N, h, w, C), h and w known.
         side: that of the kernel.
-        factor: its stride.
+        factor: its stride, an even number.
         offset_px: number of rows cut at the top and of columns cut at the left.
         size_px: (height, width) of the window.
 

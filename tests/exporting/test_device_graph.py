@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from fcn_tf.exporting.device_graph import device_graph
 from fcn_tf.exporting.freeze import with_constants
-from fcn_tf.exporting.upsampling import enlarged, interpolated, is_bilinear, transposed
+from fcn_tf.exporting.upsampling import enlarged, transposed, window
 from fcn_tf.models.layers import bilinear_kernel
 from tests.networks import narrow_fcn, random_images, relative_difference
 
@@ -99,21 +99,10 @@ def test_an_upsampling_that_is_bilinear_is_a_resize(side, offset_px, beyond_px):
     kernel = bilinear_kernel(side, 3)
     size_px = (24 + beyond_px - offset_px, 40 + beyond_px - offset_px)
     shape = (2, 16 + side, 32 + side, 3)
-    window = [slice(offset_px, offset_px + length_px) for length_px in size_px]
+    kept = [slice(offset_px, offset_px + length_px) for length_px in size_px]
     expected = tf.nn.conv2d_transpose(scores, kernel, shape, 8, padding="VALID")
-    found = interpolated(scores, side, 8, offset_px=offset_px, size_px=size_px)
-    np.testing.assert_allclose(found, expected[:, *window], atol=1e-6)
-
-
-def test_the_numbers_of_a_kernel_say_whether_it_is_bilinear():
-    for side, factor in ((4, 2), (16, 8), (15, 8), (63, 32)):
-        kernel = bilinear_kernel(side, 3)
-        assert is_bilinear(kernel, factor)
-        assert not is_bilinear(kernel, 2 * factor)
-        assert not is_bilinear(kernel[:, :, :2], factor)
-        kernel[1, 2, 2, 2] *= np.float32(1 + 1e-6)
-        assert not is_bilinear(kernel, factor)
-    assert not is_bilinear(bilinear_kernel(2, 3), 1)
+    found = window(scores, side, 8, offset_px=offset_px, size_px=size_px)
+    np.testing.assert_allclose(found, expected[:, *kept], atol=1e-6)
 
 
 def test_of_known_sizes_a_kernel_is_computed_by_its_numbers():
