@@ -50,7 +50,7 @@ def device_graph(model: FCN, size_px: tuple[int, int] | None) -> keras.Model:
     twin = model.with_policy("float32")
     preprocessing = twin.get_layer("preprocessing")
     mean_rgb, matrix = _as_mean_and_matrix(preprocessing)
-    first = _first_convolution(twin, preprocessing)
+    first = first_convolution(twin, preprocessing)
     if first is not None:
         # The padding between is zeros, which a matrix leaves zero. A mean would not: it stays.
         first.kernel.assign(np.einsum("cd,hwdf->hwcf", matrix, first.kernel.numpy()))
@@ -112,7 +112,7 @@ def _as_mean_and_matrix(
     return np.array(preprocessing.mean_rgb), np.diag(1 / np.array(preprocessing.std_rgb))
 
 
-def _first_convolution(
+def first_convolution(
     network: keras.Model, preprocessing: keras.layers.Layer
 ) -> keras.layers.Conv2D | None:
     """The convolution that alone sees the preprocessed image, padded or not; None if there is none.

@@ -63,7 +63,7 @@ def test_every_network_stays_what_it_is_up_to_the_border(given):
 
 
 def test_what_cannot_be_folded_is_a_convolution_of_its_own(monkeypatch):
-    monkeypatch.setattr("fcn_tf.exporting.device_graph._first_convolution", lambda *given: None)
+    monkeypatch.setattr("fcn_tf.exporting.device_graph.first_convolution", lambda *given: None)
     model = narrow_fcn("fcn32s", **TINY)
     image = random_images(1, 40, 50, 3)
     found = answers(device_graph(model, (40, 50)), image, (40, 50))

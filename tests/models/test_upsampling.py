@@ -9,15 +9,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn_tf.exporting.freeze import freeze
 from fcn_tf.models import upsampling
 from fcn_tf.models.layers import Bilinear, bilinear_kernel
 from fcn_tf.models.upsampling import Conv2DTranspose, interpolated, is_bilinear
 from tests.extras import needs_extra
-from tests.networks import narrow_fcn, random_images, relative_difference
+from tests.networks import relative_difference
 
 ROOT = Path(__file__).parent.parent.parent
-TINY = {"num_classes": 3, "width": 1 / 32, "head_units": 4}
 
 
 def upsample(trainable=False, **given):
@@ -109,22 +107,6 @@ def test_a_kernel_that_is_trained_has_a_gradient():
         total = tf.reduce_sum(layer(scores))
     expected = np.broadcast_to(np.sum(scores, (0, 1, 2)), (16, 16, 3, 3))
     np.testing.assert_allclose(tape.gradient(total, layer.kernel), expected, rtol=1e-5)
-
-
-def test_a_frozen_network_has_looked_at_its_kernels():
-    """Of three that are bilinear it computes the last, the large one, by interpolation."""
-    model = narrow_fcn("fcn8s", **TINY)
-    image = random_images(1, 40, 50, 3)
-    for convolutions in (2, 3):
-        logits = freeze(model)
-        graph = logits.get_concrete_function().graph
-        types = [one.type for one in graph.get_operations()]
-        assert types.count("Conv2DBackpropInput") == convolutions
-        assert not {"If", "StatelessIf"} & set(types)
-        expected = model(image, training=False).numpy()
-        assert relative_difference(logits(image).numpy(), expected) < 5e-6
-        kernel = model.get_layer("upscore8").kernel
-        kernel.assign(numbers(*kernel.shape))
 
 
 ON_A_BACKEND = """
