@@ -52,7 +52,7 @@ SCRIPTS = {
             r"N parameters, N GFLOP, 64×96 px, N threads",
             r"bytes, TFLite float32 to int8 \| N \| N",
         ),
-        [(7, 5), (7, 3), (4, 3)],
+        [(10, 5), (7, 3), (6, 3)],
     ),
     "large_folder.py": Script(
         (
@@ -127,7 +127,7 @@ SCRIPTS = {
 NEEDS = {
     "data.py": needs_extra("bench", "torch"),
     "gigapixel.py": needs_extra("maps", "rasterio"),
-    "inference.py": needs_extra("bench", "torch", "onnx", "onnxruntime", "openvino"),
+    "inference.py": needs_extra("bench", "torch", "onnx", "onnxruntime", "openvino", "nncf"),
     "training.py": needs_extra("bench", "torch"),
     "web.py": needs_browser,
 }
@@ -137,6 +137,7 @@ MODULES = {
     "memory.py": "loop.py",
     "peers.py": "training.py",
     "photographs.py": "records.py",
+    "quantized.py": "inference.py",
     "sides.py": "training.py",
     "toy.py": "loop.py",
 }
