@@ -98,7 +98,7 @@ SCRIPTS = {
         ),
         [(4, 5)],
     ),
-    "start_up.py": Script((r"fcn-tf train --help: N s \(N to N\)", r"train.py --help: N s")),
+    "start_up.py": Script((r".tflite to .keras: N of the time",), [(4, 4)]),
     "tiles.py": Script(
         (
             "memory above N megapixels, most to least: N",
