@@ -46,6 +46,7 @@ SCRIPTS = {
         ),
         [(1, 5)],
     ),
+    "gpu.py": Script((), [(4, 6)]),
     "growth.py": Script(("N ms and N for each",) * 2, [(3, 5), (3, 5)]),
     "inference.py": Script(
         (
@@ -127,6 +128,7 @@ SCRIPTS = {
 NEEDS = {
     "data.py": needs_extra("bench", "torch"),
     "gigapixel.py": needs_extra("maps", "rasterio"),
+    "gpu.py": needs_extra("backends", "jax", "torch"),
     "inference.py": needs_extra("bench", "torch", "onnx", "onnxruntime", "openvino"),
     "training.py": needs_extra("bench", "torch"),
     "web.py": needs_browser,
