@@ -2,7 +2,7 @@
 
     pip install jax torch && python benchmarks/gpu.py [--batch_sizes 1 8 32] [--size_px 480x640]
 
-TensorFlow is not needed. Both sides hold the same weights, compute in bfloat16, and run in processes
+TensorFlow is not needed. All sides hold the same weights, compute in bfloat16, and run in processes
 of their own that take turns. Forward is uint8 images to uint8 labels. A step is forward pass, loss,
 gradient and momentum SGD on one batch; all sides have to end at the same loss. Without a GPU the
 script runs on the processor. Prints Markdown for docs/performance.md.
