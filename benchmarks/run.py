@@ -32,7 +32,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--steps", type=int, default=4400)
+    parser.add_argument("--steps", type=int, default=3800)
     parser.add_argument("--part", choices=PARTS)
     parser.add_argument("--images", type=int, default=736)
     parser.add_argument("--sizes", type=int, default=300, help="of these images")
