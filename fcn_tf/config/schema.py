@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from fcn_tf.config.losses import FOCAL_GAMMA, OF_ONE_LOSS, check_loss_settings, loss_terms
 from fcn_tf.config.mask_values import IGNORE, MaskValues
 from fcn_tf.config.networks import (
     GEOMETRIES,
@@ -206,20 +207,24 @@ class LossConfig:
     """The loss over the labelled pixels of a batch.
 
     Args:
-        name: the loss, by its name in training/losses.py.
+        name: "cross_entropy", "dice" (the overlap of each class, over the whole batch) or "focal"
+            (cross-entropy that counts hard pixels more), or a sum of them, "cross_entropy + dice".
         reduction: "mean" over the pixels, or "sum" over the pixels divided by the number of images
             (Caffe's normalize: false).
-        class_weights: a factor for each class; "median_frequency", factors from the masks of train
-            that make up for rare classes; "sqrt_median_frequency", the square roots of these; or
-            "none".
+        class_weights: a factor for each class, of its pixels, or in dice of the class in the mean;
+            "median_frequency", factors from the masks of train that make up for rare classes;
+            "sqrt_median_frequency", the square roots of these; or "none".
         sample_fraction: the probability with which each labelled pixel counts, drawn again at
-            every step (the paper's patchwise training).
+            every step (the paper's patchwise training). Not for dice.
+        focal_gamma: of focal only, the loss is multiplied by (1 - p) ** focal_gamma, with p the
+            probability of the pixel's class; default 2.
     """
 
     name: str = "cross_entropy"
     reduction: Literal["mean", "sum"] = "mean"
     class_weights: list[float] | ClassWeighting | None = None
     sample_fraction: float = 1.0
+    focal_gamma: float | None = None
 
     def __post_init__(self) -> None:
         fraction = self.sample_fraction
@@ -227,6 +232,10 @@ class LossConfig:
         if not isinstance(self.class_weights, str):
             for weight in self.class_weights or ():
                 check(weight >= 0, "loss.class_weights", self.class_weights, "0 or above, each")
+        own = {key: getattr(self, key) for key in OF_ONE_LOSS}
+        check_loss_settings(self.name, self.reduction, fraction, own)
+        if "focal" in loss_terms(self.name) and self.focal_gamma is None:
+            object.__setattr__(self, "focal_gamma", FOCAL_GAMMA)
 
 
 @dataclass(frozen=True)
