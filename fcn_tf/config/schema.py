@@ -207,24 +207,31 @@ class LossConfig:
     """The loss over the labelled pixels of a batch.
 
     Args:
-        name: "cross_entropy", "dice" (the overlap of each class, over the whole batch) or "focal"
-            (cross-entropy that counts hard pixels more), or a sum of them, "cross_entropy + dice".
-        reduction: "mean" over the pixels, or "sum" over the pixels divided by the number of images
-            (Caffe's normalize: false).
+        name: "cross_entropy", "dice" (the overlap of each class, over the whole batch), "focal"
+            (cross-entropy that counts hard pixels more) or "ohem" (of the hard pixels alone), or a
+            sum of them, "cross_entropy + dice".
+        reduction: "mean", the weighted mean over the pixels, "pixels", the weighted sum over the
+            pixels divided by their number (SegNet's), or "sum" over the pixels divided by the
+            number of images (Caffe's normalize: false).
         class_weights: a factor for each class, of its pixels, or in dice of the class in the mean;
             "median_frequency", factors from the masks of train that make up for rare classes;
             "sqrt_median_frequency", the square roots of these; or "none".
         sample_fraction: the probability with which each labelled pixel counts, drawn again at
-            every step (the paper's patchwise training). Not for dice.
+            every step (the paper's patchwise training). Not for dice and ohem.
         focal_gamma: of focal only, the loss is multiplied by (1 - p) ** focal_gamma, with p the
             probability of the pixel's class; default 2.
+        ohem_share: of ohem only, the share of the labelled pixels of each image that counts, those
+            whose own class has the lowest probabilities.
+        ohem_threshold: of ohem only, the pixels count whose own class has a probability below it.
     """
 
     name: str = "cross_entropy"
-    reduction: Literal["mean", "sum"] = "mean"
+    reduction: Literal["mean", "pixels", "sum"] = "mean"
     class_weights: list[float] | ClassWeighting | None = None
     sample_fraction: float = 1.0
     focal_gamma: float | None = None
+    ohem_share: float | None = None
+    ohem_threshold: float | None = None
 
     def __post_init__(self) -> None:
         fraction = self.sample_fraction

@@ -14,7 +14,7 @@ from fcn_tf.classes import VOID
 from fcn_tf.config.losses import OF_ONE_LOSS, loss_terms
 from fcn_tf.config.schema import LossConfig
 from fcn_tf.errors import check
-from fcn_tf.training.pixel_losses import FocalLoss
+from fcn_tf.training.pixel_losses import FocalLoss, OhemLoss
 from fcn_tf.training.segmentation_loss import SegmentationLoss, check_weights
 from fcn_tf.training.training_loss import Tensor, TrainingLoss
 
@@ -134,6 +134,7 @@ LOSSES: dict[str, Callable[..., TrainingLoss]] = {
     "cross_entropy": SegmentationLoss,
     "dice": DiceLoss,
     "focal": FocalLoss,
+    "ohem": OhemLoss,
 }
 
 

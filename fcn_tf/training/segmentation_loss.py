@@ -13,7 +13,7 @@ from fcn_tf.errors import InputError
 from fcn_tf.evaluation.batches import masks_like
 from fcn_tf.training.training_loss import Tensor, TrainingLoss
 
-REDUCTIONS = ("mean", "sum")
+REDUCTIONS = ("mean", "pixels", "sum")
 
 
 @keras.saving.register_keras_serializable("fcn_tf")
@@ -23,6 +23,8 @@ class SegmentationLoss(TrainingLoss, keras.losses.Loss):
     With w the weight of a pixel's class, 0 where the label is VOID:
 
     - "mean" is sum(w * loss) / sum(w) over the batch, 0 if nothing is labelled;
+    - "pixels" is sum(w * loss) / the number of labelled pixels of the batch, with which SegNet's
+      authors trained (Caffe's SoftmaxWithLoss with class weights); without weights it is the mean;
     - "sum" is sum(w * loss) / N, Caffe's SoftmaxWithLoss with normalize: false,
       with which the authors trained.
 
@@ -37,7 +39,7 @@ class SegmentationLoss(TrainingLoss, keras.losses.Loss):
     not change what the loss is divided by. The loss is float32 under every dtype policy.
 
     Args:
-        reduction: "mean" or "sum".
+        reduction: "mean", "pixels" or "sum".
         class_weights: C factors >= 0, or None for 1 each.
         sample_fraction: float in (0, 1], p.
         seed: int, of the pixels that are drawn.
@@ -108,10 +110,16 @@ class SegmentationLoss(TrainingLoss, keras.losses.Loss):
         return ops.sum(self._sampled(losses) if training else losses)
 
     def normalizer(self, y_true: Tensor) -> Tensor:
-        """Sum of w for "mean", the number of images for "sum"."""
+        """Sum of w for "mean", number of labelled pixels for "pixels", of images for "sum"."""
+        if self.normalization == "sum":
+            return ops.cast(ops.shape(y_true)[0], "float32")
+        return ops.sum(self.shares_of_divisor(y_true))
+
+    def shares_of_divisor(self, y_true: Tensor) -> Tensor:
+        """What each pixel adds to the divisor of "mean" and of "pixels", float32 (N, H, W)."""
         if self.normalization == "mean":
-            return ops.sum(self.weights(y_true))
-        return ops.cast(ops.shape(y_true)[0], "float32")
+            return self.weights(y_true)
+        return ops.cast(ops.not_equal(y_true, VOID), "float32")
 
     def _sampled(self, losses: Tensor) -> Tensor:
         """The losses of the pixels that are drawn, divided by p, and 0 elsewhere, (N, H, W)."""

@@ -20,10 +20,21 @@ REFUSED = {
         {"name": "cross_entropy + dice", "sample_fraction": 0.5},
         r"loss\.sample_fraction=0\.5: it must be 1 with dice",
     ),
+    "a sample for ohem": (
+        {"name": "ohem", "ohem_share": 0.5, "sample_fraction": 0.5},
+        r"loss\.sample_fraction=0\.5: it must be 1 with ohem, which chooses",
+    ),
+    "ohem without a choice": ({"name": "ohem + dice"}, r"loss\.name=ohem \+ dice: say which"),
+    "a share of another": ({"ohem_share": 0.5}, r"loss\.ohem_share=0\.5: .* of ohem alone"),
+    "a threshold of another": ({"ohem_threshold": 0.5}, r"loss\.ohem_threshold=0\.5: .* of ohem"),
+    "no share": ({"name": "ohem", "ohem_share": 0.0}, r"loss\.ohem_share=0\.0: it must be above 0"),
+    "more than all": ({"name": "ohem", "ohem_share": 1.01}, r"loss\.ohem_share=1\.01"),
+    "no threshold": ({"name": "ohem", "ohem_threshold": 0.0}, r"loss\.ohem_threshold=0\.0"),
+    "a threshold of all": ({"name": "ohem", "ohem_threshold": 1.0}, r"loss\.ohem_threshold=1\.0"),
     "a sum of dice": ({"name": "dice", "reduction": "sum"}, r"loss\.reduction='sum': .* mean with"),
     "dice beside a sum": (
         {"name": "focal + dice", "reduction": "sum"},
-        r"loss\.reduction='sum': it must be a mean with loss\.name=focal \+ dice",
+        r"loss\.reduction='sum': it must be mean or pixels with loss\.name=focal \+ dice",
     ),
 }
 
@@ -41,6 +52,9 @@ def test_what_goes_together():
     assert LossConfig().focal_gamma is None
     assert LossConfig(name="dice", class_weights=[1.0, 2.0]).class_weights == [1, 2]
     assert LossConfig(name="focal", sample_fraction=0.5, reduction="sum").reduction == "sum"
+    assert LossConfig(name="ohem", ohem_share=1.0).ohem_threshold is None
+    both = LossConfig(name="ohem", ohem_share=0.1, ohem_threshold=0.99, reduction="pixels")
+    assert (both.ohem_share, both.ohem_threshold) == (0.1, 0.99)
     assert LossConfig(name="mine", sample_fraction=0.5, reduction="sum").name == "mine"
 
 

@@ -37,6 +37,20 @@ def cross_entropy(logits, masks, weights=None):
     return focal(logits, masks, weights, gamma=0.0)
 
 
+def ohem(logits, masks, weights=None, *, share=None, threshold=0.0, reduction="mean"):
+    total, divisor = 0.0, 0.0
+    for image, mask in zip(logits, masks, strict=True):
+        labels, chances = labelled(image, mask)
+        own = chances[np.arange(len(labels)), labels]
+        hard = own < threshold
+        if share and len(own):
+            hard[np.argsort(own)[: max(1, round(share * len(own)))]] = True
+        weight = np.ones(len(labels)) if weights is None else np.array(weights)[labels]
+        total += (weight * -np.log(own))[hard].sum()
+        divisor += {"mean": weight[hard].sum(), "pixels": hard.sum(), "sum": 1}[reduction]
+    return total / divisor
+
+
 def slope(function, logits, step=1e-5):
     """The gradient of a function of the logits by central differences."""
     found = np.zeros(logits.shape)

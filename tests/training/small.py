@@ -114,7 +114,11 @@ def take_steps(run):
 
 
 # Every loss of the package at once, each with a divisor of its own.
-OF_ALL_LOSSES = {"name": "cross_entropy + dice + focal"}
+OF_ALL_LOSSES = {
+    "name": "cross_entropy + dice + focal + ohem",
+    "ohem_share": 0.4,
+    "ohem_threshold": 0.2,
+}
 
 
 def steps_by_hand(*, squared=False, clip_norm=None, ema=0.0, **alike):

@@ -1,5 +1,7 @@
 """Each loss of the table against its formula; test_segmentation_loss.py has the cross-entropy."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -22,20 +24,35 @@ MASKS = np.array(
     np.uint8,
 )
 LOGITS = np.random.default_rng(0).normal(0, 2, (*MASKS.shape, 4)).astype("float32")
-# Names and settings, and what they mean.
+# Of each case the name and the settings of the loss, and its formula.
 CASES = {
-    "dice": ({}, by_hand.dice),
-    "focal": ({}, by_hand.focal),
-    "cross_entropy + dice": (
-        {},
+    "dice": ({"name": "dice"}, by_hand.dice),
+    "focal": ({"name": "focal"}, by_hand.focal),
+    "sum": (
+        {"name": "cross_entropy + dice"},
         lambda *of: by_hand.cross_entropy(*of) + by_hand.dice(*of),
     ),
 }
+OHEM = {
+    "share": {"share": 0.5},
+    "threshold": {"threshold": 0.3},
+    "either": {"share": 0.3, "threshold": 0.2},
+    "share, over pixels": {"share": 0.5, "reduction": "pixels"},
+    "threshold, over pixels": {"threshold": 0.3, "reduction": "pixels"},
+    "threshold, over images": {"threshold": 0.3, "reduction": "sum"},
+}
+for case, chosen in OHEM.items():
+    keys = {k if k == "reduction" else f"ohem_{k}": value for k, value in chosen.items()}
+    CASES[f"ohem: {case}"] = ({"name": "ohem", **keys}, partial(by_hand.ohem, **chosen))
 WEIGHTED = pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["unweighted", "weighted"])
 
 
 def loss_named(name, weights=None, **settings):
     return make_loss(LossConfig(name=name, **settings), weights, seed=0)
+
+
+def loss_of(case, weights=None):
+    return make_loss(LossConfig(**CASES[case][0]), weights, seed=0)
 
 
 def step(loss, logits=LOGITS, masks=MASKS, shares=1):
@@ -59,10 +76,10 @@ def step(loss, logits=LOGITS, masks=MASKS, shares=1):
 
 
 @WEIGHTED
-@pytest.mark.parametrize("name", CASES)
-def test_the_loss_and_its_gradient_are_those_of_the_formula(name, weights):
-    settings, formula = CASES[name]
-    loss, gradient = step(loss_named(name, weights, **settings))
+@pytest.mark.parametrize("case", CASES)
+def test_the_loss_and_its_gradient_are_those_of_the_formula(case, weights):
+    formula = CASES[case][1]
+    loss, gradient = step(loss_of(case, weights))
     assert loss == pytest.approx(formula(LOGITS, MASKS, weights), rel=1e-5)
     differences = by_hand.slope(lambda logits: formula(logits, MASKS, weights), LOGITS)
     np.testing.assert_allclose(gradient, differences, rtol=1e-3, atol=2e-6)
@@ -70,18 +87,18 @@ def test_the_loss_and_its_gradient_are_those_of_the_formula(name, weights):
 
 
 @WEIGHTED
-@pytest.mark.parametrize("name", CASES)
-def test_shares_add_up_to_the_whole(name, weights):
+@pytest.mark.parametrize("case", CASES)
+def test_shares_add_up_to_the_whole(case, weights):
     """Images with and without a class, and one with no label, each in a share of its own."""
-    loss = loss_named(name, weights, **CASES[name][0])
+    loss = loss_of(case, weights)
     whole, parts = step(loss), step(loss, shares=4)
     assert parts[0] == pytest.approx(whole[0], rel=1e-6)
     np.testing.assert_allclose(parts[1], whole[1], rtol=1e-5, atol=1e-8)
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_what_is_not_labelled_changes_nothing(name):
-    loss = loss_named(name, **CASES[name][0])
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_not_labelled_changes_nothing(case):
+    loss = loss_of(case)
     changed = LOGITS.copy()
     changed[MASKS == VOID] = (1e30, -50.0, -1e30, 0.0)
     value, gradient = step(loss)
@@ -120,10 +137,55 @@ def test_focal_of_a_pixel_by_hand():
     assert step(loss_named("focal"), logits, masks)[0] == pytest.approx(np.log(2) / 4, rel=1e-6)
 
 
-@pytest.mark.parametrize("name", ["dice", "cross_entropy + dice"])
+def test_ohem_of_four_pixels_by_hand():
+    """Pixels of class 0 with the logits a, 0: p = 1 / (1 + exp(-a)). The last has no label."""
+    logits = np.array([[[[1.0, 0], [-2.0, 0], [0.5, 0], [3.0, 0], [-9.0, 0]]]], "float32")
+    masks = np.array([[[0, 0, 0, 0, VOID]]], np.uint8)
+    losses = np.log1p(np.exp(-logits[0, 0, :4, 0]))
+    for share, hard in ((0.01, [1]), (0.25, [1]), (0.5, [1, 2]), (0.75, [0, 1, 2])):
+        value, gradient = step(loss_named("ohem", ohem_share=share), logits, masks)
+        assert value == pytest.approx(losses[hard].mean(), rel=1e-6)
+        assert np.flatnonzero(gradient[0, 0, :, 0]).tolist() == hard
+    every = step(loss_named("ohem", ohem_share=1.0), logits, masks)[0]
+    assert every == pytest.approx(losses.mean(), rel=1e-6)
+    # The probabilities are 0.73, 0.12, 0.62 and 0.95.
+    below = step(loss_named("ohem", ohem_threshold=0.7), logits, masks)[0]
+    assert below == pytest.approx(losses[[1, 2]].mean(), rel=1e-6)
+    value, gradient = step(loss_named("ohem", ohem_threshold=0.1), logits, masks)
+    assert (value, gradient.any()) == (0, False)
+    least = step(loss_named("ohem", ohem_threshold=0.1, ohem_share=0.01), logits, masks)[0]
+    assert least == pytest.approx(losses[1], rel=1e-6)
+
+
+def test_equally_hard_pixels_count_in_part():
+    """Half of four pixels: the hardest, and a third of each of the others."""
+    logits = np.array([[[[0.0, 0], [-2.0, 0], [0.0, 0], [0.0, 0]]]], "float32")
+    loss = loss_named("ohem", ohem_share=0.5)
+    value, gradient = step(loss, logits, np.zeros((1, 1, 4), np.uint8))
+    assert value == pytest.approx((np.log1p(np.exp(2)) + np.log(2)) / 2, rel=1e-6)
+    expected = np.array([0.5 / 3, 1 / (1 + np.exp(-2)), 0.5 / 3, 0.5 / 3]) / 2
+    np.testing.assert_allclose(gradient[0, 0, :, 0], -expected, rtol=1e-5)
+
+
+def test_a_loss_that_is_no_number_stays_one():
+    """Of pixels that are not among the hard ones, too: the run has to end."""
+    logits = LOGITS.copy()
+    logits[0, 0, 0] = np.nan
+    for settings in ({"ohem_share": 0.25}, {"ohem_threshold": 0.2}):
+        assert np.isnan(step(loss_named("ohem", **settings), logits)[0])
+
+
+def test_an_evaluation_reports_ohem_of_all_pixels():
+    loss = loss_named("ohem + dice", WEIGHTS, ohem_share=0.1).in_evaluation
+    total = loss.total(MASKS, LOGITS) / loss.normalizer(MASKS)
+    expected = [by_hand.cross_entropy(LOGITS, MASKS, WEIGHTS), by_hand.dice(LOGITS, MASKS, WEIGHTS)]
+    np.testing.assert_allclose(total, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["dice", "sum"])
 def test_tiles_of_an_image_have_its_loss(name):
     """As an evaluation adds them up: the sums are those of the image."""
-    loss = loss_named(name).in_evaluation
+    loss = loss_of(name).in_evaluation
     image, mask = LOGITS[:1], MASKS[:1]
     tiles = [(mask[:, :, :1], image[:, :, :1]), (mask[:, :, 1:], image[:, :, 1:])]
     sums = tf.nest.map_structure(lambda *x: tf.add_n(x), *(loss.sums(*tile) for tile in tiles))
@@ -153,12 +215,14 @@ def test_a_sum_draws_one_sample_and_keeps_its_states():
 
 def test_names_that_are_no_losses():
     for name in ("x", "dice + x", "dice cross_entropy"):
-        with pytest.raises(InputError, match=r"it must be one of cross_entropy, dice, focal.*a \+"):
+        with pytest.raises(
+            InputError, match=r"it must be one of cross_entropy, dice, focal, ohem, or .*a \+"
+        ):
             loss_named(name)
     assert type(loss_named(" dice ")) is LOSSES["dice"]
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_class_weights_are_one_for_each_class(name):
+@pytest.mark.parametrize("case", CASES)
+def test_class_weights_are_one_for_each_class(case):
     with pytest.raises(InputError, match="class_weights has 3 numbers for 4 classes"):
-        loss_named(name, [1.0, 2.0, 3.0], **CASES[name][0]).total(MASKS, LOGITS)
+        loss_of(case, [1.0, 2.0, 3.0]).total(MASKS, LOGITS)

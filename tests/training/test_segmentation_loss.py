@@ -36,12 +36,14 @@ def test_class_weights():
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
     loss = SegmentationLoss("sum", class_weights=[2, 5])(MASKS, LOGITS)
     np.testing.assert_allclose(loss, expected * 9 / 2, rtol=1e-6)
+    loss = SegmentationLoss("pixels", class_weights=[2, 5])(MASKS, LOGITS)
+    np.testing.assert_allclose(loss, expected * 9 / 3, rtol=1e-6)
     # A mean does not see a factor of all weights, be their sum below 1 or not.
     loss = SegmentationLoss("mean", class_weights=[0.02, 0.05])(MASKS, LOGITS)
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("reduction", ["mean", "pixels", "sum"])
 def test_an_image_without_labels_costs_nothing(reduction):
     masks = np.full((2, 1, 2), VOID, np.uint8)
     loss, gradient = loss_and_gradient(reduction, masks, LOGITS)
@@ -49,7 +51,7 @@ def test_an_image_without_labels_costs_nothing(reduction):
     assert not gradient.any()
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("reduction", ["mean", "pixels", "sum"])
 def test_logits_under_void_change_nothing(reduction):
     loss, gradient = loss_and_gradient(reduction, MASKS, LOGITS)
     changed = LOGITS.copy()
@@ -171,7 +173,7 @@ def test_a_sample_is_refused_on_jax(monkeypatch):
 
 
 def test_another_reduction_is_refused():
-    with pytest.raises(ValueError, match="mean, sum"):
+    with pytest.raises(ValueError, match="mean, pixels, sum"):
         SegmentationLoss("average")
 
 

@@ -104,6 +104,12 @@ def test_xla_compiles_every_pass():
     assert products(jit_compile=False, parts=1) == [False] * 2
 
 
+def test_an_evaluation_reports_its_own_loss():
+    """Of ohem the loss of all labelled pixels, and not that of the hardest alone."""
+    hardest = small_run(loss={"name": "ohem", "ohem_share": 0.01})
+    assert evaluated(hardest, images=4)[1] == pytest.approx(evaluated(small_run(), images=4)[1])
+
+
 def test_the_sample_of_pixels_is_drawn_in_training_alone():
     """With a fraction that leaves none of them."""
     run = small_run(loss={"sample_fraction": 1e-9})
