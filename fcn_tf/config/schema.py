@@ -303,6 +303,8 @@ class TrainingConfig:
         checkpoint_every_steps: steps between checkpoints, from which a run is resumed; default
             eval_every_steps. A better model, a stop and the end of the run leave one too.
         max_minutes: minutes after which this command evaluates, saves and ends.
+        patience: evaluations without a gain in mean IU on val after which the run ends; default
+            no limit.
         steps_per_call: most steps in one call of the compiled loop; a call takes fewer where steps
             are slow. The progress bar moves once a call.
         accumulate_steps: batches whose gradients make one step, for batches that do not fit into
@@ -319,6 +321,7 @@ class TrainingConfig:
     log_every_steps: int = 50
     checkpoint_every_steps: int | None = None
     max_minutes: float | None = None
+    patience: int | None = None
     steps_per_call: int = 10
     accumulate_steps: int = 1
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
@@ -329,7 +332,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         for key in ("max_steps", "log_every_steps", "steps_per_call", "accumulate_steps"):
             _check_positive(f"training.{key}", getattr(self, key))
-        for key in ("eval_every_steps", "checkpoint_every_steps"):
+        for key in ("eval_every_steps", "checkpoint_every_steps", "patience"):
             if getattr(self, key) is not None:
                 _check_positive(f"training.{key}", getattr(self, key))
         minutes, profile = self.max_minutes, self.profile_steps

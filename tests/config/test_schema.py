@@ -48,6 +48,7 @@ ENDS = {
     "training.eval_every_steps": ([None, 1], [0]),
     "training.checkpoint_every_steps": ([None, 1], [0]),
     "training.max_minutes": ([None, 1e-6], [0]),
+    "training.patience": ([None, 1], [0]),
     "training.profile_steps": ([None, (1, 1), (2, 3)], [(0, 1), (3, 2)]),
     "distribution.virtual_devices": ([None, 1], [0]),
     "distribution.timeout_seconds": ([1e-6], [0]),
@@ -80,6 +81,7 @@ def test_what_a_run_does_unless_it_is_told_otherwise():
     assert (training.max_steps, training.eval_every_steps) == (10_000, 1000)
     assert (training.log_every_steps, training.steps_per_call) == (50, 10)
     assert (training.max_minutes, training.profile_steps) == (None, None)
+    assert training.patience is None
     assert not training.jit_compile
     assert not training.deterministic
     assert (config.distribution.strategy, config.distribution.timeout_seconds) == ("auto", 600)
