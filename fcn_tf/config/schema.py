@@ -44,6 +44,9 @@ else:
     UpsamplingName: TypeAlias = str
     OutputStride: TypeAlias = int
     TrunkLayers: TypeAlias = str
+# Which way images are mirrored; True is "horizontal".
+Flip = bool | Literal["horizontal", "vertical", "both"]
+FLIPS = (True, False, "horizontal", "vertical", "both")
 # keras.applications' names of what a classifier wants its pixels turned into.
 Preprocessing = Literal["caffe", "tf", "torch", "none"]
 # The names that data.frequencies uses too, and "none".
@@ -108,7 +111,9 @@ class DataConfig:
         crop_px: size of the crops to train on, 321 or 240x320 (height x width); default whole
             images, padded to the largest of the batch.
         scale_range: two factors; each image is scaled at random by a factor between them.
-        flip: mirror half of the images left to right.
+        flip: true or "horizontal" mirrors half of the images left to right, "vertical" half of them
+            top to bottom, "both" does one and the other; false mirrors none.
+        rotate_degrees: turn each image at random by up to so many degrees, either way.
         color: brightness, contrast and saturation each vary by this fraction.
     """
 
@@ -132,7 +137,8 @@ class DataConfig:
     batch_size: int = 4
     crop_px: Size | None = None
     scale_range: tuple[float, float] = (1.0, 1.0)
-    flip: bool = True
+    flip: Flip = True
+    rotate_degrees: float = 0.0
     color: float = 0.0
 
     def __post_init__(self) -> None:
@@ -157,6 +163,9 @@ class DataConfig:
         low, high = self.scale_range
         check(0 < low <= high, "data.scale_range", [low, high], "[low, high] with 0 < low <= high")
         check(0 <= self.color < 1, "data.color", self.color, "at least 0 and below 1")
+        degrees = self.rotate_degrees
+        check(0 <= degrees <= 180, "data.rotate_degrees", degrees, "at least 0 and at most 180")
+        check(self.flip in FLIPS, "data.flip", self.flip, f"one of {', '.join(map(str, FLIPS))}")
 
     def _check_ignore_label(self, mask_values: MaskValues) -> None:
         name = dict(mask_values).get(self.ignore_label if self.ignore_label is not None else -1)
