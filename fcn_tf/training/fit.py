@@ -263,7 +263,8 @@ def _evaluate(course: _Course) -> bool:
 
 def _keras_logs(train_line: dict[str, Any], val_line: dict[str, Any]) -> dict[str, float]:
     """What Keras' callbacks are told of an evaluation: loss and scores, without undefined ones."""
-    logs = {name: train_line[name] for name in ("loss", *SCORES)}
+    # The line may be that of an older checkpoint, which has fewer scores.
+    logs = {name: train_line.get(name) for name in ("loss", *SCORES)}
     logs |= {f"val_{name}": val_line[name] for name in ("loss", *SCORES)}
     return {name: value for name, value in logs.items() if value is not None}
 

@@ -65,9 +65,10 @@ def test_each_pixel_is_where_it_should_be(case, radians):
     assert inside.mean() > 0.2
     # Interpolation between neighbours gives the place itself, but for the rounding.
     assert np.abs(found[inside][:, :2] - places[inside]).max() < 0.51
-    nearest = np.floor(places[inside] + 0.5).sum(-1) % 200
     # A place half way between two pixels may go to either.
-    assert (labels[inside][:, 0] == nearest).mean() > 0.98
+    clear = inside & (np.abs(places % 1 - 0.5) > 1e-3).all(-1)
+    assert clear.any() or case == "padded"
+    np.testing.assert_array_equal(labels[clear][:, 0], np.round(places[clear]).sum(-1) % 200)
     outside = ((places < -1) | (places > last + 1)).any(-1)
     assert (labels[outside] == VOID).all()
     np.testing.assert_array_equal(found[outside], np.broadcast_to(MEAN_RGB, found[outside].shape))

@@ -67,6 +67,7 @@ class GivenRun:
         given = next(self.val_ious)
         iou = given if isinstance(given, dict) else {"mean_iou": given}
         scores = {"pixel_accuracy": 0.75, "mean_accuracy": None, "frequency_weighted_iou": 0.125}
+        scores["mean_dice"] = 0.625
         return {"loss": 3.0, **scores, **iou, "class_iou": {"a": 0.5, "b": None}}
 
     def pictures(self):
@@ -411,15 +412,30 @@ def test_what_callbacks_are_told(take):
     assert callback.model is folder.run.model
     assert logs[0] == {
         "loss": 2.0,
-        **{name: at(folder.lines, 3, "train")[name] for name in ("mean_iou", "mean_accuracy")},
+        **{
+            name: at(folder.lines, 3, "train")[name]
+            for name in ("mean_iou", "mean_accuracy", "mean_dice")
+        },
         "pixel_accuracy": pytest.approx(5 / 6),
         "frequency_weighted_iou": at(folder.lines, 3, "train")["frequency_weighted_iou"],
         "val_loss": 3.0,
         "val_mean_iou": 0.5,
         "val_pixel_accuracy": 0.75,
+        "val_mean_dice": 0.625,
         "val_frequency_weighted_iou": 0.125,  # and no mean accuracy, which is undefined
     }
     assert logs[1]["val_mean_iou"] == 0.25
+
+
+def test_a_run_of_an_older_version_goes_on_without_the_scores_that_it_lacked(take):
+    """It was stopped in an evaluation: its last line about training is in the checkpoint."""
+    older = {name: value for name, value in TRAIN_LINE.items() if name != "mean_dice"}
+    place = Place(step=6, evaluated_step=3, best_iou=0.5, best_step=3, train_line=older)
+    callback = Told()
+    take(place=place, val_ious=[0.25], callbacks=[callback])
+    (logs,) = [told[2] for told in callback.told if told[0] == "epoch done"]
+    assert "mean_dice" not in logs
+    assert (logs["mean_iou"], logs["val_mean_dice"]) == (0.5, 0.625)
 
 
 def test_a_callback_can_end_the_run(take, capsys):
