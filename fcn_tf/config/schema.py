@@ -434,8 +434,9 @@ class Config:
         self._check_network()
         self._check_start()
         rate = self.optimizer.learning_rate
-        allowed = "1e-9 or more with loss.reduction=mean: the authors' rates are for a sum"
-        moves = self.loss.reduction == "sum" or rate >= 1e-9
+        reduction = self.loss.reduction
+        allowed = f"1e-9 or more with loss.reduction={reduction}: the authors' rates are for a sum"
+        moves = reduction == "sum" or rate >= 1e-9
         check(moves, "optimizer.learning_rate", rate, allowed)
         object.__setattr__(self, "data", replace(data, name=name, tfds_config=tfds_config))
         training = replace(
