@@ -108,6 +108,7 @@ def training_batches(
             crop_px=config.crop_px,
             scale_range=config.scale_range,
             flip=config.flip,
+            rotate_degrees=config.rotate_degrees,
             color=config.color,
         )
         return image, mask[..., 0]
