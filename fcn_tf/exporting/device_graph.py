@@ -18,7 +18,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from fcn_tf.config.networks import GRID_PX
-from fcn_tf.exporting.upsampling import enlarged, transposed
+from fcn_tf.exporting.upsampling import enlarged, transposed, window
 from fcn_tf.models.fcn import FCN
 from fcn_tf.models.layers import (
     CaffePreprocessing,
@@ -28,6 +28,7 @@ from fcn_tf.models.layers import (
     ResizeLike,
     Standardization,
 )
+from fcn_tf.models.upsampling import Conv2DTranspose, is_bilinear
 
 Tensor = Any  # a symbolic tensor: Keras has no types
 # Of a network of any size, the sides at which its crops are measured: they are the same at all
@@ -49,7 +50,7 @@ def device_graph(model: FCN, size_px: tuple[int, int] | None) -> keras.Model:
     twin = model.with_policy("float32")
     preprocessing = twin.get_layer("preprocessing")
     mean_rgb, matrix = _as_mean_and_matrix(preprocessing)
-    first = _first_convolution(twin, preprocessing)
+    first = first_convolution(twin, preprocessing)
     if first is not None:
         # The padding between is zeros, which a matrix leaves zero. A mean would not: it stays.
         first.kernel.assign(np.einsum("cd,hwdf->hwcf", matrix, first.kernel.numpy()))
@@ -111,7 +112,7 @@ def _as_mean_and_matrix(
     return np.array(preprocessing.mean_rgb), np.diag(1 / np.array(preprocessing.std_rgb))
 
 
-def _first_convolution(
+def first_convolution(
     network: keras.Model, preprocessing: keras.layers.Layer
 ) -> keras.layers.Conv2D | None:
     """The convolution that alone sees the preprocessed image, padded or not; None if there is none.
@@ -161,6 +162,8 @@ def _layers_for_devices(
     """
     cuts_px: dict[str, Any] = {}
     factors: dict[str, int] = {}
+    # Bilinear upsamplings of known sizes: the result, the input, and the layer.
+    bilinear: list[tuple[Tensor, Tensor, Conv2DTranspose]] = []
 
     def preprocessed(layer: keras.layers.Layer, images: Tensor) -> Tensor:
         pixels = LessMean(mean_rgb, name="less_mean", dtype="float32")(images)
@@ -185,6 +188,13 @@ def _layers_for_devices(
                 (layer.offset_px, side - layer.offset_px - kept)
                 for side, kept in zip(scores.shape[1:3], reference.shape[1:3], strict=True)
             ]
+        for result, coarse, own in bilinear:
+            if result is scores:
+                return window(
+                    *(coarse, own.kernel_size[0], own.strides[0]),
+                    offset_px=layer.offset_px,
+                    size_px=reference.shape[1:3],
+                )
         return keras.layers.Cropping2D(cuts_px[layer.name])(scores)
 
     def resized(layer: ResizeLike, inputs: list[Tensor]) -> Tensor:
@@ -194,10 +204,16 @@ def _layers_for_devices(
         factors[layer.name] = reference.shape[1] // scores.shape[1]
         return ops.image.resize(scores, reference.shape[1:3], "bilinear")
 
-    def upsampled(layer: keras.layers.Conv2DTranspose, scores: Tensor) -> Tensor:
-        if None not in scores.shape:
-            return layer(scores)
-        return transposed(scores, layer.kernel.numpy(), layer.strides[0])
+    def upsampled(layer: Conv2DTranspose, scores: Tensor) -> Tensor:
+        kernel, factor = layer.kernel.numpy(), layer.strides[0]
+        if None in scores.shape:
+            return transposed(scores, kernel, factor)
+        layer.bilinear = False  # products of matrices are not for GPUs
+        result = layer(scores)
+        if factor % 2 == 0 and is_bilinear(kernel, factor):
+            # The crop that follows computes it, and only what is kept; this result is not used.
+            bilinear.append((result, scores, layer))
+        return result
 
     def convolved(layer: keras.layers.Conv2D, maps: Tensor) -> Tensor:
         if max(layer.dilation_rate) == 1:
@@ -210,7 +226,7 @@ def _layers_for_devices(
         PadToGrid: padded,
         Crop: cropped,
         ResizeLike: resized,
-        keras.layers.Conv2DTranspose: upsampled,
+        Conv2DTranspose: upsampled,
         keras.layers.Conv2D: convolved,
         Conv2D: convolved,
     }

@@ -7,7 +7,10 @@ import keras
 import tensorflow as tf
 
 from fcn_tf.errors import InputError
+from fcn_tf.exporting.device_graph import first_convolution
 from fcn_tf.models.fcn import FCN
+from fcn_tf.models.layers import CaffePreprocessing
+from fcn_tf.models.upsampling import Conv2DTranspose, is_bilinear
 
 # What protobuf can hold in one message, less room for the graph.
 LARGEST_BYTES = 2**31 - 2**24
@@ -32,7 +35,23 @@ def freeze(model: FCN, precision: str = "float32") -> Callable[[Any], Any]:
     # call. Score layers and logits are float32 under both.
     images = tf.TensorSpec((None, None, None, 3), tf.uint8)
     with tf.init_scope():  # the weights have numbers, even while somebody traces a function
-        return with_constants(model.with_policy(precision), images)
+        twin = model.with_policy(precision)
+        _decide(twin)
+        return with_constants(twin, images)
+
+
+def _decide(network: FCN) -> None:
+    """Decides what constant weights allow to be decided once."""
+    for layer in network.layers:
+        if isinstance(layer, Conv2DTranspose):
+            layer.bilinear = is_bilinear(layer.kernel.numpy(), layer.strides[0])
+    preprocessing = network.get_layer("preprocessing")
+    first = first_convolution(network, preprocessing)
+    if isinstance(preprocessing, CaffePreprocessing) and first is not None:
+        # To pick channels takes longer than the first convolution. What is padded between the two
+        # is zero in every order of the channels.
+        first.kernel.assign(keras.ops.flip(first.kernel, axis=2))
+        preprocessing.flips = False
 
 
 def with_constants(network: keras.Model, images: tf.TensorSpec) -> Callable[[Any], Any]:

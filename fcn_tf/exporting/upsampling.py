@@ -1,4 +1,7 @@
-"""Transposed convolutions for maps of any size: a convolution whose channels become pixels.
+"""Transposed convolutions by cheaper operations.
+
+Of known sizes, one that interpolates bilinearly is TFLite's RESIZE_BILINEAR. That takes each
+channel alone, where the convolution multiplies each by the kernels of all.
 
 TFLite's transposed convolution is told the size of its result. For a map of any size that is
 worked out at run time, and a graph in which one size is, runs up to 15 times slower. A convolution
@@ -20,6 +23,40 @@ from fcn_tf.models.layers import EdgeCell
 Tensor = Any  # a symbolic tensor: Keras has no types
 # So many channels are enlarged together: of the kernel's numbers all but every so many are 0.
 AT_ONCE = 4
+
+
+def window(
+    scores: Tensor, side: int, factor: int, *, offset_px: int, size_px: tuple[int, int]
+) -> Tensor:
+    """A window of what a bilinear transposed convolution without padding gives.
+
+    Args:
+        scores: (N, h, w, C), h and w known.
+        side: that of the kernel.
+        factor: its stride, an even number.
+        offset_px: number of rows cut at the top and of columns cut at the left.
+        size_px: (height, width) of the window.
+
+    Returns:
+        (N, height, width, C).
+    """
+    # Row y has cells on both sides if factor - 1 <= y <= h * factor - 1, or one row later for an
+    # even kernel, whose cells lie between rows.
+    is_odd = side % 2
+    last = [offset_px + length_px - 1 for length_px in size_px]
+    beyond = any(y >= m * factor for y, m in zip(last, scores.shape[1:3], strict=True))
+    if beyond or offset_px < factor - is_odd:
+        # What lies outside counts as zero.
+        scores = keras.layers.ZeroPadding2D(1, dtype="float32")(scores)
+        offset_px += factor
+    cells = scores.shape[1:3]
+    resized_px = tuple((m - 1) * factor + 1 if is_odd else m * factor for m in cells)
+    scores = Resized(resized_px, align_corners=bool(is_odd), dtype="float32")(scores)
+    before = offset_px - (factor - 1 if is_odd else factor // 2)
+    cuts = [
+        (before, whole - before - kept) for whole, kept in zip(resized_px, size_px, strict=True)
+    ]
+    return keras.layers.Cropping2D(cuts, dtype="float32")(scores)
 
 
 def transposed(scores: Tensor, kernel: NDArray[np.float32], factor: int) -> Tensor:
@@ -98,3 +135,27 @@ class DepthToSpace(keras.layers.Layer):
 
     def call(self, maps: Tensor) -> Tensor:
         return tf.nn.depth_to_space(maps, self.factor)
+
+
+class Resized(keras.layers.Layer):
+    """(N, h, w, C) to (N, H, W, C), bilinear.
+
+    Args:
+        size_px: (H, W).
+        align_corners: whether the centres of the outermost cells lie on the outermost pixels; if
+            not, both maps cover the same area.
+        kwargs: as `keras.layers.Layer`.
+    """
+
+    def __init__(self, size_px: tuple[int, ...], align_corners: bool, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.size_px = size_px
+        self.align_corners = align_corners
+
+    def call(self, maps: Tensor) -> Tensor:
+        return tf.raw_ops.ResizeBilinear(
+            images=maps,
+            size=self.size_px,
+            align_corners=self.align_corners,
+            half_pixel_centers=not self.align_corners,
+        )

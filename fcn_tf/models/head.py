@@ -13,6 +13,7 @@ from keras import layers
 
 from fcn_tf.config.networks import TRUNKS, VARIANTS, NetworkArguments, Skip
 from fcn_tf.models.layers import Bilinear, Crop, EdgeCell, Tensor
+from fcn_tf.models.upsampling import Conv2DTranspose
 
 
 def fcn_head(
@@ -170,7 +171,7 @@ def _transposed(
     name: str, scores: Tensor, kernel_size: int, *, factor: int, is_learned: bool
 ) -> Tensor:
     """A transposed convolution that starts as bilinear interpolation."""
-    return layers.Conv2DTranspose(
+    return Conv2DTranspose(
         scores.shape[-1],
         kernel_size,
         strides=factor,

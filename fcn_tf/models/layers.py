@@ -36,7 +36,13 @@ class CaffePreprocessing(keras.layers.Layer):
     Args:
         mean_bgr: three floats, the mean to subtract, in BGR order.
         kwargs: as `keras.layers.Layer`; a dtype is ignored.
+
+    Attributes:
+        flips: whether the channels change places; True by default. An export whose next layer
+            has the flip in its kernel leaves it out.
     """
+
+    flips = True
 
     def __init__(self, mean_bgr: Sequence[float] = VGG_MEAN_BGR, **kwargs: Any) -> None:
         kwargs["dtype"] = "float32"
@@ -44,10 +50,12 @@ class CaffePreprocessing(keras.layers.Layer):
         self.mean_bgr = tuple(mean_bgr)
 
     def call(self, images: Tensor) -> Tensor:
+        mean = np.array(self.mean_bgr)
+        if not self.flips:
+            return ops.cast(images, "float32") - ops.array(mean[::-1], "float32")
         # The mean is subtracted in two parts, and float16 can represent each: a TFLite file
         # may store constants in float16, where 116.779 would become 116.75. The operation
         # between the two subtractions keeps the converter from folding them into one.
-        mean = np.array(self.mean_bgr)
         whole = np.round(mean)
         rgb = ops.cast(images, "float32") - ops.array((mean - whole)[::-1], "float32")
         # Not flip: in int8, TFLite's converter gives its input and its output different

@@ -14,6 +14,7 @@ import numpy as np
 from keras import layers
 
 from fcn_tf.models import layers as own
+from fcn_tf.models.upsampling import Conv2DTranspose
 
 Layer = Any  # an operation of a Keras model; most are a `keras.layers.Layer`
 CHANNELS = (-1, 3)  # the axis of the channels in a map (N, H, W, C)
@@ -225,6 +226,7 @@ WINDOWS: dict[type, Callable[[Layer, int, Size], Window]] = {
     ),
     own.DilatedMaxPooling: _dilated_pooling,
     layers.Conv2DTranspose: _transposed,
+    Conv2DTranspose: _transposed,
     layers.UpSampling2D: _enlarged,
     layers.ZeroPadding2D: _padded,
     layers.Cropping2D: _cut,

@@ -6,7 +6,8 @@ import tensorflow as tf
 
 from fcn_tf.exporting.device_graph import device_graph
 from fcn_tf.exporting.freeze import with_constants
-from fcn_tf.exporting.upsampling import enlarged, transposed
+from fcn_tf.exporting.upsampling import enlarged, transposed, window
+from fcn_tf.models.layers import bilinear_kernel
 from tests.networks import narrow_fcn, random_images, relative_difference
 
 TINY = {"num_classes": 3, "width": 1 / 32, "head_units": 4}
@@ -62,7 +63,7 @@ def test_every_network_stays_what_it_is_up_to_the_border(given):
 
 
 def test_what_cannot_be_folded_is_a_convolution_of_its_own(monkeypatch):
-    monkeypatch.setattr("fcn_tf.exporting.device_graph._first_convolution", lambda *given: None)
+    monkeypatch.setattr("fcn_tf.exporting.device_graph.first_convolution", lambda *given: None)
     model = narrow_fcn("fcn32s", **TINY)
     image = random_images(1, 40, 50, 3)
     found = answers(device_graph(model, (40, 50)), image, (40, 50))
@@ -84,3 +85,37 @@ def test_enlarging_is_bilinear_resizing():
     scores = np.random.default_rng(0).standard_normal((1, 3, 5, 9), "float32")
     expected = tf.image.resize(scores, (24, 40))
     np.testing.assert_allclose(enlarged(tf.constant(scores), 8), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("side", "offset_px"),
+    # The first cell lies on row 7, or between rows 7 and 8; of five cells the last is 32 px on.
+    [(15, 7), (15, 6), (16, 8), (16, 7), (16, 0), (15, 0)],
+)
+@pytest.mark.parametrize("beyond_px", [0, 1, 4])
+def test_an_upsampling_that_is_bilinear_is_a_resize(side, offset_px, beyond_px):
+    """Within the cells, and where what lies outside counts as zero."""
+    scores = np.random.default_rng(0).standard_normal((2, 3, 5, 3), "float32")
+    kernel = bilinear_kernel(side, 3)
+    size_px = (24 + beyond_px - offset_px, 40 + beyond_px - offset_px)
+    shape = (2, 16 + side, 32 + side, 3)
+    kept = [slice(offset_px, offset_px + length_px) for length_px in size_px]
+    expected = tf.nn.conv2d_transpose(scores, kernel, shape, 8, padding="VALID")
+    found = window(scores, side, 8, offset_px=offset_px, size_px=size_px)
+    np.testing.assert_allclose(found, expected[:, *kept], atol=1e-6)
+
+
+def test_of_known_sizes_a_kernel_is_computed_by_its_numbers():
+    """Three that are bilinear are resized; one that is trained stays what it is."""
+    model = narrow_fcn("fcn8s", upsampling="learned_all", **TINY)
+    image = random_images(1, 40, 50, 3)
+    for upsamplings in (0, 1):
+        network = device_graph(model, (40, 50))
+        frozen = with_constants(network, tf.TensorSpec((1, 40, 50, 3), tf.float32))
+        types = [one.type for one in frozen.get_concrete_function().graph.get_operations()]
+        assert types.count("Conv2DBackpropInput") == upsamplings
+        assert types.count("ResizeBilinear") == 3 - upsamplings
+        found = frozen(tf.cast(image, tf.float32)).numpy()
+        assert relative_difference(found, model(image, training=False).numpy()) < 5e-6
+        kernel = model.get_layer("upscore8").kernel
+        kernel.assign(np.random.default_rng(0).standard_normal(kernel.shape))
