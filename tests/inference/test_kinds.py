@@ -46,7 +46,7 @@ def write_doubling_onnx(path):
     )
 
 
-ONNX = pytest.param("onnx", marks=needs_extra("onnx", "onnx", "onnxruntime"))
+ONNX = pytest.param("onnx", marks=needs_extra("onnx", "tf2onnx", "onnxruntime"))
 
 
 @pytest.mark.parametrize("kind", ["tflite", ONNX])
