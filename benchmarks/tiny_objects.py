@@ -1,9 +1,11 @@
-"""Class weights where one class has one pixel in a thousand.
+"""Class weights and losses where one class has one pixel in a thousand.
 
     python benchmarks/tiny_objects.py
+    python benchmarks/tiny_objects.py --ways dice "cross_entropy + dice" focal ohem
 
 Draws 48 images for train and 12 for val, 96x128 px (height x width), each with a disc of 2 px
-radius on a textured ground, and trains a narrow FCN-8s on them with each way to weigh the classes.
+radius on a textured ground, and trains a narrow FCN-8s on them in each way: cross-entropy with
+class weights, or another loss without them.
 Prints the IU of the disc on val, how many of its pixels are found (recall), and how many that are
 found are right (precision): means of the seeds, and the IU of each.
 """
@@ -23,25 +25,28 @@ CLASSES = ("ground", "disc")
 SIZE_PX, RADIUS_PX = (96, 128), 2
 IMAGES = {"train": 48, "val": 12}
 WEIGHTINGS = ("none", "sqrt_median_frequency", "median_frequency")
+LOSSES = {"dice": {}, "cross_entropy + dice": {}, "focal": {}, "ohem": {"loss.ohem_share": 0.05}}
+WAYS = {way: {"loss.class_weights": way} for way in WEIGHTINGS}
+WAYS |= {name: {"loss.name": name, **settings} for name, settings in LOSSES.items()}
 
 
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--weightings", nargs="+", default=WEIGHTINGS, choices=WEIGHTINGS)
+    parser.add_argument("--ways", nargs="+", default=WEIGHTINGS, choices=WAYS)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--width", type=float, default=0.125)
     parser.add_argument("--head_units", type=int, default=64)
-    least = {"weightings": WEIGHTINGS[1:2], "seeds": 1, "steps": 1}
+    least = {"ways": ["sqrt_median_frequency", "ohem"], "seeds": 1, "steps": 1}
     arguments = parse(parser, **least, width=0.03125, head_units=4)
-    lines = ["| class_weights | IU of the disc | recall | precision | IU of each seed |"]
+    lines = ["| way | IU of the disc | recall | precision | IU of each seed |"]
     lines += ["|---|---|---|---|---|"]
     with tempfile.TemporaryDirectory() as folder:
         data_dir = Path(folder, "discs")
         share = write_images(data_dir)
-        for way in arguments.weightings:
+        for way in arguments.ways:
             seeds = range(arguments.seeds)
             found = np.array([disc(data_dir, way, seed, arguments) for seed in seeds])
             cells = [f"{100 * value:.1f} %" for value in np.nanmean(found, axis=0)]
@@ -75,7 +80,7 @@ def write_images(data_dir):
 
 
 def disc(data_dir, way, seed, arguments):
-    """IU, recall and precision of the disc, on val, after a training with these weights."""
+    """IU, recall and precision of the disc, on val, after a training in this way."""
     values = {
         "seed": seed,
         "data.data_dir": str(data_dir),
@@ -83,7 +88,7 @@ def disc(data_dir, way, seed, arguments):
         "model.width": arguments.width,
         "model.head_units": arguments.head_units,
         "model.dropout": 0.0,
-        "loss.class_weights": way,
+        **WAYS[way],
         "training.max_steps": arguments.steps,
         "training.eval_every_steps": arguments.steps,
     }

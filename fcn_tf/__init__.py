@@ -17,7 +17,7 @@ _PUBLIC = {
     "load_published": "fcn_tf.models",
     "warm_start": "fcn_tf.models",
     "convolutionalize": "fcn_tf.models",
-    "SegmentationLoss": "fcn_tf.training.losses",
+    "SegmentationLoss": "fcn_tf.training.segmentation_loss",
     "SegmentationMetrics": "fcn_tf.evaluation.batches",
     "load_config": "fcn_tf.config.files",
     "train": "fcn_tf.training.loop",

@@ -34,6 +34,7 @@ from fcn_tf.models import build_fcn, load_model, load_trunk, save_model
 from fcn_tf.training.loop import train
 from fcn_tf.training.losses import LOSSES, TrainingLoss
 from fcn_tf.training.run import Run
+from fcn_tf.training.segmentation_loss import SegmentationLoss
 from tests.networks import fill, narrow_fcn, random_images
 from tests.sources import source_of
 
@@ -71,8 +72,17 @@ class SoftDice(TrainingLoss):
         return self.normalizer(y_true) * value + images * (loss - value)
 
 
-class SoftDiceOfOneShare(SoftDice):
-    needs_sums = False
+class Asking(SegmentationLoss):
+    """Makes the loop take the first pass, for nothing."""
+
+    needs_sums = True
+
+    def sums(self, y_true, y_pred):
+        return ops.sum(y_pred)
+
+    def total(self, y_true, y_pred, training=False, sums=None):
+        assert sums is not None
+        return super().total(y_true, y_pred, training)
 
 
 def noise_source(classes=3, side_px=48):
@@ -128,15 +138,15 @@ def test_the_first_pass_of_a_loss_leaves_no_trace(monkeypatch):
 
     Of the running statistics tests/training/test_steps.py says the same.
     """
-    monkeypatch.setitem(LOSSES, "dice", SoftDice)
-    two_passes = dice_steps(batch_size=4, dropout=0.5)
-    monkeypatch.setitem(LOSSES, "dice", SoftDiceOfOneShare)
-    assert_same_steps(two_passes, dice_steps(batch_size=4, dropout=0.5))
+    monkeypatch.setitem(LOSSES, "dice", Asking)
+    two_passes = dice_steps(batch_size=2, accumulate_steps=2, dropout=0.5)
+    monkeypatch.setitem(LOSSES, "dice", SegmentationLoss)
+    assert_same_steps(two_passes, dice_steps(batch_size=2, accumulate_steps=2, dropout=0.5))
 
 
 def test_a_loss_that_does_not_exist_is_refused_before_any_work(tmp_path):
     config = Config(loss=LossConfig(name="x"))
-    with pytest.raises(InputError, match=r"^loss\.name='x': it must be one of cross_entropy\.$"):
+    with pytest.raises(InputError, match=r"^loss\.name='x': it must be one of cross_entropy, dice"):
         train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -202,19 +212,18 @@ def test_an_export_format_is_a_file_and_an_entry(monkeypatch, tmp_path):
     assert measured["float32"]["same_label"] == 1
 
 
-def mean_dice(xp, of):
-    """The mean over the classes of 2 n_ii / (t_i + p_i); all of them have to occur."""
-    return xp.mean(2 * of.hits / (of.in_truth + of.in_prediction))
+def worst_iou(xp, of):
+    """The IU of the worst class; all of them have to occur."""
+    return xp.min(of.iou)
 
 
 def test_a_metric_is_one_entry(monkeypatch, tmp_path, capsys):
-    monkeypatch.setitem(SCORES, "mean_dice", mean_dice)
+    monkeypatch.setitem(SCORES, "worst_iou", worst_iou)
     # Class 0 is left and class 1 right, and the prediction takes half of class 0 for class 1.
     truth = np.zeros((40, 40), np.uint8)
     truth[:, 20:] = 1
     labels = np.zeros_like(truth)
     labels[:, 10:] = 1
-    dice = (2 * 400 / (800 + 400) + 2 * 800 / (800 + 1200)) / 2
     model = LoadedModel(
         scores=None,
         labels=lambda images: labels[None],
@@ -225,12 +234,12 @@ def test_a_metric_is_one_entry(monkeypatch, tmp_path, capsys):
     )
     source = source_of(("left", "right"), val=[(np.zeros((40, 40, 3), np.uint8), truth)])
     write_report({"model": Predictor(model)}, source, "val", tmp_path)
-    assert json.loads((tmp_path / "scores.json").read_text())["mean_dice"] == pytest.approx(dice)
-    line = next(x for x in capsys.readouterr().out.splitlines() if x.startswith("mean dice"))
-    assert line.split() == ["mean", "dice", f"{100 * dice:.1f}", "%"]
+    assert json.loads((tmp_path / "scores.json").read_text())["worst_iou"] == 400 / 800
+    line = next(x for x in capsys.readouterr().out.splitlines() if x.startswith("worst IU"))
+    assert line.split() == ["worst", "IU", "50.0", "%"]
     metric = SegmentationMetrics(2)
     metric.update_state(truth[None], np.eye(2, dtype="float32")[labels][None])
-    assert float(metric.result()["mean_dice"]) == pytest.approx(dice)
+    assert float(metric.result()["worst_iou"]) == 400 / 800
 
 
 def test_a_trunk_of_keras_applications_is_one_entry(monkeypatch, tmp_path):

@@ -30,7 +30,7 @@ class EvaluateOptions(PredictionOptions, NamesModelAndData):
 
 
 def evaluate(options: EvaluateOptions) -> None:
-    """Score a model: the paper's four scores, the IU of each class, and a report.
+    """Score a model: the paper's four scores, the IU and the Dice of each class, and a report.
 
     Raises:
         InputError: no such model, data or split, or classes that are not the model's.

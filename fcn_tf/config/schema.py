@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from fcn_tf.config.losses import FOCAL_GAMMA, OF_ONE_LOSS, check_loss_settings, loss_terms
 from fcn_tf.config.mask_values import IGNORE, MaskValues
 from fcn_tf.config.networks import (
     GEOMETRIES,
@@ -43,6 +44,9 @@ else:
     UpsamplingName: TypeAlias = str
     OutputStride: TypeAlias = int
     TrunkLayers: TypeAlias = str
+# Which way images are mirrored; True is "horizontal".
+Flip = bool | Literal["horizontal", "vertical", "both"]
+FLIPS = (True, False, "horizontal", "vertical", "both")
 # keras.applications' names of what a classifier wants its pixels turned into.
 Preprocessing = Literal["caffe", "tf", "torch", "none"]
 # The names that data.frequencies uses too, and "none".
@@ -107,7 +111,9 @@ class DataConfig:
         crop_px: size of the crops to train on, 321 or 240x320 (height x width); default whole
             images, padded to the largest of the batch.
         scale_range: two factors; each image is scaled at random by a factor between them.
-        flip: mirror half of the images left to right.
+        flip: true or "horizontal" mirrors half of the images left to right, "vertical" half of them
+            top to bottom, "both" does one and the other; false mirrors none.
+        rotate_degrees: turn each image at random by up to so many degrees, either way.
         color: brightness, contrast and saturation each vary by this fraction.
     """
 
@@ -131,7 +137,8 @@ class DataConfig:
     batch_size: int = 4
     crop_px: Size | None = None
     scale_range: tuple[float, float] = (1.0, 1.0)
-    flip: bool = True
+    flip: Flip = True
+    rotate_degrees: float = 0.0
     color: float = 0.0
 
     def __post_init__(self) -> None:
@@ -156,6 +163,9 @@ class DataConfig:
         low, high = self.scale_range
         check(0 < low <= high, "data.scale_range", [low, high], "[low, high] with 0 < low <= high")
         check(0 <= self.color < 1, "data.color", self.color, "at least 0 and below 1")
+        degrees = self.rotate_degrees
+        check(0 <= degrees <= 180, "data.rotate_degrees", degrees, "at least 0 and at most 180")
+        check(self.flip in FLIPS, "data.flip", self.flip, f"one of {', '.join(map(str, FLIPS))}")
 
     def _check_ignore_label(self, mask_values: MaskValues) -> None:
         name = dict(mask_values).get(self.ignore_label if self.ignore_label is not None else -1)
@@ -206,20 +216,31 @@ class LossConfig:
     """The loss over the labelled pixels of a batch.
 
     Args:
-        name: the loss, by its name in training/losses.py.
-        reduction: "mean" over the pixels, or "sum" over the pixels divided by the number of images
-            (Caffe's normalize: false).
-        class_weights: a factor for each class; "median_frequency", factors from the masks of train
-            that make up for rare classes; "sqrt_median_frequency", the square roots of these; or
-            "none".
+        name: "cross_entropy", "dice" (the overlap of each class, over the whole batch), "focal"
+            (cross-entropy that counts hard pixels more) or "ohem" (of the hard pixels alone), or a
+            sum of them, "cross_entropy + dice".
+        reduction: "mean", the weighted mean over the pixels, "pixels", the weighted sum over the
+            pixels divided by their number (SegNet's), or "sum" over the pixels divided by the
+            number of images (Caffe's normalize: false).
+        class_weights: a factor for each class, of its pixels, or in dice of the class in the mean;
+            "median_frequency", factors from the masks of train that make up for rare classes;
+            "sqrt_median_frequency", the square roots of these; or "none".
         sample_fraction: the probability with which each labelled pixel counts, drawn again at
-            every step (the paper's patchwise training).
+            every step (the paper's patchwise training). Not for dice and ohem.
+        focal_gamma: of focal only, the loss is multiplied by (1 - p) ** focal_gamma, with p the
+            probability of the pixel's class; default 2.
+        ohem_share: of ohem only, the share of the labelled pixels of each image that counts, those
+            whose own class has the lowest probabilities.
+        ohem_threshold: of ohem only, the pixels count whose own class has a probability below it.
     """
 
     name: str = "cross_entropy"
-    reduction: Literal["mean", "sum"] = "mean"
+    reduction: Literal["mean", "pixels", "sum"] = "mean"
     class_weights: list[float] | ClassWeighting | None = None
     sample_fraction: float = 1.0
+    focal_gamma: float | None = None
+    ohem_share: float | None = None
+    ohem_threshold: float | None = None
 
     def __post_init__(self) -> None:
         fraction = self.sample_fraction
@@ -227,6 +248,10 @@ class LossConfig:
         if not isinstance(self.class_weights, str):
             for weight in self.class_weights or ():
                 check(weight >= 0, "loss.class_weights", self.class_weights, "0 or above, each")
+        own = {key: getattr(self, key) for key in OF_ONE_LOSS}
+        check_loss_settings(self.name, self.reduction, fraction, own)
+        if "focal" in loss_terms(self.name) and self.focal_gamma is None:
+            object.__setattr__(self, "focal_gamma", FOCAL_GAMMA)
 
 
 @dataclass(frozen=True)
@@ -287,6 +312,8 @@ class TrainingConfig:
         checkpoint_every_steps: steps between checkpoints, from which a run is resumed; default
             eval_every_steps. A better model, a stop and the end of the run leave one too.
         max_minutes: minutes after which this command evaluates, saves and ends.
+        patience: evaluations without a gain in mean IU on val after which the run ends; default
+            no limit.
         steps_per_call: most steps in one call of the compiled loop; a call takes fewer where steps
             are slow. The progress bar moves once a call.
         accumulate_steps: batches whose gradients make one step, for batches that do not fit into
@@ -303,6 +330,7 @@ class TrainingConfig:
     log_every_steps: int = 50
     checkpoint_every_steps: int | None = None
     max_minutes: float | None = None
+    patience: int | None = None
     steps_per_call: int = 10
     accumulate_steps: int = 1
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
@@ -313,7 +341,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         for key in ("max_steps", "log_every_steps", "steps_per_call", "accumulate_steps"):
             _check_positive(f"training.{key}", getattr(self, key))
-        for key in ("eval_every_steps", "checkpoint_every_steps"):
+        for key in ("eval_every_steps", "checkpoint_every_steps", "patience"):
             if getattr(self, key) is not None:
                 _check_positive(f"training.{key}", getattr(self, key))
         minutes, profile = self.max_minutes, self.profile_steps
@@ -406,8 +434,9 @@ class Config:
         self._check_network()
         self._check_start()
         rate = self.optimizer.learning_rate
-        allowed = "1e-9 or more with loss.reduction=mean: the authors' rates are for a sum"
-        moves = self.loss.reduction == "sum" or rate >= 1e-9
+        reduction = self.loss.reduction
+        allowed = f"1e-9 or more with loss.reduction={reduction}: the authors' rates are for a sum"
+        moves = reduction == "sum" or rate >= 1e-9
         check(moves, "optimizer.learning_rate", rate, allowed)
         object.__setattr__(self, "data", replace(data, name=name, tfds_config=tfds_config))
         training = replace(

@@ -1,4 +1,4 @@
-"""Joint augmentation of an image and its mask: scale, crop, flip, colour.
+"""Joint augmentation of an image and its mask: scale, crop, rotation, flip, colour.
 
 Every draw comes from a stateless generator keyed by the sample's seed, so a
 sample is augmented the same way whatever thread works on it. The operations
@@ -14,7 +14,12 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from fcn_tf.classes import MEAN_RGB, VOID
+from fcn_tf.config.schema import Flip
+from fcn_tf.data.rotate import draw_turn
 from fcn_tf.images.graph import Tensor, Window, cut
+
+# Keys of draws that came later than the others, so that those stay what they were.
+UPSIDE_DOWN, TURN = 3, 4
 
 
 def augment(
@@ -24,7 +29,8 @@ def augment(
     *,
     crop_px: tuple[int, int] | None = None,
     scale_range: tuple[float, float] = (1.0, 1.0),
-    flip: bool = False,
+    flip: Flip = False,
+    rotate_degrees: float = 0.0,
     color: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Draws one augmented view of a labelled image.
@@ -36,7 +42,10 @@ def augment(
         crop_px: (height, width) of the result, filled up with the mean colour
             and VOID where the scaled image is smaller; None keeps the scaled size.
         scale_range: (low, high); the scale is drawn log-uniformly between them.
-        flip: whether half of the draws are mirrored left to right.
+        flip: True or "horizontal" mirrors half of the draws left to right, "vertical" mirrors half
+            of them top to bottom, "both" does one and the other.
+        rotate_degrees: the crop is turned about its middle by an angle between this and its
+            negative, and filled up where it leaves the image.
         color: in [0, 1); brightness, contrast and saturation are each
             multiplied by a number between 1 - color and 1 + color.
 
@@ -51,6 +60,7 @@ def augment(
         crop_px=crop_px,
         scale_range=scale_range,
         flip=flip,
+        rotate_degrees=rotate_degrees,
         color=color,
     )
 
@@ -62,7 +72,8 @@ def augment_window(
     *,
     crop_px: tuple[int, int] | None,
     scale_range: tuple[float, float],
-    flip: bool,
+    flip: Flip,
+    rotate_degrees: float = 0.0,
     color: float,
 ) -> tuple[Tensor, Tensor]:
     """Does what `augment` does, but reads no more of the image than the crop needs.
@@ -71,20 +82,30 @@ def augment_window(
         read: a function of a window (start, size), or of None for the whole image. It gives
             image uint8 (h, w, 3) and mask uint8 (h, w, 1).
         size: int32 (2,), height and width of the image.
-        seed, crop_px, scale_range, flip, color: as in `augment`. Colours vary about
-            the mean of the whole image: with `color` all of it is read.
+        seed, crop_px, scale_range, flip, rotate_degrees, color: as in `augment`. Colours vary
+            about the mean of the whole image: with `color` all of it is read.
     """
     seeds = tf.unstack(tf.random.split(seed, 3))
+    crop, turn = draw_crop(size, seeds[0], crop_px, scale_range), None
+    if rotate_degrees:
+        turn = draw_turn(size, crop, tf.random.fold_in(seed, TURN), rotate_degrees)
+    window = turn.window if turn else crop.window
     if color:
         image, mask = read(None)
         image = change_color(image, seeds[2], color)
-        crop = draw_crop(size, seeds[0], crop_px, scale_range)
-        image, mask = cut(image, crop.window), cut(mask, crop.window)
+        image, mask = cut(image, window), cut(mask, window)
     else:
-        crop = draw_crop(size, seeds[0], crop_px, scale_range)
-        image, mask = read(crop.window)
-    mirrored = tf.random.stateless_uniform((), seeds[1]) < (0.5 if flip else 0.0)
-    image, mask = place_image(image, crop, mirrored), place_mask(mask, crop, mirrored)
+        image, mask = read(window)
+    across = flip in (True, "horizontal", "both")
+    mirrored = tf.random.stateless_uniform((), seeds[1]) < (0.5 if across else 0.0)
+    if turn:
+        image, mask = turn.image(image), turn.mask(mask)
+        image, mask = mirrored_along(1, mirrored, image, mask)
+    else:
+        image, mask = place_image(image, crop, mirrored), place_mask(mask, crop, mirrored)
+    if flip in ("vertical", "both"):
+        mirrored = tf.random.stateless_uniform((), tf.random.fold_in(seed, UPSIDE_DOWN)) < 0.5
+        image, mask = mirrored_along(0, mirrored, image, mask)
     sides = crop_px or (None, None)
     return tf.ensure_shape(image, (*sides, 3)), tf.ensure_shape(mask, (*sides, 1))
 
@@ -164,6 +185,17 @@ def place_mask(mask: Tensor, crop: Crop, mirrored: Tensor) -> Tensor:
     columns = tf.cond(mirrored, lambda: tf.reverse(columns, [0]), lambda: columns)
     rows_first = tf.gather(outside, chosen(0))
     return tf.transpose(tf.gather(tf.transpose(rows_first), columns))[..., None]
+
+
+def mirrored_along(
+    axis: int, mirrored: Tensor, image: Tensor, mask: Tensor
+) -> tuple[Tensor, Tensor]:
+    """An image and its mask, in reverse order along an axis where `mirrored` says so."""
+    return tf.cond(
+        mirrored,
+        lambda: (tf.reverse(image, [axis]), tf.reverse(mask, [axis])),
+        lambda: (image, mask),
+    )
 
 
 def pad(x: Tensor, before: Tensor, after: Tensor, fill: Sequence[int]) -> Tensor:

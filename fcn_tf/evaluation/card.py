@@ -18,7 +18,7 @@ from fcn_tf.config.networks import RESNETS
 from fcn_tf.config.schema import Config
 from fcn_tf.errors import InputError
 from fcn_tf.evaluation.metrics import SCORES
-from fcn_tf.evaluation.tables import percent, shown_score
+from fcn_tf.evaluation.tables import CLASS_SCORES, percent, shown_score
 from fcn_tf.files import write_text
 from fcn_tf.models.fcn import FCN
 from fcn_tf.models.saving import MODEL_FILE
@@ -222,9 +222,10 @@ def _scores(scores: Mapping[str, Any] | None, names: Sequence[str]) -> list[str]
     if scores is None:
         return ["They are not known: there is no log of a run beside the model."]
     overall = [[shown_score(name), percent(scores.get(name))] for name in SCORES]
-    classes = [[escaped(name), percent(scores["class_iou"].get(name))] for name in names]
+    of_classes = [scores.get(score, {}) for score in CLASS_SCORES]  # older logs have no Dice
+    classes = [[escaped(name), *(percent(of.get(name)) for of in of_classes)] for name in names]
     return [
         f"Of the Keras model on the split `val`, after step {scores['step']:,}:",
         markdown_table([["score", "%"], *overall]),
-        markdown_table([["class", "IU, %"], *classes]),
+        markdown_table([["class", *(f"{shown}, %" for shown in CLASS_SCORES.values())], *classes]),
     ]

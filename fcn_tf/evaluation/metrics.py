@@ -1,4 +1,4 @@
-"""The scores of a confusion matrix: those of the paper (section 5).
+"""The scores of a confusion matrix: those of the paper (section 5), and Dice.
 
 n_ij are the pixels of class i that were labelled j; t_i is the sum of n_ij over j.
 """
@@ -23,6 +23,7 @@ class Tally(NamedTuple):
         in_prediction: pixels that were labelled so, the sum of n_ji over j.
         recall: n_ii / t_i.
         iou: n_ii / (t_i + in_prediction - n_ii).
+        dice: 2 n_ii / (t_i + in_prediction), the F1 of the class's pixels.
     """
 
     hits: Any
@@ -30,6 +31,7 @@ class Tally(NamedTuple):
     in_prediction: Any
     recall: Any
     iou: Any
+    dice: Any
 
 
 def _divide(xp: Any, numerator: Any, denominator: Any) -> Any:
@@ -65,6 +67,11 @@ def frequency_weighted_iou(xp: Any, of: Tally) -> Any:
     return _divide(xp, xp.sum(weighted), xp.sum(of.in_truth))
 
 
+def mean_dice(xp: Any, of: Tally) -> Any:
+    """Mean Dice over the classes that occur in the truth or in the prediction."""
+    return _mean_where(xp, of.dice, of.in_truth + of.in_prediction > 0)
+
+
 # The scores of logs, reports and Keras' metric, by the name that they have there. A score is a
 # function of numpy or keras.ops, whichever the arrays belong to, and of a `Tally`.
 SCORES: dict[str, Callable[[Any, Tally], Any]] = {
@@ -72,6 +79,7 @@ SCORES: dict[str, Callable[[Any, Tally], Any]] = {
     "mean_accuracy": mean_accuracy,
     "mean_iou": mean_iou,
     "frequency_weighted_iou": frequency_weighted_iou,
+    "mean_dice": mean_dice,
 }
 
 
@@ -131,12 +139,14 @@ def scores_from_confusion(matrix: Any, xp: Any = np) -> dict[str, Any]:
         xp: numpy or keras.ops, whichever the matrix belongs to.
 
     Returns:
-        dict of each of `SCORES` and of class_iou (C,); NaN where undefined.
+        dict of each of `SCORES`, of class_iou (C,) and of class_dice (C,); NaN where undefined.
     """
     matrix = np.asarray(matrix, np.float64) if xp is np else ops.cast(matrix, "float32")
     hits = xp.diagonal(matrix)
     in_truth, in_prediction = xp.sum(matrix, axis=1), xp.sum(matrix, axis=0)
     recall = _divide(xp, hits, in_truth)
     iou = _divide(xp, hits, in_truth + in_prediction - hits)
-    of = Tally(hits=hits, in_truth=in_truth, in_prediction=in_prediction, recall=recall, iou=iou)
-    return {**{name: score(xp, of) for name, score in SCORES.items()}, "class_iou": iou}
+    dice = _divide(xp, 2 * hits, in_truth + in_prediction)
+    of = Tally(hits, in_truth, in_prediction, recall=recall, iou=iou, dice=dice)
+    overall = {name: score(xp, of) for name, score in SCORES.items()}
+    return {**overall, "class_iou": iou, "class_dice": dice}

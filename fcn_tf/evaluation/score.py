@@ -94,7 +94,7 @@ def evaluate_split(parts: Iterable[Counts], num_classes: int) -> Evaluation:
 def evaluate(
     model_or_path: FCN | LoadedModel | str | Path, dataset: Iterable[dict[str, Any]]
 ) -> dict[str, Any]:
-    """The paper's four scores of a model.
+    """The paper's four scores of a model, and Dice.
 
     Args:
         model_or_path: an `FCN`, a `LoadedModel`, or the path of a model of any kind: a run
@@ -104,8 +104,9 @@ def evaluate(
             `tfds.load("shapes", split="val")`, for example.
 
     Returns:
-        dict of pixel_accuracy, mean_accuracy, mean_iou, frequency_weighted_iou
-        (fractions, NaN where undefined), class_iou (C,) and confusion_matrix int64 (C, C).
+        dict of pixel_accuracy, mean_accuracy, mean_iou, frequency_weighted_iou, mean_dice
+        (fractions, NaN where undefined), class_iou (C,), class_dice (C,) and confusion_matrix
+        int64 (C, C).
 
     Raises:
         InputError: there is no such model, or a mask does not fit its image or the classes.

@@ -14,6 +14,8 @@ from fcn_tf.evaluation.score import Evaluation
 from fcn_tf.files import write_text
 
 Summary = Mapping[str, Any]
+# The scores of each class, and what tables call them.
+CLASS_SCORES = {"class_iou": "IU", "class_dice": "Dice"}
 Rows = list[list[str]]  # each begins with a name; the others are numbers as they are shown
 
 
@@ -35,19 +37,22 @@ def score_summary(found: Evaluation, class_names: Sequence[str]) -> dict[str, An
     """The summary of an evaluation.
 
     Returns:
-        dict of each of `SCORES`, of `class_iou` by name, and of `confusion_matrix`, rows by true
-        class.
+        dict of each of `SCORES`, of `class_iou` and `class_dice` by name, and of
+        `confusion_matrix`, rows by true class.
     """
-    class_iou = map(none_if_nan, found.scores["class_iou"])
+    of_classes = {
+        score: dict(zip(class_names, map(none_if_nan, found.scores[score]), strict=True))
+        for score in CLASS_SCORES
+    }
     return {
         **overall_scores(found.scores),
-        "class_iou": dict(zip(class_names, class_iou, strict=True)),
+        **of_classes,
         "confusion_matrix": found.confusion.tolist(),
     }
 
 
 def score_rows(summary: Summary) -> Rows:
-    """Rows (name, percent): each of `SCORES`, then the IU of each class."""
+    """Rows (name, percent): each of `SCORES`, then the IU and the Dice of each class."""
     return [[name, percent(value)] for name, value in _values(summary)]
 
 
@@ -75,12 +80,13 @@ def _values(summary: Summary) -> Iterator[tuple[str, Any]]:
     """Names as a table shows them, and their fractions."""
     for name in SCORES:
         yield shown_score(name), summary[name]
-    yield from ((f"  IU {name}", value) for name, value in summary["class_iou"].items())
+    for score, shown in CLASS_SCORES.items():
+        yield from ((f"  {shown} {name}", value) for name, value in summary[score].items())
 
 
 def shown_score(name: str) -> str:
     """The name of one of `SCORES` as people read it."""
-    return name.replace("_", " ").replace("iou", "IU")
+    return name.replace("_", " ").replace("iou", "IU").replace("dice", "Dice")
 
 
 def percent(value: float | None) -> str:

@@ -59,12 +59,14 @@ class Kind:
         computes_in: what the frozen network that is written computes in: "float32" or "bfloat16".
         needs_images: whether it is calibrated on images of the data set.
         by_default: whether it is written where no kinds are named.
+        remedy: what to do where its labels are refused, a sentence.
     """
 
     bar: Bar
     computes_in: str = "float32"
     needs_images: bool = False
     by_default: bool = True
+    remedy: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,6 +192,11 @@ WEB_USAGE = """```
 python3 -m http.server
 ```
 Then open `http://localhost:8000` in a browser."""
+# docs/on-device.md, "Where int8 is refused", has the figures behind it.
+REMEDY_OF_8_BITS = (
+    "Give the training a larger data.crop_px, or more steps, or take dynamic: "
+    "docs/on-device.md says why."
+)
 # The version of ONNX' operators. ONNX Runtime has known it since version 1.12.
 ONNX_OPSET = 17
 
@@ -213,8 +220,13 @@ FORMATS: dict[str, Format] = {
             "float32": Kind(bar=Bar(1e-5, 0.9999, 1e-5)),
             "float16": Kind(bar=Bar(1e-2, 0.999, 1e-2)),
             "dynamic": Kind(bar=Bar(None, 0.97, 1e-2)),
-            "int8": Kind(bar=Bar(None, 0.97, 1e-2), needs_images=True),
-            "integer": Kind(bar=Bar(None, 0.97, 1e-2), needs_images=True, by_default=False),
+            "int8": Kind(bar=Bar(None, 0.97, 1e-2), needs_images=True, remedy=REMEDY_OF_8_BITS),
+            "integer": Kind(
+                bar=Bar(None, 0.97, 1e-2),
+                needs_images=True,
+                by_default=False,
+                remedy=REMEDY_OF_8_BITS,
+            ),
         },
         usage=TFLITE_USAGE,
         settings=_tflite_settings,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fcn_tf.config.export_record import ExportRecord
 from fcn_tf.errors import RunError
+from fcn_tf.exporting.calibration import calibration_images
 from fcn_tf.exporting.device_graph import device_graph
 from fcn_tf.exporting.flatbuffer import float_tensors, with_default_size
 from fcn_tf.exporting.formats import FORMATS, Job
@@ -142,7 +143,8 @@ def convert(
         if quantize == "float16":
             converter.target_spec.supported_types = [tf.float16]
         if is_calibrated:
-            converter.representative_dataset = lambda: _ranging(calibration)
+            chosen = calibration_images(model, calibration)
+            converter.representative_dataset = lambda: _ranging(chosen)
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
             converter.inference_input_type = tf.as_dtype(takes)
         if quantize == "integer" and output == "scores":

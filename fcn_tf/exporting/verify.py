@@ -124,7 +124,7 @@ class Reference:
         measured = self._run(artefact, format, what, memory_pixels)
         bar = self._with_room_for_rounding(format.kinds[kind].bar)
         found = self._differences(bar) | measured
-        _judge(found, bar, what)
+        _judge(found, bar, what, format.kinds[kind].remedy)
         return found
 
     def _run(self, artefact: Path, format: Format, what: str, memory_pixels: int) -> dict[str, Any]:
@@ -192,7 +192,7 @@ class Reference:
         }
 
 
-def _judge(found: dict[str, Any], bar: Bar, what: str) -> None:
+def _judge(found: dict[str, Any], bar: Bar, what: str, remedy: str) -> None:
     difference, same = found["largest_difference"], found["same_label"]
     allowed = bar.largest_difference
     if difference is not None and math.isnan(difference):
@@ -210,10 +210,11 @@ def _judge(found: dict[str, Any], bar: Bar, what: str) -> None:
             "that was not trained does. It was not published."
         )
     if same < bar.same_label:
-        raise RunError(
+        refusal = (
             f"The {what} file is refused: {100 * same:.4g} % of the decided pixels have the same "
             f"label, and {100 * bar.same_label:g} % are required. It was not published."
         )
+        raise RunError(f"{refusal} {remedy}".rstrip())
 
 
 def _scaled(size: tuple[int, ...]) -> tuple[int, ...]:

@@ -37,6 +37,7 @@ class Place:
         best_iou: the best mean IU on val, None before the first evaluation.
         best_step: the step of the best mean IU.
         evaluated_step: the step of the last evaluation.
+        without_gain: evaluations since the best mean IU; 0 in older checkpoints.
         train_line: the last line of the log about training.
         losses: one for each step since that line.
         confusion: (C, C) counts of the same steps, None if there are none.
@@ -50,6 +51,7 @@ class Place:
     best_iou: float | None = None
     best_step: int | None = None
     evaluated_step: int | None = None
+    without_gain: int = 0
     train_line: dict[str, Any] | None = None
     losses: list[float] = field(default_factory=list)
     confusion: list[list[int]] | None = None

@@ -27,10 +27,7 @@ def compile_evaluation_call(run: Run) -> Callable[..., Any]:
     of images that have a label; both float32.
     """
     of_tiles = partial(over_tiles, run.model, margin=margin_px(run.model))
-    loss = run.loss
-
-    def zeros() -> tuple[Tensor, Tensor]:
-        return tf.zeros([run.num_classes] * 2, tf.int64), tf.constant(0.0)
+    loss = run.loss.in_evaluation
 
     def no_sums() -> Any:
         return loss.sums(tf.zeros((0, 1, 1), tf.uint8), tf.zeros((0, 1, 1, run.num_classes)))
@@ -45,10 +42,12 @@ def compile_evaluation_call(run: Run) -> Callable[..., Any]:
             confusion = count_pixels(of_mask, logits, run.num_classes)
             return tf.cast(confusion, tf.int64), loss.total(of_mask, logits, sums=sums)
 
-        confusion, total = of_tiles(image, mask, of_tile=count, total=zeros())
+        norm = loss.normalizer(mask)
+        zeros = tf.zeros([run.num_classes] * 2, tf.int64), tf.zeros_like(norm)
+        confusion, total = of_tiles(image, mask, of_tile=count, total=zeros)
         # An image without a label has no loss.
         labelled = tf.cast(tf.reduce_any(mask != VOID), tf.float32)
-        of_image = tf.math.divide_no_nan(total, loss.normalizer(mask))
+        of_image = tf.reduce_sum(tf.math.divide_no_nan(total, norm))
         return confusion, labelled * of_image, labelled
 
     @tf.function

@@ -13,10 +13,11 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from fcn_tf.config.schema import TrainingConfig
+from fcn_tf.counted import counted
 from fcn_tf.data.faults import BrokenFile, data_errors_as
 from fcn_tf.errors import RunError
 from fcn_tf.evaluation.metrics import SCORES, scores_from_confusion
-from fcn_tf.evaluation.tables import overall_scores
+from fcn_tf.evaluation.tables import overall_scores, percent
 from fcn_tf.files import shown_name
 from fcn_tf.progress import bar_interval_s
 from fcn_tf.training.checkpoints import Place
@@ -89,7 +90,8 @@ def fit(
         folder.save_model()  # a process may have been killed between checkpoint and model
     course.callbacks.on_train_begin()
     course.callbacks.on_epoch_begin(place.epoch)
-    finished = place.step >= training.max_steps and not _evaluation_is_due(place, training)
+    at_end = place.step >= training.max_steps or _is_out_of_patience(place, training)
+    finished = at_end and not _evaluation_is_due(place, training)
     while not finished:
         try:
             last = _take_steps(course)
@@ -106,7 +108,7 @@ def fit(
                 folder.save_checkpoint(place)
     course.callbacks.on_train_end()
     if place.step < training.max_steps:
-        print(f"Ended after step {place.step}; --resume continues from there.", flush=True)
+        print(_why_ended(place, training), flush=True)
 
 
 def _take_steps(course: _Course) -> bool:
@@ -191,11 +193,12 @@ def _end_epoch(course: _Course, last: bool) -> bool:
         last: whether the run ends here anyway.
 
     Returns:
-        Whether the run ends here, which a callback can ask for, too.
+        Whether the run ends here, be it out of patience or because a callback asks for it.
     """
     run, place, folder = course.run, course.place, course.folder
     _log_training(course)
     improved = _evaluate(course)
+    last = last or _is_out_of_patience(place, run.config.training)
     period = run.config.training.checkpoint_every_steps
     saves = improved or last or _is_due(place.step, period)
     if folder and saves:
@@ -252,6 +255,7 @@ def _evaluate(course: _Course) -> bool:
     place.epoch += 1
     place.evaluated_step = place.step
     improved = place.best_iou is None or val_iou > place.best_iou
+    place.without_gain = 0 if improved else place.without_gain + 1
     if improved:
         place.best_iou, place.best_step = val_iou, place.step
     return improved
@@ -259,7 +263,8 @@ def _evaluate(course: _Course) -> bool:
 
 def _keras_logs(train_line: dict[str, Any], val_line: dict[str, Any]) -> dict[str, float]:
     """What Keras' callbacks are told of an evaluation: loss and scores, without undefined ones."""
-    logs = {name: train_line[name] for name in ("loss", *SCORES)}
+    # The line may be that of an older checkpoint, which has fewer scores.
+    logs = {name: train_line.get(name) for name in ("loss", *SCORES)}
     logs |= {f"val_{name}": val_line[name] for name in ("loss", *SCORES)}
     return {name: value for name, value in logs.items() if value is not None}
 
@@ -322,6 +327,22 @@ def _evaluation_is_due(place: Place, training: TrainingConfig) -> bool:
     if place.step in (0, place.evaluated_step):
         return False
     return place.step >= training.max_steps or _is_due(place.step, training.eval_every_steps)
+
+
+def _is_out_of_patience(place: Place, training: TrainingConfig) -> bool:
+    return training.patience is not None and place.without_gain >= training.patience
+
+
+def _why_ended(place: Place, training: TrainingConfig) -> str:
+    """What to say of a run that ends before its last step."""
+    if not _is_out_of_patience(place, training):
+        return f"Ended after step {place.step}; --resume continues from there."
+    evaluations = counted(place.without_gain, "evaluation{}")
+    return (
+        f"Ended after step {place.step}: the mean IU on val has not risen in {evaluations} "
+        f"(training.patience={training.patience}). The best is {percent(place.best_iou)} %, of "
+        f"step {place.best_step}. To go on, add --resume and a larger --training.patience, or null."
+    )
 
 
 def _next_stop(place: Place, training: TrainingConfig) -> int:

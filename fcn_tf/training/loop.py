@@ -50,7 +50,7 @@ def train(
         workdir: the run's folder; default config.workdir, or the first of runs/own-VARIANT,
             runs/own-VARIANT-2, … that does not exist.
         callbacks: called as Keras' `fit` calls them. An epoch is the time between two
-            evaluations. Its logs are the loss and the four scores of the last line of the log
+            evaluations. Its logs are the loss and the scores of the last line of the log
             about training, and those of val as val_loss, val_mean_iou and so on, without
             undefined ones. A batch is a call of up to `steps_per_call` steps.
 

@@ -5,165 +5,55 @@ To add one, derive a class from `TrainingLoss` and give it a line in `LOSSES`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import keras
 from keras import ops
 
 from fcn_tf.classes import VOID
+from fcn_tf.config.losses import OF_ONE_LOSS, loss_terms
 from fcn_tf.config.schema import LossConfig
-from fcn_tf.errors import InputError, check
-from fcn_tf.evaluation.batches import masks_like
-
-REDUCTIONS = ("mean", "sum")
-
-Tensor = Any  # a tensor of Keras' backend, or an array
+from fcn_tf.errors import check
+from fcn_tf.training.pixel_losses import FocalLoss, OhemLoss
+from fcn_tf.training.segmentation_loss import SegmentationLoss, check_weights
+from fcn_tf.training.training_loss import Tensor, TrainingLoss
 
 
-class TrainingLoss:
-    """What the training loop asks of a loss.
+class DiceLoss(TrainingLoss):
+    """1 less the soft dice, a mean over the classes that occur in the masks of the step.
 
-    One step may be computed in shares: on several devices, and on several accumulated
-    batches. Each device computes `total` and its gradient on its share. The loop adds up
-    both over the shares and divides by the sum of `normalizer` over the same shares. So the
-    loss of the whole step is
+    With t 1 where a pixel has the label c and 0 elsewhere, and p the probability of c, both
+    over the labelled pixels of the whole step, the dice of the class is
 
-        sum of total(share) / sum of normalizer(share)
+        2 * sum(t * p) / (sum(t) + sum(p))
 
-    A loss that is no sum over pixels needs numbers of the whole step before it can compute
-    the gradient of a share: soft dice needs the intersections and the sizes of the classes.
-    Such a loss sets `needs_sums`. The loop then runs the network on every share first,
-    without a gradient and with the same dropout, adds up what `sums` returns over all shares,
-    and passes the result to `total` as constants.
-
-    In all methods `y_true` is uint8 or int32 (N, H, W), class indices and VOID, and `y_pred`
-    is (N, H, W, C), logits.
-
-    Attributes:
-        needs_sums: whether the loop makes the first pass.
-        random_states: Keras variables that the loss changes when it draws random numbers. A
-            checkpoint holds them.
-    """
-
-    needs_sums: bool = False
-    random_states: Sequence[Any] = ()
-
-    def total(
-        self,
-        y_true: Tensor,
-        y_pred: Tensor,
-        training: bool = False,
-        sums: Any = None,
-    ) -> Tensor:
-        """What a share adds to the loss of the step, before the division; a float32 scalar.
-
-        Values and gradients have to add up over the shares to those of the whole.
-
-        Args:
-            y_true, y_pred: the share.
-            training: whether a gradient is taken; evaluation passes False.
-            sums: what `sums` returns, added up over the whole step, as constants; in evaluation
-                over the whole image. None where `needs_sums` is False, and where the loss of
-                `y_true` alone is asked for.
-        """
-        raise NotImplementedError
-
-    def normalizer(self, y_true: Tensor) -> Tensor:
-        """The part of a share in what the total is divided by; a float32 scalar.
-
-        It depends on the masks alone: it is added up over the whole step before the forward
-        pass.
-        """
-        raise NotImplementedError
-
-    def sums(self, y_true: Tensor, y_pred: Tensor) -> Any:
-        """What has to be known of the whole step: a float32 tensor, or a tuple of them.
-
-        The shapes must not depend on the share's. Only called where `needs_sums` is True.
-        """
-        raise NotImplementedError
-
-
-@keras.saving.register_keras_serializable("fcn_tf")
-class SegmentationLoss(TrainingLoss, keras.losses.Loss):
-    """Softmax cross-entropy over the pixels that have a label.
-
-    With w the weight of a pixel's class, 0 where the label is VOID:
-
-    - "mean" is sum(w * loss) / sum(w) over the batch, 0 if nothing is labelled;
-    - "sum" is sum(w * loss) / N, Caffe's SoftmaxWithLoss with normalize: false,
-      with which the authors trained.
-
-    With a sample fraction p each labelled pixel is kept with probability p, and a pixel that is
-    kept counts 1 / p times. So the expected gradient is that of all pixels. Long et al. show that
-    such sampling does what patchwise training does (section 3.4). They also make the batch
-    1 / p times as large; here the batch size is the user's choice. Keras does not tell a loss
-    whether it trains: with `compile`, `evaluate` takes a sample too.
-
-    `y_true` is uint8 or int32 (N, H, W) or (N, H, W, 1), class indices and VOID; `y_pred`
-    is (N, H, W, C), logits. A sample weight multiplies each image's or pixel's loss; it does
-    not change what the loss is divided by. The loss is float32 under every dtype policy.
+    (Milletari et al. 2016, V-Net, without their squares.) A class that is in no mask of the step
+    takes no part: its dice would be 0 whatever the network does. Its probabilities are still
+    pressed down, as they are missing from the classes that are there.
 
     Args:
-        reduction: "mean" or "sum".
-        class_weights: C factors >= 0, or None for 1 each.
-        sample_fraction: float in (0, 1], p.
-        seed: int, of the pixels that are drawn.
-
-    Raises:
-        ValueError: the reduction or the fraction is another one, or the fraction is below 1
-            on JAX, where a loss keeps no state.
-        InputError: when it is called: the masks, the class weights or the sample weights do
-            not fit the logits.
-
-    Example:
-        >>> model.compile("adam", loss=fcn_tf.SegmentationLoss("mean"))
+        class_weights: C factors >= 0, of the classes in the mean, or None for 1 each.
+        **settings: what has no meaning here; `check_loss_settings` refuses it.
     """
 
-    def __init__(
-        self,
-        reduction: str = "mean",
-        class_weights: Sequence[float] | None = None,
-        sample_fraction: float = 1.0,
-        seed: int = 0,
-        name: str = "segmentation_loss",
-    ) -> None:
-        if reduction not in REDUCTIONS:
-            raise ValueError(f"reduction={reduction!r}: choose one of {', '.join(REDUCTIONS)}.")
-        if not 0 < sample_fraction <= 1:
-            raise ValueError(
-                f"sample_fraction={sample_fraction!r}: it must be above 0 and at most 1."
-            )
-        if sample_fraction < 1 and keras.backend.backend() == "jax":
-            raise ValueError("sample_fraction: a loss keeps no state on JAX; leave it at 1.")
-        # `call` divides each pixel's loss by the normalizer: Keras has to add them up.
-        super().__init__(name=name, reduction="sum", dtype="float32")
-        self.normalization = reduction
-        self.class_weights = None if class_weights is None else list(class_weights)
-        self.sample_fraction = sample_fraction
-        self.seed = seed
-        self._drawn = keras.random.SeedGenerator(seed) if sample_fraction < 1 else None
-        self.random_states = [self._drawn.state] if self._drawn else []
+    needs_sums = True
 
-    def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor = None) -> Tensor:
-        """The loss of a batch; Keras multiplies the parts of the pixels by their weights.
+    def __init__(self, class_weights: Sequence[float] | None = None, **settings: Any) -> None:
+        self.class_weights = class_weights
 
-        Args:
-            y_true: masks, (N, H, W) or (N, H, W, 1).
-            y_pred: logits, (N, H, W, C).
-            sample_weight: (N,), (N, H, W) or (N, H, W, 1), or None for 1 each.
-        """
-        if sample_weight is not None:
-            sample_weight = _weights_like(sample_weight, y_pred)
-        return super().__call__(y_true, y_pred, sample_weight)
+    def normalizer(self, y_true: Tensor) -> Tensor:
+        """The number of labelled pixels: it adds up over tiles as over images."""
+        return ops.sum(ops.cast(ops.not_equal(y_true, VOID), "float32"))
 
-    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """Each pixel's part of the loss, (N, H, W); Keras adds them up."""
-        y_true = masks_like(y_true, y_pred)
-        losses = self._sampled(self._weighted(y_true, y_pred))
-        norm = self.normalizer(y_true)
-        return ops.where(norm > 0, losses / ops.maximum(norm, 1e-30), 0.0)
+    def sums(self, y_true: Tensor, y_pred: Tensor) -> Any:
+        """Of each class sum(t * p), sum(t) and sum(p), float32 (C,); and the labelled pixels."""
+        valid = ops.not_equal(y_true, VOID)
+        labels = ops.where(valid, ops.cast(y_true, "int32"), -1)
+        truth = ops.one_hot(labels, y_pred.shape[-1], dtype="float32")  # 0 in each class for VOID
+        chances = ops.softmax(ops.cast(y_pred, "float32"))
+        chances = ops.where(valid[..., None], chances, 0.0)
+        both, labelled, given = map(_over_pixels, (truth * chances, truth, chances))
+        return both, labelled, given, self.normalizer(y_true)
 
     def total(
         self,
@@ -172,80 +62,79 @@ class SegmentationLoss(TrainingLoss, keras.losses.Loss):
         training: bool = False,
         sums: Any = None,
     ) -> Tensor:
-        """Sum of w * loss over the pixels; in training, over the sample of them."""
-        losses = self._weighted(y_true, y_pred)
-        return ops.sum(self._sampled(losses) if training else losses)
+        """The share's labelled pixels times the loss of the step."""
+        check_weights(self.class_weights, y_pred.shape[-1])
+        own = self.sums(y_true, y_pred)
+        if sums is not None:  # the values are those of the step, the gradient that of the share
+            own = [s + (o - ops.stop_gradient(o)) for s, o in zip(sums, own, strict=True)]
+        both, labelled, given, pixels = own
+        loss = self._of_sums(both, labelled, given)
+        value = ops.stop_gradient(loss)
+        return self.normalizer(y_true) * value + pixels * (loss - value)
+
+    def _of_sums(self, both: Tensor, labelled: Tensor, given: Tensor) -> Tensor:
+        """The loss, from sums of each class (C,); 0 where no class counts."""
+        there = ops.cast(labelled > 0, "float32")
+        if self.class_weights is not None:
+            there = there * ops.array(self.class_weights, "float32")
+        dice = ops.divide_no_nan(2 * both, labelled + given)
+        return ops.divide_no_nan(ops.sum(there * (1 - dice)), ops.sum(there))
+
+
+def _over_pixels(values: Tensor) -> Tensor:
+    """The sum of (N, H, W, C) for each class, (C,).
+
+    Axis by axis: one long sum of float32 would lose digits.
+    """
+    return ops.sum(ops.sum(ops.sum(values, axis=2), axis=1), axis=0)
+
+
+class SumOfLosses(TrainingLoss):
+    """Several losses, each divided by its own normalizer, and added up.
+
+    Args:
+        terms: the losses.
+    """
+
+    def __init__(self, terms: Iterable[TrainingLoss]) -> None:
+        self.terms = list(terms)
+        self.needs_sums = any(term.needs_sums for term in self.terms)
+        self.random_states = [state for term in self.terms for state in term.random_states]
+
+    @property
+    def in_evaluation(self) -> TrainingLoss:
+        return SumOfLosses(term.in_evaluation for term in self.terms)
 
     def normalizer(self, y_true: Tensor) -> Tensor:
-        """Sum of w for "mean", the number of images for "sum"."""
-        if self.normalization == "mean":
-            return ops.sum(self._weights(y_true))
-        return ops.cast(ops.shape(y_true)[0], "float32")
+        return ops.stack([term.normalizer(y_true) for term in self.terms])
 
-    def _sampled(self, losses: Tensor) -> Tensor:
-        """The losses of the pixels that are drawn, divided by p, and 0 elsewhere, (N, H, W)."""
-        if self._drawn is None:
-            return losses
-        drawn = keras.random.uniform(ops.shape(losses), seed=self._drawn) < self.sample_fraction
-        return ops.where(drawn, losses / self.sample_fraction, 0.0)
-
-    def _weights(self, y_true: Tensor) -> Tensor:
-        """w of each pixel, float32 (N, H, W)."""
-        valid = ops.not_equal(y_true, VOID)
-        weights = ops.cast(valid, "float32")
-        if self.class_weights is None:
-            return weights
-        labels = ops.where(valid, ops.cast(y_true, "int32"), 0)
-        return weights * ops.take(ops.array(self.class_weights, "float32"), labels)
-
-    def _weighted(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """w * loss of each pixel, (N, H, W)."""
-        y_true = masks_like(y_true, y_pred)
-        classes, given = y_pred.shape[-1], self.class_weights
-        if given is not None and len(given) != classes:
-            raise InputError(f"class_weights has {len(given)} numbers for {classes} classes.")
-        valid = ops.not_equal(y_true, VOID)
-        labels = ops.where(valid, ops.cast(y_true, "int32"), 0)
-        losses = ops.sparse_categorical_crossentropy(
-            labels, ops.cast(y_pred, "float32"), from_logits=True
+    def total(
+        self,
+        y_true: Tensor,
+        y_pred: Tensor,
+        training: bool = False,
+        sums: Any = None,
+    ) -> Tensor:
+        given = iter(sums or ())
+        of_terms = [next(given, None) if term.needs_sums else None for term in self.terms]
+        return ops.stack(
+            [
+                term.total(y_true, y_pred, training, of_term)
+                for term, of_term in zip(self.terms, of_terms, strict=True)
+            ]
         )
-        if keras.backend.backend() == "jax":  # where a label that is no class would cost nothing
-            losses = nan_where_no_class(losses, labels, classes)
-        # where, not a product: 0 times an infinite loss under VOID would be NaN.
-        return ops.where(valid, losses * self._weights(y_true), 0.0)
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            "reduction": self.normalization,
-            "class_weights": self.class_weights,
-            "sample_fraction": self.sample_fraction,
-            "seed": self.seed,
-            "name": self.name,
-        }
+    def sums(self, y_true: Tensor, y_pred: Tensor) -> Any:
+        return tuple(term.sums(y_true, y_pred) for term in self.terms if term.needs_sums)
 
 
-def _weights_like(sample_weight: Tensor, y_pred: Tensor) -> Tensor:
-    """Weights of images as (N, 1, 1), and weights of pixels as (N, H, W).
-
-    Raises:
-        InputError: they are of another shape.
-    """
-    shape = tuple(sample_weight.shape)
-    if len(shape) == 1:
-        return ops.reshape(sample_weight, (-1, 1, 1))
-    if shape == (y_pred.shape[0], 1, 1):
-        return sample_weight
-    return masks_like(sample_weight, y_pred)
-
-
-def nan_where_no_class(losses: Tensor, labels: Tensor, num_classes: int) -> Tensor:
-    """The losses of pixels, and NaN where a label is not in 0 to num_classes - 1."""
-    return ops.where((labels >= 0) & (labels < num_classes), losses, float("nan"))
-
-
-# Each is called with the keywords reduction, class_weights, sample_fraction and seed.
+# Each is called with the keywords reduction, class_weights, sample_fraction and seed, and with the
+# settings that are of it alone: `loss.focal_gamma` is gamma to `focal`.
 LOSSES: dict[str, Callable[..., TrainingLoss]] = {
     "cross_entropy": SegmentationLoss,
+    "dice": DiceLoss,
+    "focal": FocalLoss,
+    "ohem": OhemLoss,
 }
 
 
@@ -253,9 +142,10 @@ def check_loss(name: str) -> None:
     """Refuses the name of a loss that does not exist.
 
     Raises:
-        InputError: it is none of `LOSSES`.
+        InputError: it is none of `LOSSES`, and no sum of them.
     """
-    check(name in LOSSES, "loss.name", name, f"one of {', '.join(LOSSES)}")
+    known = set(loss_terms(name)) <= set(LOSSES)
+    check(known, "loss.name", name, f"one of {', '.join(LOSSES)}, or a sum of them (a + b)")
 
 
 def make_loss(config: LossConfig, class_weights: Sequence[float] | None, seed: int) -> TrainingLoss:
@@ -270,9 +160,20 @@ def make_loss(config: LossConfig, class_weights: Sequence[float] | None, seed: i
         InputError: there is no loss of this name.
     """
     check_loss(config.name)
-    return LOSSES[config.name](
-        reduction=config.reduction,
-        class_weights=class_weights,
-        sample_fraction=config.sample_fraction,
-        seed=seed,
-    )
+    terms = [
+        LOSSES[name](
+            reduction=config.reduction,
+            class_weights=class_weights,
+            sample_fraction=config.sample_fraction,
+            seed=seed,
+            **_own_settings(config, name),
+        )
+        for name in loss_terms(config.name)
+    ]
+    return terms[0] if len(terms) == 1 else SumOfLosses(terms)
+
+
+def _own_settings(config: LossConfig, name: str) -> dict[str, Any]:
+    """The settings that are of this loss alone, without its name before them."""
+    own = [key for key, loss in OF_ONE_LOSS.items() if loss == name]
+    return {key.removeprefix(f"{name}_"): getattr(config, key) for key in own}

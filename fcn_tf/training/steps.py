@@ -62,7 +62,9 @@ def compile_train_call(
     whole_gradient = needs_whole_gradient(run.config.optimizer, training.precision)
     variables = run.model.trainable_variables
     share_of_gradient = compile_gradient(run)
-    share_of_sums = compile_sums(run) if run.loss.needs_sums else None
+    # Where the share is the whole step, the pass for the gradient has all that the sums need.
+    shares = replicas * training.accumulate_steps
+    share_of_sums = compile_sums(run) if run.loss.needs_sums and shares > 1 else None
 
     def over_devices(value: Any, how: str = "SUM") -> Any:
         if replicas == 1:
@@ -119,7 +121,7 @@ def compile_gradient(run: Run) -> Callable[..., Any]:
             tape.watch(values)
             logits = model(images, training=True)  # (n, h, w, C)
             total = run.loss.total(masks, logits, training=True, sums=sums)
-            loss = tf.math.divide_no_nan(total, norm)
+            loss = tf.reduce_sum(tf.math.divide_no_nan(total, norm))  # of each term, where several
             scaled = optimizer.scale_loss(loss)
         return tape.gradient(scaled, values), loss, count_pixels(masks, logits, run.num_classes)
 

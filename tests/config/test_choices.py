@@ -4,7 +4,7 @@ from typing import get_args
 
 from fcn_tf.config.schema import LossConfig, VocConfig
 from fcn_tf.data.voc import PUBLISHED_SIZES
-from fcn_tf.training.losses import REDUCTIONS
+from fcn_tf.training.segmentation_loss import REDUCTIONS
 
 
 def test_choices_are_those_of_the_tables():

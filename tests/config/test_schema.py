@@ -33,6 +33,8 @@ ENDS = {
     ),
     "data.bands": ([None, (1, 1, 1), (4, 3, 2)], [(0, 1, 2), (1, 2), (1, 2, 3, 4)]),
     "data.color": ([0, 0.99], [-0.1, 1]),
+    "data.rotate_degrees": ([0, 180], [-0.1, 180.1, float("nan")]),
+    "data.flip": ([True, False, "horizontal", "vertical", "both"], ["true", "none", None]),
     "loss.sample_fraction": ([1e-9, 1], [0, 1.01]),
     "loss.class_weights": ([None, "none", [0.0, 1.0]], [[1.0, -0.1]]),
     "optimizer.learning_rate": ([1e-30], [0]),
@@ -48,6 +50,7 @@ ENDS = {
     "training.eval_every_steps": ([None, 1], [0]),
     "training.checkpoint_every_steps": ([None, 1], [0]),
     "training.max_minutes": ([None, 1e-6], [0]),
+    "training.patience": ([None, 1], [0]),
     "training.profile_steps": ([None, (1, 1), (2, 3)], [(0, 1), (3, 2)]),
     "distribution.virtual_devices": ([None, 1], [0]),
     "distribution.timeout_seconds": ([1e-6], [0]),
@@ -73,6 +76,7 @@ def test_what_a_run_does_unless_it_is_told_otherwise():
     data, model, optimizer = config.data, config.model, config.optimizer
     assert (data.batch_size, data.crop_px, data.scale_range) == (4, None, (1, 1))
     assert (data.flip, data.color, data.validation_fraction) == (True, 0, 0.2)
+    assert data.rotate_degrees == 0
     assert (model.geometry, model.upsampling, model.weights) == ("same", "learned", "none")
     assert (optimizer.name, optimizer.learning_rate, optimizer.schedule) == ("adamw", 1e-3, "poly")
     assert (optimizer.momentum, optimizer.weight_decay, optimizer.bias_multiplier) == (0.9, 0, 1)
@@ -80,6 +84,7 @@ def test_what_a_run_does_unless_it_is_told_otherwise():
     assert (training.max_steps, training.eval_every_steps) == (10_000, 1000)
     assert (training.log_every_steps, training.steps_per_call) == (50, 10)
     assert (training.max_minutes, training.profile_steps) == (None, None)
+    assert training.patience is None
     assert not training.jit_compile
     assert not training.deterministic
     assert (config.distribution.strategy, config.distribution.timeout_seconds) == ("auto", 600)

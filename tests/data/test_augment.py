@@ -64,16 +64,25 @@ def test_eager_and_in_tf_data_alike():
         np.testing.assert_array_equal(mask_in_graph, mask_eager)
 
 
-def test_flip_mirrors_both_in_half_of_the_draws():
+@pytest.mark.parametrize(
+    ("flip", "ways"),
+    [
+        (True, {(1, 1), (1, -1)}),
+        ("vertical", {(1, 1), (-1, 1)}),
+        ("both", {(1, 1), (1, -1), (-1, 1), (-1, -1)}),
+    ],
+)
+def test_flip_mirrors_both_in_half_of_the_draws(flip, ways):
+    """Each way that it names: -1 is the reverse order of the rows, or of the columns."""
     image, mask = telling_pair()
-    mirrored = 0
-    for flipped, flipped_mask in draws(image, mask, 200, flip=True):
-        is_mirrored = not np.array_equal(flipped, image)
-        expected = (image[:, ::-1], mask[:, ::-1]) if is_mirrored else (image, mask)
-        np.testing.assert_array_equal(flipped, expected[0])
-        np.testing.assert_array_equal(flipped_mask, expected[1])
-        mirrored += is_mirrored
-    assert 70 < mirrored < 130
+    counts = dict.fromkeys(ways, 0)
+    for found, labels in draws(image, mask, 120, flip=flip):
+        (way,) = [(r, c) for r, c in ways if np.array_equal(found, image[::r, ::c])]
+        np.testing.assert_array_equal(labels, mask[:: way[0], :: way[1]])
+        counts[way] += 1
+    expected = 120 / len(ways)
+    # Four deviations.
+    assert all(abs(count - expected) < 4 * expected**0.5 for count in counts.values())
 
 
 def test_scales_fill_their_range_evenly_on_a_log_scale():
@@ -214,6 +223,13 @@ def test_the_place_of_a_smaller_image_is_drawn_apart_from_its_scale():
     looks = [[size, top / (500 - size), left / (500 - size)] for size, top, left in drawn]
     between = np.corrcoef(looks, rowvar=False)
     assert np.abs(between[~np.eye(3, dtype=bool)]).max() < 0.3
+
+
+def test_horizontal_is_true():
+    image, mask = telling_pair()
+    for seed in range(6):
+        looks = [augment(image, mask, (0, seed), flip=flip)[0] for flip in (True, "horizontal")]
+        np.testing.assert_array_equal(*looks)
 
 
 def test_without_options_nothing_changes():

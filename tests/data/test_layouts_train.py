@@ -11,7 +11,7 @@ from fcn_tf.config.schema import DataConfig
 from fcn_tf.data import open_source, training_batches
 from fcn_tf.data.check import check_data_set
 from fcn_tf.evaluation.batches import SegmentationMetrics
-from fcn_tf.training.losses import SegmentationLoss
+from fcn_tf.training.segmentation_loss import SegmentationLoss
 from tests.data.test_find_layout import FOUND
 
 SIDE_PX = 8

@@ -158,6 +158,8 @@ TABLE = {
         not_run={
             "from mediapipe": "needs the extra mediapipe; tests/exporting/test_export.py has "
             "the same calls",
+            "fcn-tf train --config shapes --model.trunk": "tests/test_trunks.py trains it",
+            "fcn-tf export --model runs/small-crops": "tests/test_trunks.py exports it",
         },
     ),
     "docs/web.md": Page(

@@ -12,7 +12,7 @@ from fcn_tf.errors import InputError
 from fcn_tf.evaluation import batches
 from fcn_tf.evaluation.batches import SegmentationMetrics
 from fcn_tf.evaluation.metrics import SCORES, confusion_matrix, scores_from_confusion
-from fcn_tf.training.losses import SegmentationLoss
+from fcn_tf.training.segmentation_loss import SegmentationLoss
 from tests.evaluation.test_metrics import EXPECTED, MATRIX, PREDICTION, TRUTH
 from tests.extras import needs_extra
 from tests.networks import narrow_fcn, random_images
@@ -133,7 +133,7 @@ def test_counts_go_beyond_32_bits(monkeypatch):
 def test_counts_go_beyond_32_bits_on_jax_which_has_no_others():
     environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": str(ROOT)}
     masks = """
-from fcn_tf.training.losses import SegmentationLoss
+from fcn_tf.training.segmentation_loss import SegmentationLoss
 
 logits = np.zeros((2, 2, 2, 3), "float32")
 for label in (3, 4, -1):  # no class: in a compiled function JAX cannot raise

@@ -15,6 +15,7 @@ EXPECTED = {
     "mean_accuracy": (2 / 4 + 2 / 3) / 2,
     "mean_iou": (2 / 5 + 2 / 4 + 0 / 1) / 3,
     "frequency_weighted_iou": (4 * 2 / 5 + 3 * 2 / 4) / 7,
+    "mean_dice": (2 * 2 / (4 + 3) + 2 * 2 / (3 + 3) + 0 / (0 + 1)) / 3,
 }
 
 
@@ -25,6 +26,7 @@ def test_scores_by_hand():
     for name in SCORES:
         np.testing.assert_allclose(scores[name], EXPECTED[name], err_msg=name)
     np.testing.assert_allclose(scores["class_iou"], [2 / 5, 2 / 4, np.nan, 0])
+    np.testing.assert_allclose(scores["class_dice"], [4 / 7, 4 / 6, np.nan, 0])
 
 
 def test_a_class_of_one_pixel_counts_like_another():

@@ -25,9 +25,13 @@ ROWS = [
     ["mean accuracy", "90.0"],  # (8/10 + 2/2) / 2
     ["mean IU", "65.0"],  # (8/10 + 2/4) / 2
     ["frequency weighted IU", "75.0"],  # (10 x 8/10 + 2 x 2/4) / 12
+    ["mean Dice", "77.8"],  # (16/18 + 4/6) / 2
     ["  IU sky", "80.0"],
     ["  IU Straße", "50.0"],
     ["  IU car", "–"],
+    ["  Dice sky", "88.9"],
+    ["  Dice Straße", "66.7"],
+    ["  Dice car", "–"],
 ]
 
 
@@ -39,6 +43,7 @@ def test_a_summary_and_its_rows():
     summary = summary_of(CONFUSION)
     assert summary["confusion_matrix"] == CONFUSION
     assert summary["class_iou"] == {"sky": 0.8, "Straße": 0.5, "car": None}
+    assert summary["class_dice"] == {"sky": 16 / 18, "Straße": 4 / 6, "car": None}
     assert summary["mean_iou"] == pytest.approx(0.65)
     assert score_rows(summary) == ROWS
 
@@ -57,11 +62,15 @@ def test_two_models_and_their_difference():
         ["mean accuracy", "90.0", "75.0", "-15.0"],  # (5/10 + 1) / 2
         ["mean IU", "65.0", "50.0", "-15.0"],  # (5/10 + 1 + 0) / 3
         ["frequency weighted IU", "75.0", "58.3", "-16.7"],  # (10 x 5/10 + 2) / 12
+        ["mean Dice", "77.8", "55.6", "-22.2"],  # (10/15 + 1 + 0) / 3
         ["  IU sky", "80.0", "50.0", "-30.0"],
         ["  IU Straße", "50.0", "100.0", "+50.0"],
         ["  IU car", "–", "0.0", "–"],
+        ["  Dice sky", "88.9", "66.7", "-22.2"],
+        ["  Dice Straße", "66.7", "100.0", "+33.3"],
+        ["  Dice car", "–", "0.0", "–"],
     ]
-    assert compared_rows(other, summary_of(CONFUSION))[-1] == ["  IU car", "0.0", "–", "–"]
+    assert compared_rows(other, summary_of(CONFUSION))[-1] == ["  Dice car", "0.0", "–", "–"]
 
 
 def test_the_table_of_the_terminal():

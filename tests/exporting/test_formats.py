@@ -353,6 +353,7 @@ def test_the_kinds_are_those_of_the_pages():
     assert in_bfloat16 == [("saved_model", "bfloat16")]
     needing = [place for place, what in kinds.items() if what.needs_images]
     assert needing == [("tflite", "int8"), ("tflite", "integer")]
+    assert [place for place, what in kinds.items() if what.remedy] == needing
     named = [place for place, what in kinds.items() if not what.by_default]
     assert named == [("tflite", "integer")]
 

@@ -61,6 +61,42 @@ def test_a_file_answers_what_the_model_does_at_any_size(geometry, tmp_path):
     assert (answered.name, answered.type) == ("scores", "tensor(float)")
     assert answered.shape == ["N", "H", "W", 3]
     check_sizes(session, model)
+    # The largest kernel is in the layout of ONNX, and nothing turns it when the file runs.
+    graph = onnx.load(path).graph
+    (kernel,) = (one for one in graph.initializer if list(one.dims) == [16, 32, 7, 7])
+    own = np.asarray(model.get_layer("fc6").kernel)
+    np.testing.assert_array_equal(onnx.numpy_helper.to_array(kernel), own.transpose(3, 2, 0, 1))
+    assert kernel.name in {node.input[1] for node in graph.node if node.op_type == "Conv"}
+
+
+def test_the_converter_sees_no_large_kernel(tmp_path, monkeypatch):
+    """It copies what it sees dozens of times: 65 times the weights, for half of the filters."""
+    import tf2onnx
+
+    from fcn_tf.exporting.onnx import LARGE, write
+
+    class Seen(Exception):
+        pass
+
+    def look(function, signature, opset):
+        graph = function.get_concrete_function(*signature).graph
+        constants = [one for one in graph.get_operations() if one.type == "Const"]
+        assert constants
+        assert all(one.outputs[0].shape.num_elements() < LARGE for one in constants)
+        assert len(signature) == 8
+        raise Seen
+
+    monkeypatch.setattr(tf2onnx.convert, "from_function", look)
+    model = narrow_fcn("fcn32s", 3, **NARROWEST)
+    job = Job(
+        model=model,
+        frozen=lambda: freeze(model),
+        options=ExportOptions(),
+        calibration_images=(),
+        stem="m",
+    )
+    with pytest.raises(Seen):
+        write(job, "float32", tmp_path)
 
 
 @pytest.mark.slow

@@ -69,6 +69,22 @@ def test_a_file_that_would_hold_floats_is_not_called_integer(monkeypatch):
         convert(model, "integer", (32, 32), calibration=random_images(1, 32, 32, 3))
 
 
+def test_8_bit_files_are_calibrated_on_what_was_chosen(monkeypatch):
+    used = []
+
+    def chosen(model, images):
+        assert model.variant == "fcn32s"
+        for image in images[1:]:
+            used.append(image)
+            yield image
+
+    monkeypatch.setattr(tflite, "calibration_images", chosen)
+    images = random_images(3, 32, 32, 3)
+    model = narrow_fcn("fcn32s", 3, width=1 / 64, head_units=4)
+    convert(model, "int8", (32, 32), calibration=images)
+    np.testing.assert_array_equal(used, images[1:])
+
+
 @pytest.mark.slow
 def test_integer_labels(tmp_path):
     """Without a floating-point number either, and of the scores the largest."""

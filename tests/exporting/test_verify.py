@@ -79,6 +79,7 @@ def compared(tmp_path, monkeypatch):
         max_pixels=None,
         model=network,
         images=(noise,),
+        remedy="",
         **format,
     ):
         name = f"format_{next(NUMBERS)}"
@@ -89,7 +90,7 @@ def compared(tmp_path, monkeypatch):
             with np.load(reference.folder / "reference.npz") as arrays:
                 scores = arrays[arrays.files[-1]]
             np.save(artefact, changed(scores))
-            kinds = {"float32": Kind(bar=bar)}
+            kinds = {"float32": Kind(bar=bar, remedy=remedy)}
             array = Format(title="array", module=name, kinds=kinds, **format)
             found = reference.compare(artefact, array, "float32", max_pixels)
         assert not reference.folder.exists()
@@ -227,10 +228,10 @@ def test_too_few_decided_pixels_with_the_same_label_are_refused(compared):
         return labels
 
     with pytest.raises(RunError, match="float32 array file is refused") as refused:
-        compared(ANSWERS_LABELS, changed)
+        compared(ANSWERS_LABELS, changed, remedy="Do this.")
     share = 100 * (1 - counted[0] // 8 / counted[0])
     said = f": {share:.4g} % of the decided pixels have the same label, and 90 % are required."
-    assert said in str(refused.value)
+    assert str(refused.value).endswith(f"{said} It was not published. Do this.")
 
 
 def test_the_mean_iou_is_the_artefacts_and_beside_it_that_of_the_model(compared):

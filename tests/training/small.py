@@ -54,13 +54,13 @@ def small_run(
     normalized=False,
     clip_norm=None,
     ema=0.0,
-    sample=1.0,
+    loss=None,
     **training,
 ):
     """What `compile_train_call` and `compile_evaluation_call` read of a `Run`."""
     cluster = cluster or Cluster(tf.distribute.get_strategy())
     config = Config(
-        loss=LossConfig(sample_fraction=sample),
+        loss=LossConfig(**loss or {}),
         optimizer=OptimizerConfig(
             name="sgd", learning_rate=RATE, momentum=0.0, schedule="constant", clip_norm=clip_norm
         ),
@@ -111,6 +111,14 @@ def take_steps(run):
         **values,
         **{f"average {v.path}": a for v, a in zip(run.average.variables, averages, strict=True)},
     }
+
+
+# Every loss of the package at once, each with a divisor of its own.
+OF_ALL_LOSSES = {
+    "name": "cross_entropy + dice + focal + ohem",
+    "ohem_share": 0.4,
+    "ohem_threshold": 0.2,
+}
 
 
 def steps_by_hand(*, squared=False, clip_norm=None, ema=0.0, **alike):

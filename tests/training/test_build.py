@@ -18,8 +18,9 @@ from fcn_tf.config.schema import (
 from fcn_tf.models import build_fcn, save_model
 from fcn_tf.models.trunks import BUILDERS
 from fcn_tf.training.distribution import Cluster
-from fcn_tf.training.losses import LOSSES, SegmentationLoss
+from fcn_tf.training.losses import LOSSES
 from fcn_tf.training.run import Run
+from fcn_tf.training.segmentation_loss import SegmentationLoss
 from fcn_tf.training.start import check_start
 from tests.networks import fill, keras_vgg16
 from tests.sources import source_of

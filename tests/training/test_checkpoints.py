@@ -61,6 +61,7 @@ def test_a_place_is_whole_again_after_json(tmp_path):
         confusion=[[5, 0], [1, 2]],
         seconds=0.1,
         evaluated_step=6,
+        without_gain=3,
         train_line={"loss": 0.3, "mean_iou": None},
     )
     assert {field.name for field in dataclasses.fields(place)} == vars(place).keys()

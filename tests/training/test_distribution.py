@@ -21,10 +21,12 @@ from tests.training.runs import (
 )
 from tests.training.small import (
     CASES,
+    OF_ALL_LOSSES,
     assert_same_steps,
     small_run,
     statistics_by_hand,
     steps_by_hand,
+    take_steps,
 )
 from tests.training.tiled import counted, network
 
@@ -124,6 +126,12 @@ def test_two_devices_take_the_steps_by_hand(two_devices, case):
     prefix = f"{case}: "
     of_case = {k.removeprefix(prefix): v for k, v in two_devices.items() if k.startswith(prefix)}
     assert_same_steps(of_case, steps_by_hand(**CASES[case]))
+
+
+def test_two_devices_are_one_to_every_loss(two_devices):
+    for name, value in take_steps(small_run(loss=OF_ALL_LOSSES)).items():
+        found = two_devices[f"all losses: {name}"]
+        np.testing.assert_allclose(found, value, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
 def test_running_statistics_are_the_mean_of_the_devices(two_devices):

@@ -67,6 +67,7 @@ class GivenRun:
         given = next(self.val_ious)
         iou = given if isinstance(given, dict) else {"mean_iou": given}
         scores = {"pixel_accuracy": 0.75, "mean_accuracy": None, "frequency_weighted_iou": 0.125}
+        scores["mean_dice"] = 0.625
         return {"loss": 3.0, **scores, **iou, "class_iou": {"a": 0.5, "b": None}}
 
     def pictures(self):
@@ -320,6 +321,51 @@ def test_a_finished_run_does_nothing_more_and_a_longer_one_goes_on(take, capsys)
         assert (6, "val") in folder.events
 
 
+PATIENT = {"max_steps": 9, "eval_every_steps": 1, "log_every_steps": 9, "patience": 2}
+
+
+def copied(place, **changes):
+    return Place(**{**dataclasses.asdict(place), **changes})
+
+
+def test_a_run_ends_after_evaluations_without_a_gain(take, capsys):
+    """Two of them one after the other; an equal mean IU is no gain."""
+    folder = take(val_ious=[0.5, 0.25, 0.625, 0.625, 0.5], **PATIENT)
+    assert (folder.place.step, folder.place.best_step, folder.place.without_gain) == (5, 3, 2)
+    assert folder.events[-1] == (5, "checkpoint")
+    assert folder.places[-1].without_gain == 2
+    out = capsys.readouterr().out
+    assert out.endswith(
+        "Ended after step 5: the mean IU on val has not risen in 2 evaluations "
+        "(training.patience=2). The best is 62.5 %, of step 3. To go on, add --resume and a larger "
+        "--training.patience, or null.\n"
+    )
+
+
+def test_a_resumed_run_has_the_patience_that_is_left(take, capsys):
+    """It counts on, ends again where it had ended, and goes on with more patience."""
+    whole = take(val_ious=[0.5, 0.25, 0.25], checkpoint_every_steps=1, **PATIENT)
+    _, at_2, at_3 = whole.places
+    resumed = take(place=copied(at_2), val_ious=[0.25], **PATIENT)
+    assert (resumed.place.step, resumed.place.without_gain) == (3, 2)
+    capsys.readouterr()
+    again = take(place=copied(at_3), **PATIENT)
+    assert (again.events, again.run.calls) == ([], [])
+    assert "not risen in 2 evaluations" in capsys.readouterr().out
+    longer = take(place=copied(at_3), val_ious=[0.75] + 5 * [0], **PATIENT | {"patience": 3})
+    assert (longer.place.step, longer.place.best_step) == (7, 4)
+    without = take(place=copied(at_3), val_ious=6 * [0], **PATIENT | {"patience": None})
+    assert without.place.step == 9
+    # Stopped in the evaluation that would have been the last: that comes first.
+    unsure = copied(at_3, step=4)
+    assert (4, "val") in take(place=unsure, val_ious=[0.75], **PATIENT | {"max_steps": 4}).events
+
+
+def test_a_last_step_without_a_gain_says_nothing(take, capsys):
+    take(val_ious=[0.5, 0.25, 0.25], **PATIENT | {"max_steps": 3})
+    assert "Ended" not in capsys.readouterr().out
+
+
 class Told(keras.callbacks.Callback):
     """Notes what Keras' callbacks are told."""
 
@@ -366,15 +412,30 @@ def test_what_callbacks_are_told(take):
     assert callback.model is folder.run.model
     assert logs[0] == {
         "loss": 2.0,
-        **{name: at(folder.lines, 3, "train")[name] for name in ("mean_iou", "mean_accuracy")},
+        **{
+            name: at(folder.lines, 3, "train")[name]
+            for name in ("mean_iou", "mean_accuracy", "mean_dice")
+        },
         "pixel_accuracy": pytest.approx(5 / 6),
         "frequency_weighted_iou": at(folder.lines, 3, "train")["frequency_weighted_iou"],
         "val_loss": 3.0,
         "val_mean_iou": 0.5,
         "val_pixel_accuracy": 0.75,
+        "val_mean_dice": 0.625,
         "val_frequency_weighted_iou": 0.125,  # and no mean accuracy, which is undefined
     }
     assert logs[1]["val_mean_iou"] == 0.25
+
+
+def test_a_run_of_an_older_version_goes_on_without_the_scores_that_it_lacked(take):
+    """It was stopped in an evaluation: its last line about training is in the checkpoint."""
+    older = {name: value for name, value in TRAIN_LINE.items() if name != "mean_dice"}
+    place = Place(step=6, evaluated_step=3, best_iou=0.5, best_step=3, train_line=older)
+    callback = Told()
+    take(place=place, val_ious=[0.25], callbacks=[callback])
+    (logs,) = [told[2] for told in callback.told if told[0] == "epoch done"]
+    assert "mean_dice" not in logs
+    assert (logs["mean_iou"], logs["val_mean_dice"]) == (0.5, 0.625)
 
 
 def test_a_callback_can_end_the_run(take, capsys):

@@ -26,7 +26,7 @@ from fcn_tf.errors import InputError, RunError
 from fcn_tf.evaluation.metrics import SCORES
 from fcn_tf.models import build_fcn, load_model
 from fcn_tf.training.loop import train
-from fcn_tf.training.losses import SegmentationLoss
+from fcn_tf.training.segmentation_loss import SegmentationLoss
 from fcn_tf.training.stopping import Stopped
 from tests.data.test_layouts import write_cvat
 from tests.training.conftest import write_uneven_folder

@@ -1,230 +1,228 @@
-import re
+"""Each loss of the table against its formula; test_segmentation_loss.py has the cross-entropy."""
 
-import keras
+from functools import partial
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from fcn_tf.classes import VOID
+from fcn_tf.config.schema import LossConfig
 from fcn_tf.errors import InputError
-from fcn_tf.training.losses import SegmentationLoss, nan_where_no_class
-from tests.networks import narrow_fcn, random_images
+from fcn_tf.training.losses import LOSSES, make_loss
+from tests.training import losses_by_hand as by_hand
 
-# Two images of 1x2 pixels, two classes. With logits (a, b) the loss of class 0 is
-# log(1 + exp(b - a)).
-LOGITS = np.array([[[[2.0, 0.0], [0.0, 1.0]]], [[[0.0, 0.0], [3.0, 1.0]]]], "float32")
-MASKS = np.array([[[0, 0]], [[1, VOID]]], np.uint8)
-LOSSES = np.log1p(np.exp([-2.0, 1.0, 0.0]))  # of the three labelled pixels
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.int32])
-def test_mean_over_the_labelled_pixels_of_the_batch(dtype):
-    loss = SegmentationLoss("mean")(MASKS.astype(dtype), LOGITS)
-    np.testing.assert_allclose(loss, LOSSES.sum() / 3, rtol=1e-6)
-
-
-def test_sum_over_the_pixels_divided_by_the_images():
-    loss = SegmentationLoss("sum")(MASKS, LOGITS)
-    np.testing.assert_allclose(loss, LOSSES.sum() / 2, rtol=1e-6)
-    alone = SegmentationLoss("sum")(MASKS[:1], LOGITS[:1])
-    np.testing.assert_allclose(alone, LOSSES[:2].sum(), rtol=1e-6)
-
-
-def test_class_weights():
-    expected = (2 * LOSSES[0] + 2 * LOSSES[1] + 5 * LOSSES[2]) / (2 + 2 + 5)
-    loss = SegmentationLoss("mean", class_weights=[2, 5])(MASKS, LOGITS)
-    np.testing.assert_allclose(loss, expected, rtol=1e-6)
-    loss = SegmentationLoss("sum", class_weights=[2, 5])(MASKS, LOGITS)
-    np.testing.assert_allclose(loss, expected * 9 / 2, rtol=1e-6)
-    # A mean does not see a factor of all weights, be their sum below 1 or not.
-    loss = SegmentationLoss("mean", class_weights=[0.02, 0.05])(MASKS, LOGITS)
-    np.testing.assert_allclose(loss, expected, rtol=1e-6)
-
-
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
-def test_an_image_without_labels_costs_nothing(reduction):
-    masks = np.full((2, 1, 2), VOID, np.uint8)
-    loss, gradient = loss_and_gradient(reduction, masks, LOGITS)
-    assert loss == 0
-    assert not gradient.any()
-
-
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
-def test_logits_under_void_change_nothing(reduction):
-    loss, gradient = loss_and_gradient(reduction, MASKS, LOGITS)
-    changed = LOGITS.copy()
-    changed[1, 0, 1] = (-50.0, 1e30)
-    loss_after, gradient_after = loss_and_gradient(reduction, MASKS, changed)
-    assert loss == loss_after
-    np.testing.assert_array_equal(gradient, gradient_after)
-    assert not gradient[1, 0, 1].any()
-
-
-def test_a_batch_of_classes_that_weigh_nothing_costs_nothing():
-    masks = np.zeros((2, 1, 2), np.uint8)
-    loss, gradient = loss_and_gradient("mean", masks, LOGITS, class_weights=[0, 1])
-    assert loss == 0
-    assert not gradient.any()
-
-
-def loss_and_gradient(reduction, masks, logits, **settings):
-    logits = tf.constant(logits)
-    with tf.GradientTape() as tape:
-        tape.watch(logits)
-        loss = SegmentationLoss(reduction, **settings)(masks, logits)
-    return loss.numpy(), tape.gradient(loss, logits).numpy()
-
-
-def test_masks_may_have_a_last_axis_of_1_as_tfds_gives_them():
-    masks = np.concatenate([MASKS, MASKS[::-1]], axis=1)  # (2, 2, 2), which broadcasts
-    logits = np.concatenate([LOGITS, LOGITS[::-1] + 0.5], axis=1)
-    for loss in (SegmentationLoss("mean", [1, 3]), SegmentationLoss("sum", sample_fraction=1)):
-        np.testing.assert_array_equal(loss(masks[..., None], logits), loss(masks, logits))
-        np.testing.assert_array_equal(
-            loss.total(masks[..., None], logits), loss.total(masks, logits)
-        )
-
-
-@pytest.mark.parametrize(
-    "shape", [(2, 1, 2, 2), (1, 1, 2), (1, 2), (2, 2, 1), (2, 1, 1), (2, 1, 1, 1), (2, 1, 2, 1, 1)]
+# Of four classes the third is in no mask. The images have 6, 4, 1 and 0 labelled pixels.
+WEIGHTS = [0.5, 2.0, 4.0, 1.0]
+MASKS = np.array(
+    [
+        [[0, 0, 1], [3, 1, 0]],
+        [[0, 3, VOID], [1, 0, VOID]],
+        [[VOID, VOID, 3], [VOID, VOID, VOID]],
+        [[VOID] * 3] * 2,
+    ],
+    np.uint8,
 )
-def test_masks_of_another_shape_are_refused(shape):
-    """Many of them would be broadcast to some number."""
-    with pytest.raises(InputError, match=rf"{re.escape(str(shape))} and the logits \(2, 1, 2, 2\)"):
-        SegmentationLoss()(np.zeros(shape, np.uint8), LOGITS)
+LOGITS = np.random.default_rng(0).normal(0, 2, (*MASKS.shape, 4)).astype("float32")
+# Of each case the name and the settings of the loss, and its formula.
+CASES = {
+    "dice": ({"name": "dice"}, by_hand.dice),
+    "focal": ({"name": "focal"}, by_hand.focal),
+    "sum": (
+        {"name": "cross_entropy + dice"},
+        lambda *of: by_hand.cross_entropy(*of) + by_hand.dice(*of),
+    ),
+}
+OHEM = {
+    "share": {"share": 0.5},
+    "threshold": {"threshold": 0.3},
+    "either": {"share": 0.3, "threshold": 0.2},
+    "share, over pixels": {"share": 0.5, "reduction": "pixels"},
+    "threshold, over pixels": {"threshold": 0.3, "reduction": "pixels"},
+    "threshold, over images": {"threshold": 0.3, "reduction": "sum"},
+}
+for case, chosen in OHEM.items():
+    keys = {k if k == "reduction" else f"ohem_{k}": value for k, value in chosen.items()}
+    CASES[f"ohem: {case}"] = ({"name": "ohem", **keys}, partial(by_hand.ohem, **chosen))
+WEIGHTED = pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["unweighted", "weighted"])
 
 
-def test_masks_and_weights_that_do_not_fit_the_logits_are_refused():
-    loss = SegmentationLoss()
-    with pytest.raises(InputError, match=r"logits \(2, 1, 2\): masks must be"):
-        loss(MASKS, LOGITS[..., 0])
-    for channels in (1, 256):
-        with pytest.raises(InputError, match=f"channels of the logits={channels}: .* 2 and 255"):
-            loss(MASKS, np.zeros((2, 1, 2, channels), "float32"))
-    for count in (1, 3):
-        with pytest.raises(InputError, match=f"class_weights has {count} numbers for 2 classes"):
-            SegmentationLoss(class_weights=[1.0] * count)(MASKS, LOGITS)
-    for shape in ((), (2, 2), (1, 1, 1), (3, 1, 1)):
-        with pytest.raises(InputError, match=rf"{re.escape(str(shape))} and the logits"):
-            loss(MASKS, LOGITS, sample_weight=np.ones(shape))
-    signature = [tf.TensorSpec(None, tf.uint8), tf.TensorSpec(LOGITS.shape)]
-    unknown = tf.function(loss, signature, autograph=False)
-    with pytest.raises(InputError, match="number of axes of the masks is not known"):
-        unknown(MASKS, LOGITS)
+def loss_named(name, weights=None, **settings):
+    return make_loss(LossConfig(name=name, **settings), weights, seed=0)
 
 
-def test_weights_are_of_the_channels_of_the_logits():
-    """One image of 1x2 pixels and three classes, of equal logits: each loss is log 3."""
-    loss = SegmentationLoss("sum", class_weights=[1, 2, 4])
-    found = loss(np.array([[[0, 2]]], np.uint8), np.zeros((1, 1, 2, 3), "float32"))
-    np.testing.assert_allclose(found, 5 * np.log(3), rtol=1e-6)
-    for images in (3, 4):
-        masks, logits = np.zeros((images, 1, 2), np.uint8), np.zeros((images, 1, 2, 3), "float32")
-        for shape in ((images,), (images, 1, 1)):
-            found = loss(masks, logits, np.ones(shape))
-            np.testing.assert_allclose(found, 2 * np.log(3), rtol=1e-6)
+def loss_of(case, weights=None):
+    return make_loss(LossConfig(**CASES[case][0]), weights, seed=0)
 
 
-def test_a_label_that_is_no_class_has_no_loss():
-    found = nan_where_no_class(np.arange(7, dtype="float32"), np.array([-2, -1, 0, 1, 2, 3, 4]), 3)
-    np.testing.assert_array_equal(found, [np.nan, np.nan, 2, 3, 4, np.nan, np.nan])
-
-
-def test_sample_weights_are_of_images_or_of_pixels():
-    of_images = np.array([2.0, 5.0], "float32")
-    expected = (2 * LOSSES[0] + 2 * LOSSES[1] + 5 * LOSSES[2]) / 3
-    for shape in ((2,), (2, 1, 1)):
-        loss = SegmentationLoss()(MASKS, LOGITS, of_images.reshape(shape))
-        np.testing.assert_allclose(loss, expected, rtol=1e-6)
-    of_pixels = np.array([[[1.0, 0.0]], [[3.0, 7.0]]], "float32")
-    for weights in (of_pixels, of_pixels[..., None]):
-        loss = SegmentationLoss()(MASKS, LOGITS, weights)
-        np.testing.assert_allclose(loss, (LOSSES[0] + 3 * LOSSES[2]) / 3, rtol=1e-6)
-
-
-def test_it_is_float32_whatever_the_logits():
-    loss = SegmentationLoss("sum")(MASKS, tf.cast(LOGITS, tf.bfloat16))
-    assert loss.dtype == "float32"
-
-
-def test_it_is_saved_with_a_compiled_model():
-    loss = SegmentationLoss("sum", class_weights=[1, 2], sample_fraction=0.5, seed=2)
-    twin = keras.losses.deserialize(keras.losses.serialize(loss))
-    drawn = [float(loss(MASKS, LOGITS)) for _ in range(20)]
-    assert [float(twin(MASKS, LOGITS)) for _ in range(20)] == drawn
-    assert len(set(drawn)) > 1  # each call draws its own pixels
-
-
-def test_by_default_all_pixels_count_in_one_pass_and_a_sample_has_the_seed_0():
-    loss = SegmentationLoss()
-    assert (loss.sample_fraction, loss.needs_sums, loss.class_weights) == (1.0, False, None)
-    losses = SegmentationLoss(sample_fraction=0.5), SegmentationLoss(sample_fraction=0.5, seed=0)
-    drawn, again = ([float(loss(MASKS, LOGITS)) for _ in range(20)] for loss in losses)
-    assert drawn == again
-
-
-def test_a_sample_is_refused_on_jax(monkeypatch):
-    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    assert SegmentationLoss(sample_fraction=1.0).sample_fraction == 1
-    with pytest.raises(ValueError, match="keeps no state on JAX"):
-        SegmentationLoss(sample_fraction=0.99)
-
-
-def test_another_reduction_is_refused():
-    with pytest.raises(ValueError, match="mean, sum"):
-        SegmentationLoss("average")
-
-
-def test_a_sample_of_the_pixels_counts_for_all():
-    """Each of the labelled pixels is kept or not, and VOID never is."""
-    logits = np.repeat(LOGITS[:1], 50, axis=1).repeat(40, axis=2)  # (1, 50, 80, 2)
-    masks = np.zeros((1, 50, 80), np.uint8)
-    masks[:, :, 40:] = VOID
-    loss = SegmentationLoss("mean", sample_fraction=0.25, seed=3)
-    each = np.log1p(np.exp(logits[..., 1] - logits[..., 0]))[:, :, :40].ravel()
-    drawn = [float(loss.total(masks, logits, training=True)) for _ in range(200)]
-    # A pixel counts 4 times or not at all: its variance is 3 times its square.
-    deviation = np.sqrt(3 * (each**2).sum())
-    assert abs(np.mean(drawn) - each.sum()) < 4 * deviation / np.sqrt(200)
-    assert 0.8 * deviation < np.std(drawn) < 1.2 * deviation
-    assert len(set(drawn)) > 50
-    # Evaluation takes all pixels, and the normalizer counts all.
-    np.testing.assert_allclose(loss.total(masks, logits), each.sum(), rtol=1e-5)
-    assert loss.normalizer(masks) == 50 * 40
-    again = SegmentationLoss("mean", sample_fraction=0.25, seed=3)
-    assert float(again.total(masks, logits, training=True)) == drawn[0]
-    assert not SegmentationLoss().random_states
-
-
-def test_the_gradient_of_a_sample_is_on_average_that_of_all():
-    """Long et al. 2015, section 3.4: patchwise training is loss sampling."""
-    # Few draws of many images from a small network: as certain as many draws of few, and quicker.
-    draw_count = 80
-    model = narrow_fcn("fcn8s", 5, width=1 / 32, head_units=8)
-    images = random_images(16, 96, 96, 3)
-    masks = np.random.default_rng(1).integers(0, 5, (16, 12, 12)).repeat(8, 1).repeat(8, 2)
-    masks[:, :20] = VOID
-    masks = masks.astype("uint8")
-    values = [variable.value for variable in model.trainable_variables]
-    sampled = SegmentationLoss("mean", sample_fraction=0.25)
-
-    @tf.function
-    def gradient(training):
+def step(loss, logits=LOGITS, masks=MASKS, shares=1):
+    """A step's loss and its gradient, in so many shares, as the loop computes them."""
+    parts = [tf.constant(part) for part in np.split(logits, shares)]
+    truths = np.split(masks, shares)
+    sums = None
+    if loss.needs_sums and shares > 1:
+        each = [loss.sums(*pair) for pair in zip(truths, parts, strict=True)]
+        sums = tf.nest.map_structure(lambda *numbers: tf.add_n(numbers), *each)
+    norm = tf.add_n([loss.normalizer(truth) for truth in truths])
+    losses, gradients = [], []
+    for truth, part in zip(truths, parts, strict=True):
         with tf.GradientTape() as tape:
-            total = sampled.total(masks, model(images, training=False), training=training)
-            loss = total / sampled.normalizer(masks)
-        return tf.concat([tf.reshape(g, [-1]) for g in tape.gradient(loss, values)], 0)
-
-    full = gradient(False).numpy().astype(np.float64)
-    draws = np.array([gradient(True).numpy() for _ in range(draw_count)], np.float64)
-    error = np.linalg.norm(draws.mean(axis=0) - full) / np.linalg.norm(full)
-    standard_error = np.sqrt(draws.var(axis=0, ddof=1).sum() / draw_count) / np.linalg.norm(full)
-    assert error <= 4 * standard_error
-    assert error <= 0.05
-    assert standard_error > 0.001  # the draws differ
+            tape.watch(part)
+            total = loss.total(truth, part, training=True, sums=sums)
+            share = tf.reduce_sum(tf.math.divide_no_nan(total, norm))
+        losses.append(share)
+        gradients.append(tape.gradient(share, part))
+    return float(tf.add_n(losses)), np.concatenate(gradients)
 
 
-@pytest.mark.parametrize("fraction", [-0.5, 0, 1.01])
-def test_another_fraction_is_refused(fraction):
-    with pytest.raises(ValueError, match=f"={fraction}: it must be above 0 and at most 1"):
-        SegmentationLoss(sample_fraction=fraction)
+@WEIGHTED
+@pytest.mark.parametrize("case", CASES)
+def test_the_loss_and_its_gradient_are_those_of_the_formula(case, weights):
+    formula = CASES[case][1]
+    loss, gradient = step(loss_of(case, weights))
+    assert loss == pytest.approx(formula(LOGITS, MASKS, weights), rel=1e-5)
+    differences = by_hand.slope(lambda logits: formula(logits, MASKS, weights), LOGITS)
+    np.testing.assert_allclose(gradient, differences, rtol=1e-3, atol=2e-6)
+    assert np.abs(differences).max() > 0.01
+
+
+@WEIGHTED
+@pytest.mark.parametrize("case", CASES)
+def test_shares_add_up_to_the_whole(case, weights):
+    """Images with and without a class, and one with no label, each in a share of its own."""
+    loss = loss_of(case, weights)
+    whole, parts = step(loss), step(loss, shares=4)
+    assert parts[0] == pytest.approx(whole[0], rel=1e-6)
+    np.testing.assert_allclose(parts[1], whole[1], rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_not_labelled_changes_nothing(case):
+    loss = loss_of(case)
+    changed = LOGITS.copy()
+    changed[MASKS == VOID] = (1e30, -50.0, -1e30, 0.0)
+    value, gradient = step(loss)
+    after, gradient_after = step(loss, changed)
+    assert after == value
+    np.testing.assert_array_equal(gradient, gradient_after)
+    assert not gradient[MASKS == VOID].any()
+    nothing, gradient = step(loss, masks=np.full_like(MASKS, VOID))
+    assert nothing == 0
+    assert not gradient.any()
+
+
+def test_dice_of_two_classes_by_hand():
+    """Pixels of class 0 with p = 0.75 and 0.5, one of class 1 with p = 0.5; class 2 is absent."""
+    masks = np.array([[[0, 0, 1, VOID]]], np.uint8)
+    logits = np.log([[[[6, 1, 1], [4, 2, 2], [2, 4, 2], [1, 1, 6]]]]).astype("float32")
+    first, second = 2 * (0.75 + 0.5) / (2 + 1.5), 2 * 0.5 / (1 + 0.125 + 0.25 + 0.5)
+    loss, gradient = step(loss_named("dice"), logits, masks)
+    assert loss == pytest.approx(1 - (first + second) / 2, rel=1e-6)
+    assert (gradient[0, 0, :3, 2] > 0).all()  # what goes to the absent class costs nevertheless
+    perfect = np.where(np.arange(3) == masks[..., None], 50, 0).astype("float32")
+    assert step(loss_named("dice"), perfect, masks)[0] == pytest.approx(0, abs=1e-6)
+    weighted = step(loss_named("dice", [3.0, 1.0, 9.0]), logits, masks)[0]
+    assert weighted == pytest.approx(1 - (3 * first + second) / 4, rel=1e-6)
+
+
+def test_focal_of_a_pixel_by_hand():
+    """With p = 0.5 the factor is 0.5 ** gamma; a pixel that is learned costs nothing."""
+    masks, logits = np.zeros((1, 1, 1), np.uint8), np.zeros((1, 1, 1, 2), "float32")
+    for gamma in (0.0, 0.5, 1.0, 3.0):
+        loss = loss_named("focal", focal_gamma=gamma)
+        assert step(loss, logits, masks)[0] == pytest.approx(0.5**gamma * np.log(2), rel=1e-6)
+        sure = np.array([[[[200.0, 0.0]]]], "float32")
+        value, gradient = step(loss, sure, masks)
+        assert (value, np.abs(gradient).max()) == (0, 0)
+    assert step(loss_named("focal"), logits, masks)[0] == pytest.approx(np.log(2) / 4, rel=1e-6)
+
+
+def test_ohem_of_four_pixels_by_hand():
+    """Pixels of class 0 with the logits a, 0: p = 1 / (1 + exp(-a)). The last has no label."""
+    logits = np.array([[[[1.0, 0], [-2.0, 0], [0.5, 0], [3.0, 0], [-9.0, 0]]]], "float32")
+    masks = np.array([[[0, 0, 0, 0, VOID]]], np.uint8)
+    losses = np.log1p(np.exp(-logits[0, 0, :4, 0]))
+    for share, hard in ((0.01, [1]), (0.25, [1]), (0.5, [1, 2]), (0.75, [0, 1, 2])):
+        value, gradient = step(loss_named("ohem", ohem_share=share), logits, masks)
+        assert value == pytest.approx(losses[hard].mean(), rel=1e-6)
+        assert np.flatnonzero(gradient[0, 0, :, 0]).tolist() == hard
+    every = step(loss_named("ohem", ohem_share=1.0), logits, masks)[0]
+    assert every == pytest.approx(losses.mean(), rel=1e-6)
+    # The probabilities are 0.73, 0.12, 0.62 and 0.95.
+    below = step(loss_named("ohem", ohem_threshold=0.7), logits, masks)[0]
+    assert below == pytest.approx(losses[[1, 2]].mean(), rel=1e-6)
+    value, gradient = step(loss_named("ohem", ohem_threshold=0.1), logits, masks)
+    assert (value, gradient.any()) == (0, False)
+    least = step(loss_named("ohem", ohem_threshold=0.1, ohem_share=0.01), logits, masks)[0]
+    assert least == pytest.approx(losses[1], rel=1e-6)
+
+
+def test_equally_hard_pixels_count_in_part():
+    """Half of four pixels: the hardest, and a third of each of the others."""
+    logits = np.array([[[[0.0, 0], [-2.0, 0], [0.0, 0], [0.0, 0]]]], "float32")
+    loss = loss_named("ohem", ohem_share=0.5)
+    value, gradient = step(loss, logits, np.zeros((1, 1, 4), np.uint8))
+    assert value == pytest.approx((np.log1p(np.exp(2)) + np.log(2)) / 2, rel=1e-6)
+    expected = np.array([0.5 / 3, 1 / (1 + np.exp(-2)), 0.5 / 3, 0.5 / 3]) / 2
+    np.testing.assert_allclose(gradient[0, 0, :, 0], -expected, rtol=1e-5)
+
+
+def test_a_loss_that_is_no_number_stays_one():
+    """Of pixels that are not among the hard ones, too: the run has to end."""
+    logits = LOGITS.copy()
+    logits[0, 0, 0] = np.nan
+    for settings in ({"ohem_share": 0.25}, {"ohem_threshold": 0.2}):
+        assert np.isnan(step(loss_named("ohem", **settings), logits)[0])
+
+
+def test_an_evaluation_reports_ohem_of_all_pixels():
+    loss = loss_named("ohem + dice", WEIGHTS, ohem_share=0.1).in_evaluation
+    total = loss.total(MASKS, LOGITS) / loss.normalizer(MASKS)
+    expected = [by_hand.cross_entropy(LOGITS, MASKS, WEIGHTS), by_hand.dice(LOGITS, MASKS, WEIGHTS)]
+    np.testing.assert_allclose(total, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["dice", "sum"])
+def test_tiles_of_an_image_have_its_loss(name):
+    """As an evaluation adds them up: the sums are those of the image."""
+    loss = loss_of(name).in_evaluation
+    image, mask = LOGITS[:1], MASKS[:1]
+    tiles = [(mask[:, :, :1], image[:, :, :1]), (mask[:, :, 1:], image[:, :, 1:])]
+    sums = tf.nest.map_structure(lambda *x: tf.add_n(x), *(loss.sums(*tile) for tile in tiles))
+    total = tf.add_n([loss.total(*tile, sums=sums) for tile in tiles])
+    found = float(tf.reduce_sum(total / loss.normalizer(mask)))
+    assert found == pytest.approx(CASES[name][1](image, mask), rel=1e-5)
+
+
+def test_the_terms_of_a_sum_have_their_own_divisors():
+    """A class of no weight is not in the divisor of the cross-entropy."""
+    weights = [1.0, 0.0, 0.0, 0.25]
+    both = step(loss_named("cross_entropy+dice", weights))[0]
+    parts = [step(loss_named(name, weights))[0] for name in ("cross_entropy", "dice")]
+    assert both == pytest.approx(sum(parts), rel=1e-6)
+    assert min(parts) > 0.1
+
+
+def test_a_sum_draws_one_sample_and_keeps_its_states():
+    loss = loss_named("cross_entropy + focal", sample_fraction=0.5)
+    assert len(loss.random_states) == 2
+    assert not loss.needs_sums
+    drawn = {float(tf.reduce_sum(loss.total(MASKS, LOGITS, training=True))) for _ in range(9)}
+    assert len(drawn) > 1
+    whole = loss.total(MASKS, LOGITS)
+    np.testing.assert_allclose(loss.in_evaluation.total(MASKS, LOGITS), whole, rtol=1e-6)
+
+
+def test_names_that_are_no_losses():
+    for name in ("x", "dice + x", "dice cross_entropy"):
+        with pytest.raises(
+            InputError, match=r"it must be one of cross_entropy, dice, focal, ohem, or .*a \+"
+        ):
+            loss_named(name)
+    assert type(loss_named(" dice ")) is LOSSES["dice"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_class_weights_are_one_for_each_class(case):
+    with pytest.raises(InputError, match="class_weights has 3 numbers for 4 classes"):
+        loss_of(case, [1.0, 2.0, 3.0]).total(MASKS, LOGITS)

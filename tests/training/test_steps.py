@@ -11,6 +11,7 @@ from fcn_tf.training.steps import Taken, compile_train_call
 from tests.training.small import (
     CASES,
     CLASSES,
+    OF_ALL_LOSSES,
     assert_same_steps,
     batches,
     evaluated,
@@ -27,6 +28,14 @@ from tests.training.small import (
 def test_steps_by_hand(case):
     """The batch's images differ in their numbers of labelled pixels."""
     assert_same_steps(take_steps(small_run(**CASES[case])), steps_by_hand(**CASES[case]))
+
+
+def test_four_accumulated_batches_are_one_to_every_loss():
+    """Each is of one image, of which one has no label; test_losses.py has the losses by hand."""
+    whole = take_steps(small_run(loss=OF_ALL_LOSSES))
+    parts = take_steps(small_run(loss=OF_ALL_LOSSES, accumulate_steps=4))
+    for name, value in whole.items():
+        np.testing.assert_allclose(parts[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
 @pytest.mark.parametrize(("parts", "squared"), [(1, False), (2, True)])
@@ -54,12 +63,12 @@ def test_the_steps_before_a_broken_batch_are_whole():
             tf.ensure_shape(p, a.shape[1:]) for p, a in zip(pair, (images, masks), strict=True)
         ]
     )
-    run, taken = small_run(normalized=True, sample=0.5), Taken(CLASSES)
+    run, taken = small_run(normalized=True, loss={"sample_fraction": 0.5}), Taken(CLASSES)
     call = compile_train_call(run, iter(data), taken)
     first = [x.numpy() for x in call(tf.constant(1))]
     with pytest.raises(tf.errors.OpError, match=r"b\.png: broken"):
         call(tf.constant(4))
-    two = small_run(normalized=True, sample=0.5)
+    two = small_run(normalized=True, loss={"sample_fraction": 0.5})
     whole = tf.data.Dataset.from_tensor_slices((images, masks))
     losses, confusion = compile_train_call(two, iter(whole))(tf.constant(2))
     np.testing.assert_array_equal([*first[0], *taken.losses.numpy()], losses)
@@ -75,10 +84,14 @@ def test_the_steps_before_a_broken_batch_are_whole():
 
 
 def test_xla_compiles_every_pass():
-    """A step computes three products with the kernel, one in the first pass of the loss."""
+    """A step computes three products with the kernel, one in the first pass of the loss.
 
-    def products(jit_compile):
-        call = train_call(small_run(squared=True, jit_compile=jit_compile))
+    A step of one share needs no such pass.
+    """
+
+    def products(jit_compile, parts=2):
+        run = small_run(squared=True, jit_compile=jit_compile, accumulate_steps=parts)
+        call = train_call(run)
         library = call.get_concrete_function(tf.constant(1)).graph.as_graph_def().library.function
         return [
             function.attr["_XlaMustCompile"].b
@@ -88,12 +101,18 @@ def test_xla_compiles_every_pass():
         ]
 
     assert products(jit_compile=True) == [True] * 3
-    assert products(jit_compile=False) == [False] * 3
+    assert products(jit_compile=False, parts=1) == [False] * 2
+
+
+def test_an_evaluation_reports_its_own_loss():
+    """Of ohem the loss of all labelled pixels, and not that of the hardest alone."""
+    hardest = small_run(loss={"name": "ohem", "ohem_share": 0.01})
+    assert evaluated(hardest, images=4)[1] == pytest.approx(evaluated(small_run(), images=4)[1])
 
 
 def test_the_sample_of_pixels_is_drawn_in_training_alone():
     """With a fraction that leaves none of them."""
-    run = small_run(sample=1e-9)
+    run = small_run(loss={"sample_fraction": 1e-9})
     _, loss, labelled = evaluated(run, images=4)
     assert (loss > 1, labelled) == (True, 3)
     assert take_steps(run)["losses"].tolist() == [0, 0, 0]

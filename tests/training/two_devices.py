@@ -22,7 +22,7 @@ from tests.training.runs import (
     uneven_config,
     uneven_source,
 )
-from tests.training.small import CASES, small_run, statistics, take_steps
+from tests.training.small import CASES, OF_ALL_LOSSES, small_run, statistics, take_steps
 from tests.training.tiled import TILES, counted, network
 
 
@@ -43,6 +43,8 @@ def main(file):
     for case, options in CASES.items():
         steps = take_steps(small_run(two, **options))
         found |= {f"{case}: {name}": value for name, value in steps.items()}
+    steps = take_steps(small_run(two, loss=OF_ALL_LOSSES))
+    found |= {f"all losses: {name}": value for name, value in steps.items()}
     found["statistics"] = statistics(small_run(two, normalized=True))
 
     source = uneven_source()
