@@ -122,6 +122,7 @@ SCRIPTS = {
             r"each photo after it: N ms \(N to N\)",
         )
     ),
+    "webgpu.py": Script((r"\| vgg16 \| int8 \| yes \| yes \| N \| N \| N \|",), [(2, 7)]),
 }
 # The extra that a script needs, and its modules.
 NEEDS = {
@@ -130,6 +131,7 @@ NEEDS = {
     "inference.py": needs_extra("bench", "torch", "onnx", "onnxruntime", "openvino"),
     "training.py": needs_extra("bench", "torch"),
     "web.py": needs_browser,
+    "webgpu.py": needs_browser,
 }
 # They are imported by the scripts above, which so run them too.
 MODULES = {
