@@ -123,6 +123,7 @@ SCRIPTS = {
             r"each photo after it: N ms \(N to N\)",
         )
     ),
+    "webgpu.py": Script((r"\| vgg16 \| int8 \| yes \| yes \| N \| N \| N \|",), [(2, 7)]),
 }
 # The extra that a script needs, and its modules.
 NEEDS = {
@@ -132,6 +133,7 @@ NEEDS = {
     "inference.py": needs_extra("bench", "torch", "onnx", "onnxruntime", "openvino", "nncf"),
     "training.py": needs_extra("bench", "torch"),
     "web.py": needs_browser,
+    "webgpu.py": needs_browser,
 }
 # They are imported by the scripts above, which so run them too.
 MODULES = {

@@ -81,10 +81,12 @@ class LessMean(keras.layers.Layer):
         return above - ops.array(whole, "float32")
 
 
-class DilatedConv2D(keras.layers.Layer):
-    """A dilated convolution without strides, as one operation whatever the size of the map.
+class OneConvolution(keras.layers.Layer):
+    """A convolution that is dilated, or thins out its map, as devices compute it.
 
-    Keras takes a map of unknown size apart into batches and puts them together again.
+    Keras takes a map of unknown size apart into batches for a dilated one, and puts them together
+    again: here it is one operation. LiteRT's GPU code passes over the strides of a kernel of 1x1
+    whose numbers are 8-bit, and gives wrong scores: here the rows and columns are left out first.
 
     Args:
         convolution: a `keras.layers.Conv2D`, whose weights are used.
@@ -97,8 +99,14 @@ class DilatedConv2D(keras.layers.Layer):
 
     def call(self, maps: Tensor) -> Tensor:
         own = self.convolution
-        padding, dilation = own.padding.upper(), own.dilation_rate
-        maps = tf.nn.conv2d(maps, own.kernel, 1, padding, dilations=dilation)
+        rows, columns = own.strides
+        maps = tf.nn.conv2d(
+            maps[:, ::rows, ::columns] if max(own.strides) > 1 else maps,
+            own.kernel,
+            strides=1,
+            padding=own.padding.upper(),
+            dilations=own.dilation_rate,
+        )
         return own.activation(maps + own.bias if own.use_bias else maps)
 
 
@@ -216,9 +224,10 @@ def _layers_for_devices(
         return result
 
     def convolved(layer: keras.layers.Conv2D, maps: Tensor) -> Tensor:
-        if max(layer.dilation_rate) == 1:
-            return layer(maps)
-        return DilatedConv2D(layer, dtype="float32")(maps)
+        thins_out = layer.kernel_size == (1, 1) and max(layer.strides) > 1
+        if thins_out or max(layer.dilation_rate) > 1:
+            return OneConvolution(layer, dtype="float32")(maps)
+        return layer(maps)
 
     return {
         CaffePreprocessing: preprocessed,

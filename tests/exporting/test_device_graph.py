@@ -1,10 +1,11 @@
 """The network that devices take equals the network that was trained, border included."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn_tf.exporting.device_graph import device_graph
+from fcn_tf.exporting.device_graph import _layers_for_devices, device_graph
 from fcn_tf.exporting.freeze import with_constants
 from fcn_tf.exporting.upsampling import enlarged, transposed, window
 from fcn_tf.models.layers import bilinear_kernel
@@ -68,6 +69,24 @@ def test_what_cannot_be_folded_is_a_convolution_of_its_own(monkeypatch):
     image = random_images(1, 40, 50, 3)
     found = answers(device_graph(model, (40, 50)), image, (40, 50))
     assert relative_difference(found, model(image, training=False).numpy()) < 5e-6
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_a_kernel_of_one_cell_has_no_strides(padding):
+    """LiteRT's GPU code passes over them if its numbers are 8-bit."""
+    images = keras.Input((None, None, 3))
+    convolution = keras.layers.Conv2D(4, 1, strides=(2, 3), padding=padding, activation="relu")
+    model = keras.Model(images, convolution(images))
+    convolution.bias.assign([0.1, -0.2, 0.3, 0.0])
+    image = np.random.default_rng(0).standard_normal((1, 5, 8, 3), "float32")
+    convolved = _layers_for_devices(np.zeros(3), None)[keras.layers.Conv2D]
+    thinned = keras.Model(images, convolved(convolution, images))
+    frozen = tf.function(thinned).get_concrete_function(tf.TensorSpec((1, None, None, 3)))
+    convolutions = [one for one in frozen.graph.get_operations() if one.type == "Conv2D"]
+    assert [one.get_attr("strides") for one in convolutions] == [[1, 1, 1, 1]]
+    expected = model(image).numpy()
+    assert expected.shape == (1, 3, 3, 4)
+    np.testing.assert_allclose(frozen(image), expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(("side", "factor"), [(4, 2), (3, 2), (16, 8), (15, 8), (7, 4), (5, 2)])
