@@ -40,7 +40,7 @@ def main():
     import tensorflow as tf
 
     import fcn_tf
-    from fcn_tf.inference.loaded import loaded_from_keras
+    from fcn_tf.inference.keras_model import loaded_from_keras
 
     model = fcn_tf.build_fcn(
         "fcn8s", CLASSES, width=arguments.width, head_units=arguments.head_units

@@ -106,7 +106,7 @@ def train(folder, started, steps):
 def report_of_evaluate(arguments):
     """`evaluate` beside the bare network on the same images, in turns."""
     import fcn_tf
-    from fcn_tf.inference.loaded import loaded_from_keras
+    from fcn_tf.inference.keras_model import loaded_from_keras
 
     model, images = network(arguments.width), examples(arguments.images, arguments.sizes)
     labels = loaded_from_keras(model).labels
@@ -127,7 +127,7 @@ def report_of_evaluate(arguments):
 
 def report_of_commands(arguments):
     """The commands `evaluate` and `predict` on files; no bar."""
-    from fcn_tf.inference.loaded import loaded_from_keras
+    from fcn_tf.inference.keras_model import loaded_from_keras
 
     model, images = network(arguments.width), examples(arguments.images, arguments.sizes)
     labels = loaded_from_keras(model).labels

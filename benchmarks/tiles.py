@@ -57,7 +57,7 @@ def main():
 
 
 def predict(megapixels, arguments):
-    from fcn_tf.inference.loaded import loaded_from_keras
+    from fcn_tf.inference.keras_model import loaded_from_keras
     from fcn_tf.inference.predictor import Predictor
     from fcn_tf.models import build_fcn
 

@@ -46,6 +46,7 @@ SCRIPTS = {
         ),
         [(1, 5)],
     ),
+    "gpu.py": Script((), [(4, 6)]),
     "growth.py": Script(("N ms and N for each",) * 2, [(3, 5), (3, 5)]),
     "inference.py": Script(
         (
@@ -98,7 +99,7 @@ SCRIPTS = {
         ),
         [(4, 5)],
     ),
-    "start_up.py": Script((r"fcn-tf train --help: N s \(N to N\)", r"train.py --help: N s")),
+    "start_up.py": Script((r".tflite to .keras: N of the time",), [(4, 4)]),
     "tiles.py": Script(
         (
             "memory above N megapixels, most to least: N",
@@ -127,6 +128,7 @@ SCRIPTS = {
 NEEDS = {
     "data.py": needs_extra("bench", "torch"),
     "gigapixel.py": needs_extra("maps", "rasterio"),
+    "gpu.py": needs_extra("backends", "jax", "torch"),
     "inference.py": needs_extra("bench", "torch", "onnx", "onnxruntime", "openvino"),
     "training.py": needs_extra("bench", "torch"),
     "web.py": needs_browser,

@@ -51,7 +51,10 @@ def predict(options: PredictOptions) -> None:
     Example:
         >>> predict(PredictOptions(model="runs/mine", images=("photos",), out="labelled"))
     """
-    import_quietly("tensorflow")
+    from fcn_tf.inference.kinds import needs_tensorflow
+
+    if needs_tensorflow(options.model):
+        import_quietly("tensorflow")
     import numpy as np
 
     from fcn_tf.images.depth import Clipped, clipping_line

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from fcn_tf.classes import MEAN_RGB, VOID
+from fcn_tf.data.as_written import as_written
 from fcn_tf.data.source import Dataset, Example, Record, Source
 from fcn_tf.images.graph import Tensor
 
@@ -28,6 +29,7 @@ FILE_ERRORS = (
 SKIPPED_MARK = " (skipped)"  # behind the name of a record
 
 
+@as_written
 def decoded(
     source: Source,
     records: Dataset,

@@ -14,6 +14,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from fcn_tf.data.as_written import as_written
 from fcn_tf.data.source import Dataset, Pieces, Record, Source
 from fcn_tf.images.graph import Tensor
 
@@ -21,6 +22,7 @@ from fcn_tf.images.graph import Tensor
 IsWanted = Callable[[Tensor], Tensor]
 
 
+@as_written
 def training_order(
     source: Source, seed: int, skip_samples: int = 0, is_wanted: IsWanted | None = None
 ) -> Dataset:
@@ -42,6 +44,7 @@ def training_order(
     return _by_number(source, seed, skip_samples, is_wanted)
 
 
+@as_written
 def wanted_records(source: Source, split: str, is_wanted: IsWanted) -> Dataset:
     """Those records of a split whose numbers are wanted, in their order.
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from fcn_tf.classes import MEAN_RGB, VOID
 from fcn_tf.config.schema import DataConfig
+from fcn_tf.data.as_written import as_written
 from fcn_tf.data.augment import augment_window
 from fcn_tf.data.broken import decoded, skip, unlabelled_crop, unlabelled_example
 from fcn_tf.data.folder import folder_source
@@ -133,6 +134,7 @@ def training_batches(
     return data.prefetch(tf.data.AUTOTUNE).with_options(options)
 
 
+@as_written
 def pad_batch(data: Dataset, batch_size: int) -> Dataset:
     """Batches of images of different sizes, padded at the bottom and the right.
 
@@ -185,6 +187,7 @@ def samples_of(source: Source, split: str, numbers: Iterable[int]) -> Iterator[L
         }
 
 
+@as_written
 def whole_images(source: Source, split: str) -> Dataset:
     """The images of a split one by one, unpadded, in a fixed order, none dropped.
 

@@ -14,7 +14,8 @@ from fcn_tf.config.networks import GRID_PX
 from fcn_tf.errors import InputError
 from fcn_tf.images.read import resize
 from fcn_tf.inference.given import opened
-from fcn_tf.inference.loaded import LoadedModel, load_any
+from fcn_tf.inference.kinds import load_any
+from fcn_tf.inference.loaded import LoadedModel
 from fcn_tf.inference.other_sizes import is_other_size, other_sizes_line
 from fcn_tf.inference.tiles import Tile, cut_into_tiles, inside, tile_px_within
 from fcn_tf.progress import with_progress

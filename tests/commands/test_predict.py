@@ -18,7 +18,7 @@ from fcn_tf.errors import InputError, RunError
 from fcn_tf.images.draw import overlay
 from fcn_tf.images.find import find_images
 from fcn_tf.images.read import open_pixels
-from fcn_tf.inference.loaded import loaded_from_keras
+from fcn_tf.inference.keras_model import loaded_from_keras
 from fcn_tf.inference.predictor import Predictor
 from fcn_tf.models import save_model
 from tests.extras import needs_extra

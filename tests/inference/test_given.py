@@ -8,7 +8,7 @@ import tensorflow as tf
 from PIL import Image
 
 from fcn_tf.errors import InputError
-from fcn_tf.inference.loaded import load_any
+from fcn_tf.inference.kinds import load_any
 from fcn_tf.inference.predictor import Predictor
 from tests.extras import needs_extra
 from tests.inference.handmade import handmade_model, handmade_scores

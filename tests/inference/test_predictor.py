@@ -24,7 +24,9 @@ from fcn_tf.exporting.export import export
 from fcn_tf.exporting.options import ExportOptions, TFLiteOptions
 from fcn_tf.exporting.saved_model import write_saved_model
 from fcn_tf.exporting.verify import Reference
-from fcn_tf.inference.loaded import load_any, loaded_from_keras, saved_model_folder
+from fcn_tf.inference.keras_model import loaded_from_keras
+from fcn_tf.inference.kinds import load_any
+from fcn_tf.inference.loaded import saved_model_folder
 from fcn_tf.inference.onnx import onnx_file
 from fcn_tf.inference.predictor import Predictor
 from fcn_tf.models import VARIANTS, build_fcn, save_model
