@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from fcn_tf.classes import MEAN_RGB, VOID
 from fcn_tf.data.augment import Crop, augment, augment_window
-from fcn_tf.data.rotate import turned
+from fcn_tf.data.rotate import draw_turn, turned
 from fcn_tf.images.graph import cut
 from tests.data.test_augment import draws, telling_pair
 
@@ -102,17 +102,15 @@ def test_no_more_is_read_than_the_corners_need():
 
 
 def test_angles_fill_their_range_evenly_both_ways():
-    """Of a picture of its rows: how they rise along a row of the result tells the angle."""
-    image, mask = telling_places(200, 200)
-    angles = []
-    for found, _ in draws(image, mask, 60, crop_px=(40, 40), rotate_degrees=30.0):
-        part = found.astype(float)
-        angles.append(np.degrees(np.arctan2(part[20, 35, 0] - part[20, 5, 0], 30)))
-    angles = np.array(angles)
-    sines = np.tan(np.radians(angles))  # rows rise by sin, over columns of the result
-    angles = np.degrees(np.arcsin(np.clip(sines, -1, 1)))
-    assert -31.5 < angles.min() < -24
-    assert 24 < angles.max() < 31.5
+    def sine(seed):
+        """By how much the rows of the image rise from column to column of the result."""
+        key = tf.stack([tf.constant(0, tf.int64), seed])
+        return draw_turn(tf.constant([200, 200]), CROPS["a part"], key, 30.0).matrix[0, 1]
+
+    sines = tf.data.Dataset.range(60).map(sine).as_numpy_iterator()
+    angles = np.degrees(np.arcsin([*sines]))
+    assert -30 < angles.min() < -24
+    assert 24 < angles.max() < 30
     assert abs(angles.mean()) < 4 * 30 / 3**0.5 / 60**0.5  # four deviations
 
 

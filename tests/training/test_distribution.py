@@ -129,6 +129,7 @@ def test_two_devices_take_the_steps_by_hand(two_devices, case):
 
 
 def test_two_devices_are_one_to_every_loss(two_devices):
+    """In two accumulated batches each, with one image in each batch."""
     for name, value in take_steps(small_run(loss=OF_ALL_LOSSES)).items():
         found = two_devices[f"all losses: {name}"]
         np.testing.assert_allclose(found, value, rtol=1e-5, atol=1e-6, err_msg=name)

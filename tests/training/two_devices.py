@@ -43,7 +43,7 @@ def main(file):
     for case, options in CASES.items():
         steps = take_steps(small_run(two, **options))
         found |= {f"{case}: {name}": value for name, value in steps.items()}
-    steps = take_steps(small_run(two, loss=OF_ALL_LOSSES))
+    steps = take_steps(small_run(two, loss=OF_ALL_LOSSES, accumulate_steps=2))
     found |= {f"all losses: {name}": value for name, value in steps.items()}
     found["statistics"] = statistics(small_run(two, normalized=True))
 
