@@ -108,7 +108,7 @@ SCRIPTS = {
         ),
         [(1, 6)],
     ),
-    "tiny_objects.py": Script(("The disc is N % of the pixels of train.",), [(1, 5)]),
+    "tiny_objects.py": Script(("The disc is N % of the pixels of train.",), [(2, 5)]),
     "training.py": Script(
         ("N threads", "float32: N × the fastest PyTorch, N of the limit, N of the least memory"),
         [(4, 11)],

@@ -109,7 +109,9 @@ def two_devices(tmp_path_factory):
         "found.npz",
         cwd=folder,
         extra={"TF_ENABLE_ONEDNN_OPTS": "0"},
-        code="import sys; from tests.training.two_devices import main; main(sys.argv[1])",
+        # It ends at once: TensorFlow may take a minute to take two devices apart.
+        code="import os, sys; from tests.training.two_devices import main; main(sys.argv[1]); "
+        "sys.stdout.flush(); os._exit(0)",
     )
     stdout, stderr = process.communicate(timeout=300)
     assert process.returncode == 0, stderr
