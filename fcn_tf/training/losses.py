@@ -15,7 +15,11 @@ from fcn_tf.config.losses import OF_ONE_LOSS, loss_terms
 from fcn_tf.config.schema import LossConfig
 from fcn_tf.errors import check
 from fcn_tf.training.pixel_losses import FocalLoss, OhemLoss
-from fcn_tf.training.segmentation_loss import SegmentationLoss, check_weights
+from fcn_tf.training.segmentation_loss import (
+    SegmentationLoss,
+    check_weights,
+    labelled_pixels,
+)
 from fcn_tf.training.training_loss import Tensor, TrainingLoss
 
 
@@ -43,7 +47,7 @@ class DiceLoss(TrainingLoss):
 
     def normalizer(self, y_true: Tensor) -> Tensor:
         """The number of labelled pixels: it adds up over tiles as over images."""
-        return ops.sum(ops.cast(ops.not_equal(y_true, VOID), "float32"))
+        return ops.sum(labelled_pixels(y_true))
 
     def sums(self, y_true: Tensor, y_pred: Tensor) -> Any:
         """Of each class sum(t * p), sum(t) and sum(p), float32 (C,); and the labelled pixels."""

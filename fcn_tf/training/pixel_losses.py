@@ -12,7 +12,7 @@ from keras import ops
 from fcn_tf.classes import VOID
 from fcn_tf.config.losses import FOCAL_GAMMA
 from fcn_tf.evaluation.batches import masks_like
-from fcn_tf.training.segmentation_loss import SegmentationLoss
+from fcn_tf.training.segmentation_loss import SegmentationLoss, labelled_pixels
 from fcn_tf.training.training_loss import Tensor, TrainingLoss
 
 # Below it 1 - p is taken for this much: the slope of its power would be infinite at 0.
@@ -97,7 +97,7 @@ class OhemLoss(TrainingLoss):
         if self.of_all.normalization == "sum":
             return self.of_all.normalizer(y_true)
         if self.needs_sums:
-            return ops.sum(ops.cast(ops.not_equal(y_true, VOID), "float32"))
+            return ops.sum(labelled_pixels(y_true))
         return ops.sum(self._wanted(y_true))
 
     def sums(self, y_true: Tensor, y_pred: Tensor) -> Any:
@@ -124,7 +124,7 @@ class OhemLoss(TrainingLoss):
     def _wanted(self, y_true: Tensor) -> Tensor:
         """How many pixels of each image the share is, float32 (N,)."""
         assert self.share is not None
-        labelled = ops.sum(ops.cast(ops.not_equal(y_true, VOID), "float32"), axis=(1, 2))
+        labelled = ops.sum(labelled_pixels(y_true), axis=(1, 2))
         return ops.where(labelled > 0, ops.maximum(ops.round(self.share * labelled), 1.0), 0.0)
 
     def _hard(self, y_true: Tensor, losses: Tensor) -> Tensor:

@@ -119,7 +119,7 @@ class SegmentationLoss(TrainingLoss, keras.losses.Loss):
         """What each pixel adds to the divisor of "mean" and of "pixels", float32 (N, H, W)."""
         if self.normalization == "mean":
             return self.weights(y_true)
-        return ops.cast(ops.not_equal(y_true, VOID), "float32")
+        return labelled_pixels(y_true)
 
     def _sampled(self, losses: Tensor) -> Tensor:
         """The losses of the pixels that are drawn, divided by p, and 0 elsewhere, (N, H, W)."""
@@ -183,6 +183,11 @@ def _weights_like(sample_weight: Tensor, y_pred: Tensor) -> Tensor:
     if shape == (y_pred.shape[0], 1, 1):
         return sample_weight
     return masks_like(sample_weight, y_pred)
+
+
+def labelled_pixels(y_true: Tensor) -> Tensor:
+    """1 where a pixel has a label and 0 under VOID, float32, of the masks' shape."""
+    return ops.cast(ops.not_equal(y_true, VOID), "float32")
 
 
 def check_weights(class_weights: Sequence[float] | None, classes: int) -> None:

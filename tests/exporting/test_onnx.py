@@ -37,6 +37,16 @@ def check_sizes(session, model):
         assert expected[..., 0].std() > 0
 
 
+def job_of(model):
+    return Job(
+        model=model,
+        frozen=lambda: freeze(model),
+        options=ExportOptions(),
+        calibration_images=(),
+        stem="m",
+    )
+
+
 @pytest.mark.parametrize("geometry", ["same", pytest.param("caffe", marks=pytest.mark.slow)])
 def test_a_file_answers_what_the_model_does_at_any_size(geometry, tmp_path):
     import onnx
@@ -44,14 +54,7 @@ def test_a_file_answers_what_the_model_does_at_any_size(geometry, tmp_path):
     from fcn_tf.exporting.onnx import write
 
     model = narrow_fcn("fcn32s", 3, geometry=geometry, **NARROWEST)
-    job = Job(
-        model=model,
-        frozen=lambda: freeze(model),
-        options=ExportOptions(),
-        calibration_images=(),
-        stem="m",
-    )
-    path = write(job, "float32", tmp_path)
+    path = write(job_of(model), "float32", tmp_path)
     assert path == tmp_path / "m-float32.onnx"
     assert {opset.domain: opset.version for opset in onnx.load(path).opset_import}[""] == 17
     session = session_of(path)
@@ -88,15 +91,8 @@ def test_the_converter_sees_no_large_kernel(tmp_path, monkeypatch):
 
     monkeypatch.setattr(tf2onnx.convert, "from_function", look)
     model = narrow_fcn("fcn32s", 3, **NARROWEST)
-    job = Job(
-        model=model,
-        frozen=lambda: freeze(model),
-        options=ExportOptions(),
-        calibration_images=(),
-        stem="m",
-    )
     with pytest.raises(Seen):
-        write(job, "float32", tmp_path)
+        write(job_of(model), "float32", tmp_path)
 
 
 @pytest.mark.slow
