@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from fcn_tf.config.networks import WHOLE_NETWORKS
 from fcn_tf.models import build_fcn
 
 # First layers that see pixels of about 100, because preprocessing does not scale them.
@@ -20,6 +21,8 @@ def narrow_fcn(variant, num_classes=5, seed=0, **kwargs):
 def fill(model, seed=0):
     """Fills kernels with He's variance and biases with small numbers; upsampling stays bilinear."""
     rng = np.random.default_rng(seed)
+    sums = [one for one in model.layers if isinstance(one, keras.layers.Add)]
+    summed = {id(tensor) for one in sums for tensor in one.input}
     for layer in model.layers:
         if layer.name.startswith("upscore"):
             continue
@@ -34,6 +37,11 @@ def fill(model, seed=0):
         # Bring the first layer's values from about 100 to about 1.
         if layer.name in SEES_PIXELS:
             layer.kernel.assign(layer.kernel / 70)
+        # Small at the end of a block, so that the sums of many blocks stay in range.
+        is_normalization = isinstance(layer, keras.layers.BatchNormalization)
+        is_whole = getattr(model, "variant", None) in WHOLE_NETWORKS
+        if is_whole and is_normalization and id(layer.output) in summed:
+            layer.gamma.assign(0.3 * layer.gamma)
         # fcn8s_atonce scales its skips down: scale their scores up, so that the logits show them.
         scale = {"score_pool4": 100, "score_pool3": 10_000}.get(layer.name, 1)
         if scale > 1 and model.variant.endswith("atonce"):

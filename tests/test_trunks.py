@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn_tf.config.networks import FROM_MINUS_1_TO_1, LAST, RESNETS, TRUNKS, application_trunk
+from fcn_tf.config.networks import (
+    FROM_MINUS_1_TO_1,
+    LAST,
+    TRUNKS,
+    WHOLE_NETWORKS,
+    application_trunk,
+)
 from fcn_tf.config.schema import (
     Config,
     DataConfig,
@@ -37,11 +43,29 @@ NETWORKS = {
     "efficientnetv2_b0": {"width": 1.0},
     "fcn_resnet50": {"variant": "fcn_resnet50"},
     "fcn_resnet101": {"variant": "fcn_resnet101"},
+    "deeplabv3_resnet50": {"variant": "deeplabv3_resnet50"},
+    "deeplabv3_resnet101": {"variant": "deeplabv3_resnet101"},
+    "deeplabv3_mobilenetv3": {"variant": "deeplabv3_mobilenetv3"},
+    "lraspp_mobilenetv3": {"variant": "lraspp_mobilenetv3", "width": 0.25},
 }
-# The others have more of the layers of vgg16 and of fcn_resnet50, and nothing else.
-TRAINED = [name for name in NETWORKS if name not in ("vgg19", "fcn_resnet101")]
-STEPS = {"alexnet": 30, "googlenet": 30, "resnet50": 40, "efficientnetv2_b0": 80}
-# ResNet50's int8 needs 240 steps to come near its float32; fcn_resnet50 has int8 of such blocks.
+# The others have more of the layers of vgg16, deeplabv3_resnet50 and lraspp_mobilenetv3, and
+# nothing else.
+UNTRAINED = (
+    "vgg19",
+    "fcn_resnet50",
+    "fcn_resnet101",
+    "deeplabv3_resnet101",
+    "deeplabv3_mobilenetv3",
+)
+TRAINED = [name for name in NETWORKS if name not in UNTRAINED]
+STEPS = {
+    "alexnet": 30,
+    "googlenet": 30,
+    "resnet50": 40,
+    "efficientnetv2_b0": 80,
+    "lraspp_mobilenetv3": 60,
+}
+# ResNet50's int8 needs 240 steps to come near its float32; deeplabv3_resnet50 has such blocks.
 QUANTIZE = {"resnet50": ("float32",)}
 LIGHT = ("vgg19", "googlenet", "alexnet")  # the others take minutes
 
@@ -53,7 +77,7 @@ def each(*light, of=tuple(NETWORKS)):
 
 def arguments_of(name):
     """The variant of a network and the other arguments of `build_fcn`."""
-    trunk = {} if name in RESNETS else {"trunk": name}
+    trunk = {} if name in WHOLE_NETWORKS else {"trunk": name}
     arguments = {"width": 0.125, "head_units": 64, **trunk, **NETWORKS[name]}
     return arguments.pop("variant", "fcn8s"), arguments
 
@@ -66,7 +90,7 @@ def build(name, num_classes=5):
 
 
 def test_there_is_a_test_of_each():
-    assert set(NETWORKS) == {*TRUNKS, *RESNETS}
+    assert set(NETWORKS) == {*TRUNKS, *WHOLE_NETWORKS}
 
 
 @pytest.mark.parametrize("name", each("alexnet", of=TRAINED))
@@ -109,7 +133,7 @@ def test_tiles_equal_the_whole(name):
     model = build(name)
     image = random_images(1050, 1150, 3)
     if margin_px(model) is None:
-        assert name in ("mobilenetv3_large", "efficientnetv2_b0", *RESNETS)
+        assert name in ("mobilenetv3_large", "efficientnetv2_b0", *WHOLE_NETWORKS)
         with pytest.raises(InputError, match=r"of the layer (ResizeLike|Global\w+)"):
             Predictor(model, tile_px=512)
         return
@@ -123,7 +147,7 @@ def test_tiles_equal_the_whole(name):
     assert relative_difference(tiles[None], whole[None]) < 1e-4
 
 
-@pytest.mark.parametrize("name", [n for n in NETWORKS if n not in ("alexnet", *RESNETS)])
+@pytest.mark.parametrize("name", [n for n in NETWORKS if n not in ("alexnet", *WHOLE_NETWORKS)])
 def test_a_constant_score_map_stays_constant_to_the_border(name):
     model = build(name, 3)
     expected = np.zeros(3)
@@ -292,7 +316,7 @@ def test_a_network_of_keras_applications_computes_in_the_precision(monkeypatch):
     assert keras.config.dtype_policy().name == "float32"
 
 
-@pytest.mark.parametrize("name", ["alexnet", "googlenet", "fcn_resnet50"])
+@pytest.mark.parametrize("name", ["alexnet", "googlenet", "fcn_resnet50", "lraspp_mobilenetv3"])
 def test_every_layer_before_the_scores_computes_in_the_precision(name):
     variant, arguments = arguments_of(name)
     model = build_fcn(variant, 2, dtype="mixed_bfloat16", **arguments)
@@ -426,3 +450,17 @@ def test_batch_normalization_stays_while_scores_alone_are_trained():
     np.testing.assert_array_equal(normalization.moving_mean, after)
     dropout = model.get_layer("classifier_3")
     assert (dropout.rate, dropout.output) == (0.25, model.get_layer("score_fr").input)
+
+
+BEHIND_DROPOUT = {"deeplabv3_mobilenetv3": "classifier_1", "lraspp_mobilenetv3": "score_high"}
+
+
+@pytest.mark.parametrize("name", BEHIND_DROPOUT)
+def test_torchvisions_heads_drop_what_is_asked(name):
+    """Behind the features that the scores are made of."""
+    variant, arguments = arguments_of(name)
+    model = build_fcn(variant, 2, dropout=0.25, **{**arguments, "width": 1 / 16})
+    (dropout,) = [one for one in model.layers if isinstance(one, keras.layers.Dropout)]
+    assert dropout.rate == 0.25
+    behind = [one for one in model.layers if one.input is dropout.output]
+    assert [one.name for one in behind] == [BEHIND_DROPOUT[name]]

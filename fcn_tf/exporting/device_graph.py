@@ -89,23 +89,26 @@ class OneConvolution(keras.layers.Layer):
     whose numbers are 8-bit, and gives wrong scores: here the rows and columns are left out first.
 
     Args:
-        convolution: a `keras.layers.Conv2D`, whose weights are used.
+        convolution: a `keras.layers.Conv2D` or `DepthwiseConv2D`, whose weights are used.
         kwargs: as `keras.layers.Layer`.
     """
 
-    def __init__(self, convolution: keras.layers.Conv2D, **kwargs: Any) -> None:
+    def __init__(self, convolution: keras.layers.Layer, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.convolution = convolution
 
     def call(self, maps: Tensor) -> Tensor:
         own = self.convolution
         rows, columns = own.strides
-        maps = tf.nn.conv2d(
-            maps[:, ::rows, ::columns] if max(own.strides) > 1 else maps,
-            own.kernel,
-            strides=1,
+        maps = maps[:, ::rows, ::columns] if max(own.strides) > 1 else maps
+        is_depthwise = isinstance(own, keras.layers.DepthwiseConv2D)
+        operation = tf.raw_ops.DepthwiseConv2dNative if is_depthwise else tf.raw_ops.Conv2D
+        maps = operation(
+            input=maps,
+            filter=own.kernel,
+            strides=[1, 1, 1, 1],
             padding=own.padding.upper(),
-            dilations=own.dilation_rate,
+            dilations=[1, *own.dilation_rate, 1],
         )
         return own.activation(maps + own.bias if own.use_bias else maps)
 
@@ -223,7 +226,7 @@ def _layers_for_devices(
             bilinear.append((result, scores, layer))
         return result
 
-    def convolved(layer: keras.layers.Conv2D, maps: Tensor) -> Tensor:
+    def convolved(layer: keras.layers.Layer, maps: Tensor) -> Tensor:
         thins_out = layer.kernel_size == (1, 1) and max(layer.strides) > 1
         if thins_out or max(layer.dilation_rate) > 1:
             return OneConvolution(layer, dtype="float32")(maps)
@@ -237,5 +240,6 @@ def _layers_for_devices(
         ResizeLike: resized,
         Conv2DTranspose: upsampled,
         keras.layers.Conv2D: convolved,
+        keras.layers.DepthwiseConv2D: convolved,
         Conv2D: convolved,
     }

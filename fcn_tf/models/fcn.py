@@ -16,19 +16,18 @@ import keras
 from fcn_tf.classes import check_num_classes
 from fcn_tf.config.networks import (
     GEOMETRIES,
-    IMAGENET_RGB,
     NETWORK_KEYS,
-    RESNETS,
     TRUNKS,
+    WHOLE_NETWORKS,
     NetworkArguments,
     check_network,
 )
 from fcn_tf.errors import check
-from fcn_tf.models.fcn_resnet import fcn_resnet
 from fcn_tf.models.head import fcn_head
 from fcn_tf.models.layers import CaffePreprocessing, Standardization, Tensor
 from fcn_tf.models.trunks import BUILDERS
 from fcn_tf.models.trunks.arguments import TrunkArguments
+from fcn_tf.models.whole import whole_network
 
 ImageShape = Sequence[int | None]
 Palette = Sequence[Sequence[int]]
@@ -60,8 +59,9 @@ def build_fcn(
 
     Args:
         variant: "fcn32s", "fcn16s", "fcn8s" or "fcn8s_atonce"; or torchvision's
-            "fcn_resnet50" or "fcn_resnet101", which have their own trunk, preprocessing and
-            head, at 1/8.
+            "fcn_resnet50", "fcn_resnet101", "deeplabv3_resnet50", "deeplabv3_resnet101",
+            "deeplabv3_mobilenetv3" or "lraspp_mobilenetv3", which have their own trunk,
+            preprocessing and head.
         num_classes: number of channels of the logits, 2 to 255.
         trunk: a key of `fcn_tf.config.networks.TRUNKS`.
         width: factor on the number of filters of the trunk's convolutions, at least 1/64.
@@ -163,8 +163,9 @@ class FCN(keras.Model):
         for key, value in (("class_names", class_names), ("palette", palette)):
             fits = value is None or len(value) == num_classes
             check(fits, key, value, f"{num_classes} long (num_classes)")
-        if network.variant in RESNETS:
-            network = replace(network, output_stride=8)
+        if network.variant in WHOLE_NETWORKS and network.output_stride == 32:
+            own_stride, *_ = WHOLE_NETWORKS[network.variant].output_strides
+            network = replace(network, output_stride=own_stride)
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
         images = keras.Input(input_shape, name="image", dtype="float32")
         logits = _logits(images, network, num_classes, policy)
@@ -225,9 +226,8 @@ def train_scores_only(model: FCN) -> None:
 
 def _logits(images: Tensor, network: NetworkArguments, num_classes: int, policy: Any) -> Tensor:
     """The float32 logits (N, H, W, num_classes) of images (N, H, W, 3)."""
-    if network.variant in RESNETS:
-        pixels = Standardization(*IMAGENET_RGB, name="preprocessing")(images)
-        return fcn_resnet(images, pixels, network, num_classes, dtype=policy)
+    if network.variant in WHOLE_NETWORKS:
+        return whole_network(images, network, num_classes, policy)
     endpoints = _endpoints(images, network, policy)
     return fcn_head(images, endpoints, network, num_classes)
 

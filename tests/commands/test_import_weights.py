@@ -8,7 +8,8 @@ from fcn_tf.commands.import_weights import ImportWeightsOptions, import_weights
 from fcn_tf.errors import InputError
 from fcn_tf.models import load_model
 from tests.models.test_published import published_tensors
-from tests.models.test_published_others import alexnet_tensors, resnet_tensors
+from tests.models.test_published_others import alexnet_tensors
+from tests.models.torchvision_reference import published_tensors as torchvision_tensors
 
 NARROW = {"width": 1 / 32, "head_units": 5}
 
@@ -88,7 +89,7 @@ def test_alexnet_is_recognized_and_has_one_variant(tmp_path):
 
 
 def test_a_geometry_that_a_resnet_lacks_is_refused(tmp_path):
-    tensors = resnet_tensors("fcn_resnet50", 3, unit=1)
+    tensors = torchvision_tensors("fcn_resnet50", 3, width=1 / 64)
     with pytest.raises(InputError, match=r"geometry='caffe': it must be one of same with fcn_res"):
         imported(tmp_path, tensors, "fcn_resnet50", geometry="caffe")
 

@@ -14,10 +14,10 @@ from fcn_tf.config.networks import (
     LAST,
     MIDDLE,
     NETWORK_KEYS,
-    RESNETS,
     TRUNKS,
     VARIANTS,
     VGG_MEAN_BGR,
+    WHOLE_NETWORKS,
     NetworkArguments,
     application_trunk,
     check_network,
@@ -61,9 +61,20 @@ def test_the_trunks_are_as_deep_and_as_wide_as_published():
     for name, depths in (("vgg16", (2, 2, 3, 3, 3)), ("vgg19", (2, 2, 4, 4, 4))):
         assert TRUNKS[name].options["blocks"] == tuple(zip(depths, widths, strict=True))
         assert sum(depths) + 3 == int(name.removeprefix("vgg"))
-    assert RESNETS == {"fcn_resnet50": (3, 4, 6, 3), "fcn_resnet101": (3, 4, 23, 3)}
-    for name, blocks in RESNETS.items():
-        assert 1 + 3 * sum(blocks) + 1 == int(name.removeprefix("fcn_resnet"))
+
+
+def test_torchvisions_networks_are_as_published():
+    # Output stride and dropout, from their definitions.
+    assert {name: (s.output_strides, s.dropout) for name, s in WHOLE_NETWORKS.items()} == {
+        "fcn_resnet50": ((8, 16), 0.1),
+        "fcn_resnet101": ((8, 16), 0.1),
+        "deeplabv3_resnet50": ((8, 16), 0.5),
+        "deeplabv3_resnet101": ((8, 16), 0.5),
+        "deeplabv3_mobilenetv3": ((16,), 0.5),
+        "lraspp_mobilenetv3": ((16,), 0.0),
+    }
+    for name, spec in WHOLE_NETWORKS.items():
+        assert name == "{head}_{trunk}".format(**spec.options)
 
 
 def test_pixels_are_standardized_as_published():
@@ -177,9 +188,14 @@ FINER = "model.output_stride=8: it must be 32, unless variant=fcn32s"
             "model.trunk='vgg19': it must be left out with fcn_resnet50",
         ),
         (
-            {"variant": "fcn_resnet101", "upsampling": "fixed"},
-            {"variant": "fcn_resnet101", "output_stride": 16},
-            "model.output_stride=16: it must be one of 32, 8: fcn_resnet101 has 8",
+            {"variant": "fcn_resnet101", "upsampling": "fixed", "output_stride": 16},
+            {"variant": "fcn_resnet101", "output_stride": 4},
+            "model.output_stride=4: it must be one of 32, 8, 16 with fcn_resnet101, for which 32",
+        ),
+        (
+            {"variant": "lraspp_mobilenetv3", "output_stride": 16},
+            {"variant": "lraspp_mobilenetv3", "output_stride": 8},
+            "model.output_stride=8: it must be one of 32, 16 with lraspp_mobilenetv3",
         ),
     ],
 )

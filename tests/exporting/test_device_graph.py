@@ -20,7 +20,8 @@ SLOW = [
     {"variant": "fcn32s", "output_stride": 4},
     {"variant": "fcn16s", "upsampling": "nonlinear"},
     {"variant": "fcn32s", "trunk": "alexnet", "geometry": "caffe"},
-    {"variant": "fcn_resnet50"},
+    {"variant": "deeplabv3_resnet50"},
+    {"variant": "lraspp_mobilenetv3"},
 ]
 
 

@@ -17,8 +17,9 @@ from tests.networks import narrow_fcn, random_images
 
 # What TFLite's GPU delegate takes of the operators of these networks.
 FOR_GPUS = {
-    *("ADD", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "HARD_SWISH", "MAX_POOL_2D", "MEAN"),
-    *("MUL", "PAD", "RESIZE_BILINEAR", "SOFTMAX", "STRIDED_SLICE", "SUB", "TRANSPOSE_CONV"),
+    *("ADD", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "HARD_SWISH", "LOGISTIC"),
+    *("MAX_POOL_2D", "MEAN", "MUL", "PAD", "RESIZE_BILINEAR", "SOFTMAX", "STRIDED_SLICE", "SUB"),
+    "TRANSPOSE_CONV",
 }
 # Beside them, to bring numbers to 8 bits and back, or to 16 bits.
 CHANGES = {"QUANTIZE", "DEQUANTIZE"}
@@ -26,7 +27,8 @@ NETWORKS = {
     "vgg16": {"variant": "fcn8s"},
     "resnet50": {"variant": "fcn8s", "trunk": "resnet50", "width": 1},
     "mobilenetv3": {"variant": "fcn8s", "trunk": "mobilenetv3_large", "width": 0.25},
-    "fcn_resnet50": {"variant": "fcn_resnet50"},
+    "deeplabv3_resnet50": {"variant": "deeplabv3_resnet50"},
+    "lraspp_mobilenetv3": {"variant": "lraspp_mobilenetv3"},
 }
 
 
@@ -37,7 +39,8 @@ NETWORKS = {
         *(("vgg16", kind) for kind in ("float32", "float16", "int8", "integer")),
         ("resnet50", "float32"),
         ("mobilenetv3", "int8"),
-        *(("fcn_resnet50", kind) for kind in ("float32", "integer")),
+        *(("deeplabv3_resnet50", kind) for kind in ("float32", "integer")),
+        *(("lraspp_mobilenetv3", kind) for kind in ("float32", "integer")),
     ],
 )
 def test_gpus_take_every_operator(name, kind):

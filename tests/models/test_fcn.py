@@ -292,7 +292,7 @@ def test_logits_are_float32_under_every_policy(policy):
             {"variant": "fcn_resnet50", "upsampling": "learned_all"},
             "fcn_resnet50 trains no upsampling",
         ),
-        ({"variant": "fcn_resnet50", "output_stride": 16}, "32, 8: fcn_resnet50 has 8"),
+        ({"variant": "fcn_resnet50", "output_stride": 4}, "32, 8, 16 with fcn_resnet50"),
         ({"output_stride": 24}, "32, 16, 8, 4, 2, 1"),
         ({"output_stride": 8}, "32, unless variant=fcn32s, geometry=same"),
         ({"variant": "fcn32s", "trunk": "googlenet", "output_stride": 8}, "32 with trunk=goog"),

@@ -44,12 +44,12 @@ if backend != "tensorflow":
 
 NETWORKS = {
     **{variant: {"variant": variant} for variant in VARIANTS},
-    "fcn_resnet50": {"variant": "fcn_resnet50"},
+    "deeplabv3_resnet50": {"variant": "deeplabv3_resnet50"},
+    "lraspp_mobilenetv3": {"variant": "lraspp_mobilenetv3"},
     "dilated": {"variant": "fcn32s", "output_stride": 8},
     "nonlinear": {"variant": "fcn8s", "upsampling": "nonlinear"},
     "alexnet": {"variant": "fcn32s", "trunk": "alexnet", "geometry": "caffe"},
     "googlenet": {"variant": "fcn8s", "trunk": "googlenet"},
-    "mobilenetv3_large": {"variant": "fcn8s", "trunk": "mobilenetv3_large", "width": 0.25},
 }
 
 TOLERANCES = {"tensorflow": 1e-6, "jax": 1e-4, "torch": 1e-4}

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from fcn_tf.config.networks import RESNETS, TRUNK_LAYERS, TRUNKS, TrunkSpec
+from fcn_tf.config.networks import TRUNK_LAYERS, TRUNKS, WHOLE_NETWORKS, TrunkSpec
 from fcn_tf.errors import InputError, check
 from fcn_tf.files import unreadable_as_input_error
 from fcn_tf.models.fcn import FCN
@@ -133,8 +133,8 @@ def _trunk_with_classifier(model: FCN, layers: str) -> TrunkSpec:
     check(layers in TRUNK_LAYERS, "layers", layers, f"one of {', '.join(TRUNK_LAYERS)}")
     name = model.build_arguments["trunk"]
     trunk = TRUNKS[name]
-    if model.variant in RESNETS or trunk.classifier is None:
-        of = "" if model.variant in RESNETS else f" on {name}"
+    if model.variant in WHOLE_NETWORKS or trunk.classifier is None:
+        of = "" if model.variant in WHOLE_NETWORKS else f" on {name}"
         raise InputError(
             f"{model.variant}{of} grows from no classifier of keras.applications: start from a "
             "model of this package or from a published one."

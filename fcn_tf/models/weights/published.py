@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from keras import layers
 from numpy.typing import NDArray
 
-from fcn_tf.config.networks import RESNETS, VARIANTS
+from fcn_tf.config.networks import VARIANTS, WHOLE_NETWORKS
 from fcn_tf.errors import InputError
 from fcn_tf.models.fcn import FCN
+from fcn_tf.models.torchvision.resnet import BLOCKS
 from fcn_tf.models.weights.files import read_published
 from fcn_tf.models.weights.transfer import (
     Copy,
@@ -35,6 +37,19 @@ PUBLISHED_PARTS = {
 # steps.
 AUXILIARY = "aux_classifier."
 COUNTER = ".num_batches_tracked"
+# A tensor that only files of a head of torchvision have, and one of a trunk.
+OF_HEAD = {
+    "fcn": "classifier.0.weight",
+    "deeplabv3": "classifier.0.project.0.weight",
+    "lraspp": "classifier.cbr.0.weight",
+}
+MOBILENET = "backbone.0.0.weight"
+# Score layers have names of their own here, by which a warm start knows them.
+SCORES = {
+    "classifier.4": "score_fr",
+    "classifier.high_classifier": "score_high",
+    "classifier.low_classifier": "score_low",
+}
 
 Arrays = Mapping[str, NDArray[np.float32]]
 
@@ -63,13 +78,16 @@ def load_published(model: FCN, path: str | Path) -> Transfer:
 def load_published_tensors(model: FCN, tensors: Arrays, path: str | Path) -> Transfer:
     """As `load_published`, for the tensors that `read_published` has read from `path`."""
     variables = tensors_of(model)
+    depthwise = {one.name for one in model.layers if isinstance(one, layers.DepthwiseConv2D)}
     copies, mismatches = {}, []
     for tensor, name in _paired(model, tensors, path).items():
-        array, shape = _keras_layout(tensors[name]), tuple(variables[tensor].shape)
+        is_depthwise = tensor.partition("/")[0] in depthwise
+        array, shape = _keras_layout(tensors[name], is_depthwise), tuple(variables[tensor].shape)
         if array.shape == shape:
             copies[tensor] = Copy(variables[tensor], array, name)
         else:
-            expected = tuple(shape[axis] for axis in (3, 2, 0, 1)) if len(shape) == 4 else shape
+            axes = (2, 3, 0, 1) if is_depthwise else (3, 2, 0, 1)
+            expected = tuple(shape[axis] for axis in axes) if len(shape) == 4 else shape
             mismatches.append(f"{name} is {tensors[name].shape}, the network's {expected}")
     if mismatches:
         raise InputError(
@@ -94,8 +112,10 @@ def published_network(tensors: Arrays, path: str | Path) -> dict[str, Any]:
     Raises:
         InputError: the tensors are not those of a published FCN.
     """
-    if "classifier.4.weight" in tensors:
-        wanted = {"first": "backbone.conv1.weight", "score": "classifier.4.weight"}
+    scores = [name for name in SCORES if f"{name}.weight" in tensors]
+    if scores:
+        first = MOBILENET if MOBILENET in tensors else "backbone.conv1.weight"
+        wanted = {"first": first, "score": f"{scores[0]}.weight"}
     else:
         first = "conv1.weight" if "conv1.weight" in tensors else "conv1_1.weight"
         wanted = {"first": first, "fc6": "fc6.weight", "score": "score_fr.weight"}
@@ -108,7 +128,8 @@ def published_network(tensors: Arrays, path: str | Path) -> dict[str, Any]:
     shapes = {part: tensors[name].shape for part, name in wanted.items()}
     found: dict[str, Any] = {"num_classes": shapes["score"][0]}
     if "fc6" not in shapes:
-        return {**found, "width": shapes["first"][0] / 64}
+        published = 16 if wanted["first"] == MOBILENET else 64
+        return {**found, "width": shapes["first"][0] / published}
     found["head_units"] = shapes["fc6"][0]
     if wanted["first"] == "conv1.weight":
         return {**found, "width": shapes["first"][0] / 96, "trunk": "alexnet"}
@@ -142,8 +163,7 @@ def _paired(model: FCN, tensors: Arrays, path: str | Path) -> dict[str, str]:
 def _layer_and_part(published: str) -> str:
     """The model's layer and the published part: "backbone_layer1_0_conv1.weight"."""
     *layer, part = published.split(".")
-    name = "_".join(layer)
-    return f"{'score_fr' if name == 'classifier_4' else name}.{part}"
+    return f"{SCORES.get('.'.join(layer)) or '_'.join(layer)}.{part}"
 
 
 def _published_part(tensor: str) -> str:
@@ -152,23 +172,39 @@ def _published_part(tensor: str) -> str:
     return f"{layer}.{PUBLISHED_PARTS[part]}"
 
 
-def _keras_layout(array: NDArray[np.float32]) -> NDArray[np.float32]:
+def _keras_layout(array: NDArray[np.float32], is_depthwise: bool) -> NDArray[np.float32]:
     """A published kernel with its axes in Keras' order; another array as it is.
 
-    A convolution's (out, in, h, w) becomes (h, w, in, out). A transposed convolution's
-    (in, out, h, w) becomes (h, w, out, in).
+    A convolution's (out, in, h, w) becomes (h, w, in, out), a transposed convolution's
+    (in, out, h, w) becomes (h, w, out, in), and a depthwise one's (C, 1, h, w) (h, w, C, 1).
     """
-    return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
+    if array.ndim != 4:
+        return array
+    return array.transpose((2, 3, 0, 1) if is_depthwise else (2, 3, 1, 0))
 
 
 def _recognized(tensors: Arrays) -> list[str]:
     """The variants whose layers a published file has."""
-    layers = {name.split(".")[0] for name in tensors}
-    if "backbone" in layers:
-        blocks = tuple(_blocks_of_stage(tensors, stage) for stage in range(1, 5))
-        return [variant for variant, counts in RESNETS.items() if counts == blocks]
-    scores = {layer for layer in layers if is_of_scores(layer)}
+    parts = {name.split(".")[0] for name in tensors}
+    if "backbone" in parts:
+        trunk = _trunk_of_torchvision(tensors)
+        heads = [head for head, name in OF_HEAD.items() if name in tensors]
+        return [
+            variant
+            for variant, spec in WHOLE_NETWORKS.items()
+            if spec.build == "torchvision"
+            and spec.options["trunk"] == trunk
+            and spec.options["head"] in heads
+        ]
+    scores = {layer for layer in parts if is_of_scores(layer)}
     return [variant for variant in VARIANTS if _score_layers(variant) == scores]
+
+
+def _trunk_of_torchvision(tensors: Arrays) -> str | None:
+    if MOBILENET in tensors:
+        return "mobilenetv3"
+    held = tuple(_blocks_of_stage(tensors, stage) for stage in range(1, 5))
+    return next((name for name, blocks in BLOCKS.items() if blocks == held), None)
 
 
 def _blocks_of_stage(tensors: Arrays, stage: int) -> int:
