@@ -142,6 +142,7 @@ MODULES = {
     "peers.py": "training.py",
     "photographs.py": "records.py",
     "quantized.py": "inference.py",
+    "rows.py": "variants.py",
     "sides.py": "training.py",
     "toy.py": "loop.py",
 }
