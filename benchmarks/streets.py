@@ -190,28 +190,41 @@ def workdir_of(name, seed, arguments):
 def train(name, seed, arguments):
     """Trains a row, or goes on with it, if it has not ended; what its scores.json holds.
 
-    Of a run that has ended the checkpoints are removed, most of its size.
+    Then its checkpoints are removed, which are most of its size.
     """
-    workdir, row, steps = workdir_of(name, seed, arguments), ROWS[name], arguments.steps
-    if found := report(workdir):
-        return found
-    values = course(steps, seed) | SAME | (TOY if arguments.toy else {}) | row.values
-    values["training.checkpoint_every_steps"] = max(1, steps // CHECKPOINTS)
-    values["data.data_dir"] = str(arguments.data_dir)
-    start = workdir_of(row.start, seed, arguments) if row.start else None
+    workdir, start = workdir_of(name, seed, arguments), start_of(name, seed, arguments)
+    if not report(workdir):
+        values = values_of(name, seed, arguments) | ({"init_from": str(start)} if start else {})
+        if name == SCORES_ALONE and not start.exists():
+            write_start(start, values, arguments.weights)
+        print(f"{name}, seed {seed}: {arguments.steps} steps in {workdir}", flush=True)
+        train_run(RECIPE, workdir, values)
+    shutil.rmtree(workdir / "checkpoints", ignore_errors=True)
     if name == SCORES_ALONE:
-        start = workdir.with_name(f"{workdir.name}-start.keras")
-    own = arguments.weights if name != FROM_RANDOM and not start else None
-    values["model.weights"] = str(own or "none")
-    values["model.weights_layers"] = "convolutions" if own else "all"
-    if start:
-        values["init_from"] = str(start)
-    if name == SCORES_ALONE and not start.exists():
-        write_start(start, values, arguments.weights)
-    print(f"{name}, seed {seed}: {steps} steps in {workdir}", flush=True)
-    train_run(RECIPE, workdir, values)
-    shutil.rmtree(workdir / "checkpoints")
+        start.unlink(missing_ok=True)
     return report(workdir)
+
+
+def start_of(name, seed, arguments):
+    """The run or the model that a row starts from; None where it starts from a file of weights."""
+    if name == SCORES_ALONE:
+        workdir = workdir_of(name, seed, arguments)
+        return workdir.with_name(f"{workdir.name}-start.keras")
+    start = ROWS[name].start
+    return workdir_of(start, seed, arguments) if start else None
+
+
+def values_of(name, seed, arguments):
+    """The options of a row's run, but for the one that names a run to start from."""
+    values = course(arguments.steps, seed) | SAME | (TOY if arguments.toy else {})
+    values |= ROWS[name].values
+    values["training.checkpoint_every_steps"] = max(1, arguments.steps // CHECKPOINTS)
+    values["data.data_dir"] = str(arguments.data_dir)
+    has_start = start_of(name, seed, arguments) is not None
+    weights = None if has_start or name == FROM_RANDOM else arguments.weights
+    values["model.weights"] = str(weights or "none")
+    values["model.weights_layers"] = "convolutions" if weights else "all"
+    return values
 
 
 def write_start(path, values, weights):
