@@ -13,76 +13,65 @@ claim is missed. On a folder of your own, from random weights or a classifier's 
 """
 
 import argparse
-import json
-import subprocess
 import sys
 import time
-from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
 from classifier import CELLS, train_classifier
+from rows import (
+    CLAIMS,
+    CVPR,
+    MEAN_IU,
+    ON_VGG16,
+    SCORES,
+    Claim,
+    Row,
+    course,
+    file_name,
+    is_met,
+    report,
+    score_cells,
+    train_run,
+)
 from toy import exit_code, parse
 
 from fcn_tf.files import write_text
 from fcn_tf.images.figures import write_figure
 
-# Options of the network, other options of `fcn-tf train`, the row whose run it starts from,
-# its steps as a multiple of --steps, and the mean IU in % that was published, on another data
-# set, with its source.
-Row = namedtuple("Row", "network options start steps published")
-
-CVPR = "Long et al. 2015, table"
-RELEASE = "the authors' release"
-
-
-def row(network, options="", start=None, steps=1, published=""):
-    return Row(network, options.split(), start, steps=steps, published=published)
-
-
-ON_VGG16 = {
-    "fcn32s": row({"variant": "fcn32s"}, published=f"59.4 ({CVPR} 2)"),
-    "fcn16s": row({"variant": "fcn16s"}),
-    "fcn8s": row({"variant": "fcn8s"}),
-    "fcn16s, staged": row({"variant": "fcn16s"}, start="fcn32s", published=f"62.4 ({CVPR} 2)"),
-    "fcn8s, staged": row(
-        {"variant": "fcn8s"}, start="fcn16s, staged", published=f"62.7 ({CVPR} 2)"
-    ),
-    "fcn8s_atonce": row(
-        {"variant": "fcn8s_atonce"}, steps=3, published=f"65.4, staged 65.5 ({RELEASE})"
-    ),
-    "fcn8s, score layers alone": row(
-        {"variant": "fcn8s"}, "--model.trainable score", published=f"32s: 45.4 ({CVPR} 2)"
-    ),
-    "fcn8s, a quarter of the pixels": row({"variant": "fcn8s"}, "--loss.sample_fraction 0.25"),
-    "fcn8s, upsampling fixed": row({"variant": "fcn8s", "upsampling": "fixed"}),
-    "fcn8s, upsampling learned_all": row({"variant": "fcn8s", "upsampling": "learned_all"}),
-    "fcn8s, upsampling nonlinear": row({"variant": "fcn8s", "upsampling": "nonlinear"}),
-    "fcn32s, output stride 8": row({"variant": "fcn32s", "output_stride": 8}),
-}
 FROM_RANDOM = {
-    "fcn8s, random weights": row({"variant": "fcn8s"}),
-    "fcn8s, VGG19": row({"variant": "fcn8s", "trunk": "vgg19"}),
-    "fcn32s, AlexNet": row(
-        {"variant": "fcn32s", "trunk": "alexnet", "geometry": "caffe", "width": 0.5},
+    "fcn8s, random weights": Row({"variant": "fcn8s"}),
+    "fcn8s, VGG19": Row({"variant": "fcn8s", "model.trunk": "vgg19"}),
+    "fcn32s, AlexNet": Row(
+        {
+            "variant": "fcn32s",
+            "model.trunk": "alexnet",
+            "model.geometry": "caffe",
+            "model.width": 0.5,
+        },
         published=f"39.8 ({CVPR} 1)",
     ),
-    "fcn32s, GoogLeNet": row(
-        {"variant": "fcn32s", "trunk": "googlenet", "width": 0.5}, published=f"42.5 ({CVPR} 1)"
+    "fcn32s, GoogLeNet": Row(
+        {"variant": "fcn32s", "model.trunk": "googlenet", "model.width": 0.5},
+        published=f"42.5 ({CVPR} 1)",
     ),
-    "fcn8s, GoogLeNet": row({"variant": "fcn8s", "trunk": "googlenet", "width": 0.5}),
-    "fcn8s, ResNet50": row({"variant": "fcn8s", "trunk": "resnet50", "width": 1.0}),
-    "fcn8s, MobileNetV3": row({"variant": "fcn8s", "trunk": "mobilenetv3_large", "width": 1.0}),
-    "fcn8s, EfficientNetV2": row({"variant": "fcn8s", "trunk": "efficientnetv2_b0", "width": 1.0}),
-    "fcn_resnet50": row(
-        {"variant": "fcn_resnet50", "width": 0.25}, published="60.5 (torchvision, on COCO)"
+    "fcn8s, GoogLeNet": Row({"variant": "fcn8s", "model.trunk": "googlenet", "model.width": 0.5}),
+    "fcn8s, ResNet50": Row({"variant": "fcn8s", "model.trunk": "resnet50", "model.width": 1.0}),
+    "fcn8s, MobileNetV3": Row(
+        {"variant": "fcn8s", "model.trunk": "mobilenetv3_large", "model.width": 1.0}
+    ),
+    "fcn8s, EfficientNetV2": Row(
+        {"variant": "fcn8s", "model.trunk": "efficientnetv2_b0", "model.width": 1.0}
+    ),
+    "fcn_resnet50": Row(
+        {"variant": "fcn_resnet50", "model.width": 0.25}, published="60.5 (torchvision, on COCO)"
     ),
 }
 ROWS = ON_VGG16 | FROM_RANDOM
+# Of one of these, as a multiple of --steps.
+STEPS = {"fcn8s_atonce": 3}
+ALL_CLAIMS = {"32s < 16s < 8s, the same steps": Claim(("fcn32s", "fcn16s", "fcn8s"))} | CLAIMS
 TIMED_PX, TIMED_ROUNDS = (375, 500), 9
-# The columns of the table: the paper's four scores.
-SCORES = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou")
-MEAN_IU = SCORES.index("mean_iou")
 
 
 def main():
@@ -108,7 +97,7 @@ def main():
         if not weights.exists() and not arguments.table:
             train_classifier(weights, arguments.classifier_steps)
     if not weights:  # nothing to put score layers on
-        rows = {name: row for name, row in rows.items() if "score" not in row.options}
+        rows = {name: row for name, row in rows.items() if "model.trainable" not in row.values}
     for seed in range(0 if arguments.table else arguments.seeds):
         for name in rows:
             train(name, seed, weights, arguments)
@@ -124,20 +113,18 @@ def main():
 
 
 def folder(name, seed, arguments):
-    return arguments.out / f"{name.replace(', ', '-').replace(' ', '_')}-seed{seed}"
+    return arguments.out / file_name(name, seed)
 
 
 def train(name, seed, weights, arguments):
     """A run, if it is not there, and the one that it starts from."""
-    if (folder(name, seed, arguments) / "report/scores.json").exists():
+    workdir, row = folder(name, seed, arguments), ROWS[name]
+    if report(workdir):
         return
-    network, options, start, multiple, _ = ROWS[name]
-    steps = str(multiple * arguments.steps)
-    values = {"training.max_steps": steps, "training.eval_every_steps": steps, "seed": seed}
-    values |= {k if k == "variant" else f"model.{k}": value for k, value in network.items()}
-    if start:
-        train(start, seed, weights, arguments)
-        values["init_from"] = folder(start, seed, arguments)
+    values = course(STEPS.get(name, 1) * arguments.steps, seed) | row.values
+    if row.start:
+        train(row.start, seed, weights, arguments)
+        values["init_from"] = folder(row.start, seed, arguments)
     elif weights and name in ON_VGG16:
         values["model.weights"] = weights
     own_classifier = not arguments.weights and not arguments.data_dir
@@ -146,19 +133,13 @@ def train(name, seed, weights, arguments):
     if arguments.data_dir:
         values |= {"data.name": "folder", "data.data_dir": arguments.data_dir}
         values["loss.class_weights"] = "none"
-    command = ["fcn-tf", "train", "--config", "shapes"]
-    command += [f"--workdir={folder(name, seed, arguments)}", "--resume=auto"]
-    command += [f"--{key}={value}" for key, value in values.items()]
-    subprocess.run([*command, *options, *arguments.overrides], check=True)
+    train_run("shapes", workdir, values, arguments.overrides)
 
 
 def scores(name, arguments):
     """The four scores of each seed that is there, in %, (seeds, 4)."""
-    files = [
-        folder(name, seed, arguments) / "report/scores.json" for seed in range(arguments.seeds)
-    ]
-    found = [json.loads(file.read_text()) for file in files if file.exists()]
-    return np.array([[100 * one[score] for score in SCORES] for one in found])
+    found = [report(folder(name, seed, arguments)) for seed in range(arguments.seeds)]
+    return np.array([[100 * one[score] for score in SCORES] for one in found if one])
 
 
 def sizes_of(names, arguments):
@@ -193,9 +174,7 @@ def table(scores_of, sizes):
     header = "| row | pixel acc. | mean acc. | mean IU | f.w. IU | mean IU of each seed | M param. "
     lines = [f"{header}| GFLOP | ms | published mean IU, on other data |", "|---" * 10 + "|"]
     for name, found in scores_of.items():
-        cells = [f"{score:.1f}" for score in found.mean(axis=0)]
-        cells += [" / ".join(f"{iou:.1f}" for iou in found[:, MEAN_IU])]
-        size = sizes[name]
+        cells, size = score_cells(found), sizes[name]
         cells += [f"{size['parameters'] / 1e6:.2f}", f"{size['gflop']:.1f}", f"{size['ms']:.0f}"]
         lines.append(f"| {name} | {' | '.join(cells)} | {ROWS[name].published} |")
     return lines
@@ -221,17 +200,7 @@ def draw(path, scores_of):
 
 def bars_are_met(scores_of):
     iou = {name: found[:, MEAN_IU].mean() for name, found in scores_of.items()}
-    staged = iou["fcn8s, staged"]
-    bars = {
-        "32s < 16s < 8s, the same steps": iou["fcn32s"] < iou["fcn16s"] < iou["fcn8s"],
-        "32s < 16s < 8s, staged": iou["fcn32s"] < iou["fcn16s, staged"] < staged,
-        "score layers alone below all": iou["fcn8s, score layers alone"] < iou["fcn8s"],
-        "at once within 1.5 points of staged": abs(iou["fcn8s_atonce"] - staged) <= 1.5,
-        "a quarter of the pixels within 2 points": abs(
-            iou["fcn8s, a quarter of the pixels"] - iou["fcn8s"]
-        )
-        <= 2,
-    }
+    bars = {text: is_met(claim, iou) for text, claim in ALL_CLAIMS.items()}
     for bar, met in bars.items():
         print(f"{bar}: {met}")
     return all(bars.values())

@@ -100,6 +100,14 @@ SCRIPTS = {
         [(4, 5)],
     ),
     "start_up.py": Script((r".tflite to .keras: N of the time",), [(4, 4)]),
+    "streets.py": Script(
+        (
+            "fcn8s, score layers alone, seed 0: 1 steps in",
+            r"ot measured: score layers alone below all \(fcn8s\)",
+        ),
+        [(1, 9), (1, 12)],
+        ("--out", "{out}"),
+    ),
     "tiles.py": Script(
         (
             "memory above N megapixels, most to least: N",
@@ -142,6 +150,8 @@ MODULES = {
     "peers.py": "training.py",
     "photographs.py": "records.py",
     "quantized.py": "inference.py",
+    "recorded.py": "streets.py",
+    "rows.py": "variants.py",
     "sides.py": "training.py",
     "toy.py": "loop.py",
 }
