@@ -32,7 +32,7 @@ from fcn_tf.models.trunks.applications import build_application
 from fcn_tf.training.loop import train
 from tests.networks import fill, random_images, relative_difference
 
-# Every trunk, and torchvision's variants with their own trunk, as narrow as they can be built.
+# Every trunk, and the variants that are published as a whole, as narrow as they can be built.
 NETWORKS = {
     "vgg16": {},
     "vgg19": {},
@@ -47,6 +47,7 @@ NETWORKS = {
     "deeplabv3_resnet101": {"variant": "deeplabv3_resnet101"},
     "deeplabv3_mobilenetv3": {"variant": "deeplabv3_mobilenetv3"},
     "lraspp_mobilenetv3": {"variant": "lraspp_mobilenetv3", "width": 0.25},
+    "unet": {"variant": "unet", "width": 1 / 16},
 }
 # The others have more of the layers of vgg16, deeplabv3_resnet50 and lraspp_mobilenetv3, and
 # nothing else.
@@ -64,6 +65,7 @@ STEPS = {
     "resnet50": 40,
     "efficientnetv2_b0": 80,
     "lraspp_mobilenetv3": 60,
+    "unet": 60,
 }
 # ResNet50's int8 needs 240 steps to come near its float32; deeplabv3_resnet50 has such blocks.
 QUANTIZE = {"resnet50": ("float32",)}
@@ -140,7 +142,7 @@ def test_tiles_equal_the_whole(name):
     # Scale the logits, so that no score is so close to 0 or 1 that it hides a difference.
     spread = np.std(model(image[None, :96, :96], training=False))
     for layer in model.layers:
-        if layer.name.startswith("score_"):
+        if layer.name.startswith("score_") and layer.weights:
             layer.kernel.assign(layer.kernel * (2 / spread))
     whole = Predictor(model).scores(image)
     tiles = Predictor(model, tile_px=512).scores(image)
@@ -316,7 +318,9 @@ def test_a_network_of_keras_applications_computes_in_the_precision(monkeypatch):
     assert keras.config.dtype_policy().name == "float32"
 
 
-@pytest.mark.parametrize("name", ["alexnet", "googlenet", "fcn_resnet50", "lraspp_mobilenetv3"])
+@pytest.mark.parametrize(
+    "name", ["alexnet", "googlenet", "fcn_resnet50", "lraspp_mobilenetv3", "unet"]
+)
 def test_every_layer_before_the_scores_computes_in_the_precision(name):
     variant, arguments = arguments_of(name)
     model = build_fcn(variant, 2, dtype="mixed_bfloat16", **arguments)

@@ -86,12 +86,14 @@ class WholeNetworkSpec:
         options: keyword arguments for the builder.
         output_strides: px between the cells of the trunk's last map; as published, then others.
         dropout: share of the features that the published network drops in training.
+        upsampling: what `upsampling` may be; "fixed" where nothing of it is trained.
     """
 
     build: str
     options: Mapping[str, Any] = field(default_factory=dict)
     output_strides: tuple[int, ...] = (8, 16)
     dropout: float = 0.0
+    upsampling: tuple[str, ...] = ("fixed", "learned")
 
 
 def _torchvision(head: str, trunk: str, dropout: float = 0.0) -> WholeNetworkSpec:
@@ -107,6 +109,8 @@ WHOLE_NETWORKS = {
     "deeplabv3_resnet101": _torchvision("deeplabv3", "resnet101", dropout=0.5),
     "deeplabv3_mobilenetv3": _torchvision("deeplabv3", "mobilenetv3", dropout=0.5),
     "lraspp_mobilenetv3": _torchvision("lraspp", "mobilenetv3"),
+    # Ronneberger, Fischer and Brox 2015; the rate of dropout is that of the authors' Caffe network.
+    "unet": WholeNetworkSpec("unet", {}, (1,), dropout=0.5, upsampling=("learned",)),
 }
 
 
@@ -349,13 +353,13 @@ def _range_rules(network: NetworkArguments) -> Iterator[_Rule]:
 
 def _whole_rules(network: NetworkArguments) -> Iterator[_Rule]:
     """What networks that are published as a whole leave to choose."""
-    variant = network.variant
+    variant, spec = network.variant, WHOLE_NETWORKS[network.variant]
     has_default_trunk = network.trunk == "vgg16"
     yield has_default_trunk, "trunk", f"left out with {variant}, which has its own trunk"
     yield _one_of(network, "geometry", ("same",), f" with {variant}")
-    untrained = f": {variant} trains no upsampling"
-    yield _one_of(network, "upsampling", ("fixed", "learned"), untrained)
-    strides = WHOLE_NETWORKS[variant].output_strides
+    trains = "no upsampling" if "fixed" in spec.upsampling else "all of its upsampling"
+    yield _one_of(network, "upsampling", spec.upsampling, f": {variant} trains {trains}")
+    strides = spec.output_strides
     allowed = f" with {variant}, for which 32 means {strides[0]} as published"
     yield _one_of(network, "output_stride", (32, *strides), allowed)
 

@@ -178,11 +178,12 @@ class ModelConfig:
     """The network.
 
     Args:
-        trunk: the classifier that the network is built on; torchvision's networks have their own.
+        trunk: the classifier that the network is built on; the other variants have their own.
         width: factor on the filters of the trunk's convolutions; 1 as published.
         head_units: filters of fc6 and fc7, of VGG and AlexNet only; 4096 as published.
         fc6_kernel: side of the kernel of VGG's fc6; 7 as published, or 1 for a light head.
-        dropout: rate after fc6 and fc7, or after the last map of other trunks.
+        dropout: rate after fc6 and fc7, or after the last map of other trunks; after the two
+            coarsest maps of unet.
         geometry: "same" (aligned and exact up to the border) or "caffe" (the published padding and
             crops, for published weights).
         upsampling: which upsampling layers are trained; all start bilinear. "fixed" trains none,
@@ -384,7 +385,7 @@ class Config:
     Args:
         variant: fcn32s, fcn16s, fcn8s (each starts from the coarser one) or fcn8s_atonce; or
             torchvision's fcn_resnet50, fcn_resnet101, deeplabv3_resnet50, deeplabv3_resnet101,
-            deeplabv3_mobilenetv3 or lraspp_mobilenetv3.
+            deeplabv3_mobilenetv3 or lraspp_mobilenetv3; or unet.
         seed: of weights, shuffling, augmentation, dropout and loss sampling.
         workdir: the run's folder; default runs/<config>-<variant>.
         resume: "always" continues the run in workdir, by default the newest of its name; "auto"

@@ -215,11 +215,18 @@ def _layers_for_devices(
         factors[layer.name] = reference.shape[1] // scores.shape[1]
         return ops.image.resize(scores, reference.shape[1:3], "bilinear")
 
+    def enlarging(layer: keras.layers.Conv2DTranspose, maps: Tensor) -> Tensor:
+        if None not in maps.shape:
+            return layer(maps)
+        bias = layer.bias.numpy() if layer.use_bias else None
+        result = transposed(maps, layer.kernel.numpy(), layer.strides[0], bias)
+        return layer.activation(result)
+
     def upsampled(layer: Conv2DTranspose, scores: Tensor) -> Tensor:
-        kernel, factor = layer.kernel.numpy(), layer.strides[0]
-        if None in scores.shape:
-            return transposed(scores, kernel, factor)
         layer.bilinear = False  # products of matrices are not for GPUs
+        if None in scores.shape:
+            return enlarging(layer, scores)
+        kernel, factor = layer.kernel.numpy(), layer.strides[0]
         result = layer(scores)
         if factor % 2 == 0 and is_bilinear(kernel, factor):
             # The crop that follows computes it, and only what is kept; this result is not used.
@@ -238,6 +245,7 @@ def _layers_for_devices(
         PadToGrid: padded,
         Crop: cropped,
         ResizeLike: resized,
+        keras.layers.Conv2DTranspose: enlarging,
         Conv2DTranspose: upsampled,
         keras.layers.Conv2D: convolved,
         keras.layers.DepthwiseConv2D: convolved,

@@ -59,7 +59,12 @@ def window(
     return keras.layers.Cropping2D(cuts, dtype="float32")(scores)
 
 
-def transposed(scores: Tensor, kernel: NDArray[np.float32], factor: int) -> Tensor:
+def transposed(
+    scores: Tensor,
+    kernel: NDArray[np.float32],
+    factor: int,
+    bias: NDArray[np.float32] | None = None,
+) -> Tensor:
     """What a transposed convolution without padding gives.
 
     Row y * factor + r of the result adds up scores[y - j] * kernel[j * factor + r] over j.
@@ -68,6 +73,7 @@ def transposed(scores: Tensor, kernel: NDArray[np.float32], factor: int) -> Tens
         scores: (N, h, w, C).
         kernel: (k, k, D, C), as a `keras.layers.Conv2DTranspose` has it.
         factor: its stride, at least 2.
+        bias: (D,), or None.
 
     Returns:
         (N, (h - 1) * factor + k, (w - 1) * factor + k, D).
@@ -80,8 +86,8 @@ def transposed(scores: Tensor, kernel: NDArray[np.float32], factor: int) -> Tens
     # The convolution begins with the last j. (j, i, C, r, c, D), then r, c and D as one.
     whole = np.transpose(whole[::-1, :, ::-1], (0, 2, 5, 1, 3, 4))
     whole = whole.reshape((cells, cells, channels_in, factor * factor * channels_out))
-    padded = keras.layers.ZeroPadding2D(cells - 1, dtype="float32")(scores)
-    result = _convolved_to_pixels(padded, whole, factor)
+    padded = keras.layers.ZeroPadding2D(cells - 1, dtype="float32")(scores) if cells > 1 else scores
+    result = _convolved_to_pixels(padded, whole, factor, bias)
     return keras.layers.Cropping2D(((0, beyond), (0, beyond)))(result) if beyond else result
 
 
@@ -107,17 +113,21 @@ def enlarged(scores: Tensor, factor: int) -> Tensor:
     return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=-1)
 
 
-def _convolved_to_pixels(maps: Tensor, kernel: NDArray[Any], factor: int) -> Tensor:
-    """A convolution without padding, whose channels (row, column, C) become pixels."""
+def _convolved_to_pixels(
+    maps: Tensor, kernel: NDArray[Any], factor: int, bias: NDArray[np.float32] | None = None
+) -> Tensor:
+    """A convolution without padding, whose channels (row, column, C) become pixels; bias (C,)."""
     convolution = keras.layers.Conv2D(
         kernel.shape[-1],
         kernel.shape[0],
-        use_bias=False,
+        use_bias=bias is not None,
         kernel_initializer="zeros",
         dtype="float32",
     )
     convolution.build((None, None, None, kernel.shape[2]))
     convolution.kernel.assign(kernel)
+    if bias is not None:
+        convolution.bias.assign(np.tile(bias, factor**2))
     return DepthToSpace(factor, dtype="float32")(convolution(maps))
 
 

@@ -1,4 +1,4 @@
-"""FCN-32s, FCN-16s and FCN-8s, and torchvision's FCNs, as Keras models.
+"""FCN-32s, FCN-16s and FCN-8s, and the networks of `whole.py`, as Keras models.
 
 Long, Shelhamer and Darrell, "Fully Convolutional Networks for Semantic Segmentation",
 CVPR 2015. Layers have the names that the authors published. Maps are (N, H, W, C), and H/8
@@ -61,7 +61,7 @@ def build_fcn(
         variant: "fcn32s", "fcn16s", "fcn8s" or "fcn8s_atonce"; or torchvision's
             "fcn_resnet50", "fcn_resnet101", "deeplabv3_resnet50", "deeplabv3_resnet101",
             "deeplabv3_mobilenetv3" or "lraspp_mobilenetv3", which have their own trunk,
-            preprocessing and head.
+            preprocessing and head; or "unet".
         num_classes: number of channels of the logits, 2 to 255.
         trunk: a key of `fcn_tf.config.networks.TRUNKS`.
         width: factor on the number of filters of the trunk's convolutions, at least 1/64.

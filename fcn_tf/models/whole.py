@@ -13,8 +13,12 @@ from typing import Any
 from fcn_tf.config.networks import WHOLE_NETWORKS, NetworkArguments
 from fcn_tf.models.layers import Tensor
 from fcn_tf.models.torchvision import torchvision_network
+from fcn_tf.models.unet import unet
 
-BUILDERS: dict[str, Callable[..., Tensor]] = {"torchvision": torchvision_network}
+BUILDERS: dict[str, Callable[..., Tensor]] = {
+    "torchvision": torchvision_network,
+    "unet": unet,
+}
 
 
 def whole_network(

@@ -22,6 +22,7 @@ SLOW = [
     {"variant": "fcn32s", "trunk": "alexnet", "geometry": "caffe"},
     {"variant": "deeplabv3_resnet50"},
     {"variant": "lraspp_mobilenetv3"},
+    {"variant": "unet"},
 ]
 
 
@@ -88,6 +89,20 @@ def test_a_kernel_of_one_cell_has_no_strides(padding):
     expected = model(image).numpy()
     assert expected.shape == (1, 3, 3, 4)
     np.testing.assert_allclose(frozen(image), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_a_transposed_convolution_of_keras_keeps_its_bias_and_its_activation():
+    maps = keras.Input((None, None, 3))
+    layer = keras.layers.Conv2DTranspose(4, 2, strides=2, activation="relu")
+    model = keras.Model(maps, layer(maps))
+    layer.bias.assign([0.1, -0.2, 0.3, 0.0])
+    call = _layers_for_devices(np.zeros(3), None)[keras.layers.Conv2DTranspose]
+    twin = keras.Model(maps, call(layer, maps))
+    frozen = tf.function(twin).get_concrete_function(tf.TensorSpec((1, None, None, 3)))
+    types = {one.type for one in frozen.graph.get_operations()}
+    assert not types & {"Shape", "Conv2DBackpropInput"}
+    given = np.random.default_rng(0).standard_normal((1, 3, 5, 3), "float32")
+    np.testing.assert_allclose(frozen(given), model(given), atol=1e-6)
 
 
 @pytest.mark.parametrize(("side", "factor"), [(4, 2), (3, 2), (16, 8), (15, 8), (7, 4), (5, 2)])

@@ -29,6 +29,7 @@ NETWORKS = {
     "mobilenetv3": {"variant": "fcn8s", "trunk": "mobilenetv3_large", "width": 0.25},
     "deeplabv3_resnet50": {"variant": "deeplabv3_resnet50"},
     "lraspp_mobilenetv3": {"variant": "lraspp_mobilenetv3"},
+    "unet": {"variant": "unet"},
 }
 
 
@@ -41,6 +42,7 @@ NETWORKS = {
         ("mobilenetv3", "int8"),
         *(("deeplabv3_resnet50", kind) for kind in ("float32", "integer")),
         *(("lraspp_mobilenetv3", kind) for kind in ("float32", "integer")),
+        *(("unet", kind) for kind in ("float32", "integer")),
     ],
 )
 def test_gpus_take_every_operator(name, kind):

@@ -1,0 +1,68 @@
+"""U-Net (Ronneberger, Fischer and Brox 2015, figure 1).
+
+Maps are named as in the figure: down1 … down5 along the contracting path, from fine to coarse, and
+up4 … up1 back along the expansive path. Level l has cells of 2 ** (l - 1) px.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras import layers
+
+from fcn_tf.config.networks import IMAGENET_RGB, NetworkArguments
+from fcn_tf.models.layers import Crop, PadToGrid, Standardization, Tensor
+from fcn_tf.models.torchvision.layers import scores_of
+from fcn_tf.models.trunks.convolutions import convolution
+
+FILTERS = (64, 128, 256, 512, 1024)  # of each level
+# "Drop-out layers at the end of the contracting path": in the authors' network, behind the last two
+# levels. What is copied from the first of them was dropped too.
+DROPPED = (4, 5)
+GRID_PX = 2 ** (len(FILTERS) - 1)  # sides that every pool divides by 2 without a rest
+
+
+def unet(images: Tensor, network: NetworkArguments, num_classes: int, dtype: Any) -> Tensor:
+    """U-Net with padded convolutions, so that scores have the size of the image.
+
+    Args:
+        images: RGB in 0..255, (N, H, W, 3), whose size the logits get.
+        network: the arguments of `build_fcn`. As published, width is 1; dropout is 0.5 in the
+            authors' network.
+        num_classes: number of channels of the logits.
+        dtype: dtype policy of all layers before the scores.
+
+    Returns:
+        float32 logits (N, H, W, num_classes).
+    """
+    filters = [round(number * network.width) for number in FILTERS]
+    x = Standardization(*IMAGENET_RGB, name="preprocessing")(images)
+    x = PadToGrid(GRID_PX, name="pad", dtype=dtype)(x)
+    copied = []
+    for level, number in enumerate(filters, start=1):
+        if level > 1:
+            x = layers.MaxPooling2D(2, name=f"pool{level - 1}", dtype=dtype)(x)
+        x = _two_convolutions(x, f"down{level}", number, dtype)
+        if level in DROPPED and network.dropout:
+            x = layers.Dropout(network.dropout, name=f"drop{level}", dtype=dtype)(x)
+        copied.append(x)
+    for level in range(len(filters) - 1, 0, -1):
+        number, finer = filters[level - 1], copied[level - 1]
+        x = layers.Conv2DTranspose(
+            number,
+            2,
+            strides=2,
+            kernel_initializer="he_normal",
+            name=f"up{level}",
+            dtype=dtype,
+        )(x)
+        x = layers.Concatenate(name=f"up{level}_concat", dtype=dtype)([finer, x])
+        x = _two_convolutions(x, f"up{level}", number, dtype)
+    scores = scores_of(x, num_classes)
+    return Crop(0, name="score_fr_crop", dtype="float32")([scores, images])
+
+
+def _two_convolutions(x: Tensor, name: str, filters: int, dtype: Any) -> Tensor:
+    for number in (1, 2):
+        x = convolution(x, f"{name}_conv{number}", filters, 3, dtype=dtype)
+    return x

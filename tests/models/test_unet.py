@@ -1,0 +1,122 @@
+"""U-Net against the same network written in torch alone, and what its tiles need."""
+
+import keras
+import numpy as np
+import pytest
+
+from fcn_tf.models import build_fcn
+from fcn_tf.models.margin import margin_px
+from tests.models.test_published import needs_torch
+from tests.networks import narrow_fcn, random_images, relative_difference
+
+NARROW = {"width": 1 / 16}
+
+
+def torch_unet(model, images):
+    """Figure 1 of the paper with padded convolutions.
+
+    Sides are filled up to multiples of 16 at the bottom and the right with the mean of ImageNet.
+    """
+    import torch
+    from torch.nn import functional as F
+
+    w = {layer.name: [np.asarray(one) for one in layer.weights] for layer in model.layers}
+
+    def convolve(x, name):
+        kernel, bias = map(torch.from_numpy, w[name])  # (h, w, in, out)
+        return F.conv2d(x, kernel.permute(3, 2, 0, 1), bias, padding=kernel.shape[0] // 2)
+
+    def twice(x, name):
+        return F.relu(convolve(F.relu(convolve(x, f"{name}_conv1")), f"{name}_conv2"))
+
+    mean = torch.tensor([0.485, 0.456, 0.406])
+    deviation = torch.tensor([0.229, 0.224, 0.225])
+    x = (torch.from_numpy(images) / 255 - mean) / deviation
+    height, width = images.shape[1:3]
+    x = F.pad(x.permute(0, 3, 1, 2), (0, -width % 16, 0, -height % 16))
+    maps = [twice(x, "down1")]
+    for level in (2, 3, 4, 5):
+        maps.append(twice(F.max_pool2d(maps[-1], 2), f"down{level}"))
+    x = maps.pop()
+    for level in (4, 3, 2, 1):
+        kernel, bias = map(torch.from_numpy, w[f"up{level}"])  # (h, w, out, in)
+        x = F.conv_transpose2d(x, kernel.permute(3, 2, 0, 1), bias, stride=2)
+        x = twice(torch.cat([maps.pop(), x], dim=1), f"up{level}")
+    return convolve(x, "score_fr")[:, :, :height, :width].permute(0, 2, 3, 1).numpy()
+
+
+@needs_torch
+def test_scores_are_those_of_figure_1():
+    model = narrow_fcn("unet", **NARROW)
+    for size in ((1, 1), (33, 48)):
+        images = random_images(2, *size, 3)
+        logits = keras.ops.convert_to_numpy(model(images, training=False))
+        assert logits.dtype == np.float32
+        assert relative_difference(logits, torch_unet(model, images)) < 1e-4
+
+
+def parameters(filters, channels, num_classes):
+    """By hand: two convolutions of 3 x 3 a level, transposed ones of 2 x 2, and the scores."""
+    count, before = 0, channels
+    for number in filters:
+        count += 9 * (before * number + number * number) + 2 * number
+        before = number
+    for number in filters[-2::-1]:
+        count += 4 * 2 * number * number + number
+        count += 9 * (2 * number * number + number * number) + 2 * number
+    return count + filters[0] * num_classes + num_classes
+
+
+def test_there_are_as_many_parameters_as_published():
+    filters = (64, 128, 256, 512, 1024)
+    assert parameters(filters, 1, 2) == 31_030_658  # the paper's: of grey images and two classes
+    assert parameters(filters, 3, 21) == 31_033_045
+    narrow = parameters([number // 16 for number in filters], 3, 5)
+    assert build_fcn("unet", 5, **NARROW).count_params() == narrow
+
+
+@pytest.mark.slow
+def test_full_width_has_the_published_number_of_parameters():
+    model = build_fcn("unet")
+    assert sum(np.prod(v.shape) for v in model.trainable_variables) == 31_033_045
+
+
+def test_the_two_coarsest_maps_are_dropped():
+    """The finer one before it is copied to the other side."""
+    model = build_fcn("unet", 3, dropout=0.25, **NARROW)
+    dropped = [one for one in model.layers if isinstance(one, keras.layers.Dropout)]
+    assert [(one.name, one.rate) for one in dropped] == [("drop4", 0.25), ("drop5", 0.25)]
+    takers = [
+        {la.name for la in model.layers if one.output in as_list(la.input)} for one in dropped
+    ]
+    assert takers == [{"pool4", "up4_concat"}, {"up4"}]
+    without = build_fcn("unet", 3, dropout=0.0, **NARROW)
+    assert not [one for one in without.layers if isinstance(one, keras.layers.Dropout)]
+
+
+def as_list(tensors):
+    """KerasTensors compare by identity."""
+    return tensors if isinstance(tensors, list) else [tensors]
+
+
+def test_a_fresh_network_starts_from_he_and_from_scores_of_zero():
+    """A kernel of 2 x 2 counts four inputs for each of its filters, as in the authors' network."""
+    model = build_fcn("unet", 3, width=0.125)
+    for name, inputs in (("down4_conv2", 9 * 64), ("up3_conv1", 9 * 64), ("up4", 4 * 64)):
+        kernel = model.get_layer(name).kernel.numpy()
+        assert kernel.std() == pytest.approx((2 / inputs) ** 0.5, rel=0.04)
+    assert not model(random_images(1, 20, 20, 3), training=False).numpy().any()
+
+
+def test_tiles_equal_the_whole():
+    """The first, one inside and the last. The margin is the published 92 px, up to the grid."""
+    model = narrow_fcn("unet", **NARROW)
+    margin = margin_px(model)
+    assert margin == 96
+    image = random_images(1, 300, 43, 3)
+    whole = model(image, training=False).numpy()
+    for top in (0, 128, 288):
+        above = max(0, top - margin)
+        tile = model(image[:, above : top + 32 + margin], training=False).numpy()
+        kept = tile[:, top - above :][:, :32]
+        assert relative_difference(kept, whole[:, top : top + 32]) < 1e-5
