@@ -223,6 +223,14 @@ TABLE = {
         },
         leaves=PHOTOS,
     ),
+    "docs/unet.md": Page(
+        prepare=("photos", "street"),
+        not_run={
+            "fcn-tf train": "tests/test_trunks.py trains the network",
+            "fcn-tf predict": "the command of docs/prediction.md, for another model",
+            "fcn-tf export": "tests/test_trunks.py exports the network",
+        },
+    ),
     "docs/scale.md": Page(
         prepare=("CamVid",),
         options={
