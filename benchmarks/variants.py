@@ -66,6 +66,14 @@ FROM_RANDOM = {
     "fcn_resnet50": Row(
         {"variant": "fcn_resnet50", "model.width": 0.25}, published="60.5 (torchvision, on COCO)"
     ),
+    "deeplabv3_resnet50": Row(
+        {"variant": "deeplabv3_resnet50", "model.width": 0.25},
+        published="66.4 (torchvision, on COCO)",
+    ),
+    "lraspp_mobilenetv3": Row(
+        {"variant": "lraspp_mobilenetv3", "model.width": 1.0},
+        published="57.9 (torchvision, on COCO)",
+    ),
 }
 ROWS = ON_VGG16 | FROM_RANDOM
 # Of one of these, as a multiple of --steps.

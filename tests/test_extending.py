@@ -14,11 +14,13 @@ from tests.processes import ROOT, environment
 
 # A block of the page, and the last file and table that the text before it names.
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
-FILE, TABLE = re.compile(r"`(fcn_tf/[\w/]+\.py)`"), re.compile(r"`([A-Z]+)`")
+FILE, TABLE = re.compile(r"`(fcn_tf/[\w/]+\.py)`"), re.compile(r"`([A-Z_]+)`")
 
 USE = """
 import sys
 from pathlib import Path
+
+import numpy as np
 
 import fcn_tf
 from fcn_tf.cli import main
@@ -29,6 +31,11 @@ main(["train", "--data.data_dir=data", "--variant=fcn16s_atonce", "--model.trunk
       "--data.crop_px=32", "--data.flip=false", "--training.max_steps=6",
       "--training.log_every_steps=1", "--training.eval_every_steps=6", "--workdir=run"])
 main(["export", "--model=run", "--out=out", "--formats=graph"])
+model = fcn_tf.build_fcn("plain_mobilenetv3", 3, width=0.0625)
+score = model.get_layer("score_fr")
+score.bias.assign([1.0, 2.0, 3.0])
+logits = model(np.zeros((1, 40, 50, 3)), training=False)
+print(logits[0, 39, 49].numpy().tolist(), score.kernel.shape)
 print(fcn_tf.__file__)
 """
 
@@ -72,6 +79,7 @@ def test_each_example_touches_the_files_that_are_promised():
     assert counts == {
         "A trunk": 1,
         "A variant": 1,
+        "A head": 2,
         "A layout of folders": 1,
         "A loss": 1,
         "A metric": 1,
@@ -105,7 +113,9 @@ def test_the_examples_work(tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == str(package / "__init__.py")
+    *_, network, place = done.stdout.splitlines()
+    assert place == str(package / "__init__.py")
+    assert network == "[1.0, 2.0, 3.0] (1, 1, 64, 3)"  # 64: a sixteenth of 960, by eights
     lines = [json.loads(x) for x in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     # Before the first step each of three classes has a third: 4/9 + 1/9 + 1/9.
     assert lines[0]["loss"] == pytest.approx(2 / 3, rel=1e-5)

@@ -87,6 +87,7 @@ class WholeNetworkSpec:
         output_strides: px between the cells of the trunk's last map; as published, then others.
         dropout: share of the features that the published network drops in training.
         upsampling: what `upsampling` may be; "fixed" where nothing of it is trained.
+        has_multi_grid: whether the blocks of its last stage may have rates of their own.
     """
 
     build: str
@@ -94,12 +95,18 @@ class WholeNetworkSpec:
     output_strides: tuple[int, ...] = (8, 16)
     dropout: float = 0.0
     upsampling: tuple[str, ...] = ("fixed", "learned")
+    has_multi_grid: bool = False
 
 
 def _torchvision(head: str, trunk: str, dropout: float = 0.0) -> WholeNetworkSpec:
-    output_strides = (16,) if trunk == "mobilenetv3" else (8, 16)
-    options = {"head": head, "trunk": trunk}
-    return WholeNetworkSpec("torchvision", options, output_strides, dropout=dropout)
+    is_resnet = trunk.startswith("resnet")
+    return WholeNetworkSpec(
+        "torchvision",
+        {"head": head, "trunk": trunk},
+        output_strides=(8, 16) if is_resnet else (16,),
+        dropout=dropout,
+        has_multi_grid=is_resnet,
+    )
 
 
 WHOLE_NETWORKS = {
@@ -298,7 +305,7 @@ TRUNKS = {
 class NetworkArguments:
     """The arguments of `build_fcn` that choose the architecture; it describes their values.
 
-    The two defaults are for `.keras` files of before these arguments existed.
+    The defaults are for `.keras` files of before these arguments existed.
     """
 
     variant: str
@@ -310,6 +317,7 @@ class NetworkArguments:
     geometry: str = "same"
     upsampling: str
     output_stride: int = 32
+    multi_grid: Sequence[int] = ()
 
 
 # The names of all `NetworkArguments` but the variant: keys of `model` in a configuration.
@@ -349,6 +357,8 @@ def _range_rules(network: NetworkArguments) -> Iterator[_Rule]:
     is_odd = network.fc6_kernel >= 1 and network.fc6_kernel % 2 == 1
     yield is_odd, "fc6_kernel", "odd: 7 as published, or 1 for a light head"
     yield 0 <= network.dropout < 1, "dropout", "in [0, 1)"
+    is_grid = len(network.multi_grid) in (0, 3) and all(rate >= 1 for rate in network.multi_grid)
+    yield is_grid, "multi_grid", "three rates of at least 1, [1, 2, 4] in DeepLab v3, or none"
 
 
 def _whole_rules(network: NetworkArguments) -> Iterator[_Rule]:
@@ -362,6 +372,7 @@ def _whole_rules(network: NetworkArguments) -> Iterator[_Rule]:
     strides = spec.output_strides
     allowed = f" with {variant}, for which 32 means {strides[0]} as published"
     yield _one_of(network, "output_stride", (32, *strides), allowed)
+    yield spec.has_multi_grid or not network.multi_grid, "multi_grid", f"left out with {variant}"
 
 
 def _trunk_rules(network: NetworkArguments) -> Iterator[_Rule]:
@@ -371,6 +382,8 @@ def _trunk_rules(network: NetworkArguments) -> Iterator[_Rule]:
     yield _one_of(network, "variant", trunk.variants, with_trunk)
     yield _one_of(network, "geometry", trunk.geometries, with_trunk)
     yield trunk.has_width or network.width == 1, "width", f"1{with_trunk}"
+    allowed = f"left out with {network.variant}: torchvision's ResNets have it"
+    yield not network.multi_grid, "multi_grid", allowed
     is_caffe = network.geometry == "caffe"
     # AlexNet's fc6 is 6 x 6, whichever fc6_kernel is given.
     has_published_fc6 = network.fc6_kernel == 7 or trunk.build != "vgg"

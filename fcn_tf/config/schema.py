@@ -192,6 +192,8 @@ class ModelConfig:
         output_stride: px between the scores of fcn32s on VGG. Below 32 the last pools have no
             stride, and the layers behind them are dilated. Of torchvision's ResNets 8 or 16; 32
             means 8.
+        multi_grid: factors on the rates of the three blocks of the last stage of torchvision's
+            ResNets, [1, 2, 4] in the paper of DeepLab v3; default none, as torchvision.
         weights: what the trunk starts from, "imagenet" (downloaded once), the Keras file of that
             classifier (.keras, .weights.h5, .h5), or "none" for random weights.
         weights_layers: which layers of VGG take these weights, "all", or "convolutions" for a light
@@ -207,6 +209,7 @@ class ModelConfig:
     geometry: GeometryName = "same"
     upsampling: UpsamplingName = "learned"
     output_stride: OutputStride = 32
+    multi_grid: list[int] = field(default_factory=list)
     weights: str = "none"
     weights_layers: TrunkLayers = "all"
     trainable: Literal["all", "score"] = "all"

@@ -25,7 +25,8 @@ from fcn_tf.models.saving import MODEL_FILE
 
 CARD_FILE = "README.md"
 OF_FCN = ("variant", "trunk", "width", "head_units", "fc6_kernel", "geometry", "upsampling")
-OF_WHOLE = ("width", "output_stride")  # arguments of the networks that are built as a whole
+# Arguments of the networks that are built as a whole.
+OF_WHOLE = ("width", "output_stride", "multi_grid")
 NO_LICENSE = "unknown"  # a name that model hubs know
 RUN_USAGE = f"""```python
 import fcn_tf
@@ -198,7 +199,7 @@ def _data_name(config: Config | None) -> str:
 
 def _trained_on(network: Mapping[str, Any], config: Config | None, unknown: str) -> list[str]:
     keys = ("variant", *OF_WHOLE) if network["variant"] in WHOLE_NETWORKS else OF_FCN
-    rows = [["", ""], *([key, f"`{network[key]}`"] for key in keys)]
+    rows = [["", ""], *([key, f"`{network[key]}`"] for key in keys if network[key] != ())]
     if config is None:
         return [f"What it was trained on is not known: {unknown}.", markdown_table(rows)]
     data, training = config.data, config.training

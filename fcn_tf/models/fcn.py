@@ -50,6 +50,7 @@ def build_fcn(
     value_range: tuple[float, float] | None = None,
     bands: Sequence[int] | None = None,
     dtype: Any = None,
+    multi_grid: Sequence[int] = (),
 ) -> FCN:
     """Builds a fully convolutional network with fresh weights.
 
@@ -76,7 +77,7 @@ def build_fcn(
             becomes several by a factor of 2, and an activation follows each but the last.
         output_stride: distance in px between the scores of fcn32s on VGG: 32, 16, 8, 4, 2 or
             1. Below 32 the last pools lose their strides and the layers after them are
-            dilated.
+            dilated. Of torchvision's ResNets 8 or 16; 32 means 8.
         input_shape: (H, W, 3), None for a side that varies.
         class_names: `num_classes` names that are saved with the model, or None.
         palette: `num_classes` RGB triples in 0..255 that are saved with the model, or None.
@@ -86,6 +87,8 @@ def build_fcn(
             way; None for what each file says.
         dtype: dtype policy, for example "mixed_bfloat16"; by default Keras' own. Logits are
             float32 under every policy.
+        multi_grid: three factors, on the rates of the blocks of the last stage of torchvision's
+            ResNets: (1, 2, 4) in Chen et al. 2017, section 4.1. None as torchvision has it.
 
     Returns:
         An `FCN`. It maps RGB images in 0..255, (N, H, W, 3), of any size, to float32 logits
@@ -109,6 +112,7 @@ def build_fcn(
         geometry=geometry,
         upsampling=upsampling,
         output_stride=output_stride,
+        multi_grid=multi_grid,
     )
     return FCN(
         network,
@@ -163,6 +167,7 @@ class FCN(keras.Model):
         for key, value in (("class_names", class_names), ("palette", palette)):
             fits = value is None or len(value) == num_classes
             check(fits, key, value, f"{num_classes} long (num_classes)")
+        network = replace(network, multi_grid=tuple(network.multi_grid))  # a list in files
         if network.variant in WHOLE_NETWORKS and network.output_stride == 32:
             own_stride, *_ = WHOLE_NETWORKS[network.variant].output_strides
             network = replace(network, output_stride=own_stride)

@@ -141,6 +141,7 @@ class Run:
             geometry=config.model.geometry,
             upsampling=config.model.upsampling,
             output_stride=config.model.output_stride,
+            multi_grid=config.model.multi_grid,
             class_names=source.class_names,
             palette=self.palette,
             value_range=config.data.value_range,

@@ -37,6 +37,7 @@ def test_the_network_follows_from_the_file(tmp_path, capsys):
         "geometry": "caffe",
         "upsampling": "learned",
         "output_stride": 32,
+        "multi_grid": (),
         "num_classes": 6,
         "input_shape": [None, None, 3],
         "class_names": None,

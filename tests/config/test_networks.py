@@ -126,11 +126,11 @@ def test_a_trunk_of_keras_applications_has_a_width_unless_it_says_otherwise():
     assert (trunk.has_width, trunk.imagenet_widths, trunk.geometries) == (True, (1.0,), ("same",))
 
 
-def test_files_of_before_geometry_and_output_stride():
-    assert (PLAIN.geometry, PLAIN.output_stride) == ("same", 32)
+def test_files_of_before_geometry_output_stride_and_multi_grid():
+    assert (PLAIN.geometry, PLAIN.output_stride, PLAIN.multi_grid) == ("same", 32, ())
     assert set(NETWORK_KEYS) == {
         *("trunk", "width", "head_units", "fc6_kernel", "dropout"),
-        *("geometry", "upsampling", "output_stride"),
+        *("geometry", "upsampling", "output_stride", "multi_grid"),
     }
 
 
@@ -203,6 +203,21 @@ FINER = "model.output_stride=8: it must be 32, unless variant=fcn32s"
             {"variant": "unet"},
             {"variant": "unet", "upsampling": "fixed"},
             "model.upsampling='fixed': it must be one of learned: unet trains all",
+        ),
+        (
+            {"variant": "deeplabv3_resnet50", "multi_grid": [1, 2, 4]},
+            {"variant": "deeplabv3_resnet50", "multi_grid": [1, 2]},
+            r"model.multi_grid=\[1, 2\]: it must be three rates of at least 1",
+        ),
+        (
+            {"variant": "fcn_resnet50", "multi_grid": [1, 1, 1]},
+            {"variant": "deeplabv3_mobilenetv3", "multi_grid": [1, 2, 4]},
+            r"model.multi_grid=\[1, 2, 4\]: it must be left out with deeplabv3_mobilenetv3",
+        ),
+        (
+            {},
+            {"multi_grid": [1, 2, 4]},
+            r"model.multi_grid=\[1, 2, 4\]: it must be left out with fcn8s",
         ),
         (
             {"variant": "lraspp_mobilenetv3", "output_stride": 16},

@@ -182,7 +182,7 @@ class Torch:
         return F.conv2d(x, self.w[f"{name}.weight"], self.w.get(f"{name}.bias"), **kwargs)
 
 
-def published_forward(tensors, variant, images, output_stride=8):
+def published_forward(tensors, variant, images, output_stride=8, grid=None):
     """Logits (N, H, W, C) of images (N, H, W, 3); the output stride is that of ResNets, 8 or 16."""
     import torch
     from torch.nn import functional as F
@@ -193,7 +193,7 @@ def published_forward(tensors, variant, images, output_stride=8):
     if trunk == "mobilenetv3":
         low, x = mobilenet_forward(Torch(tensors, eps=1e-3), x)
     else:
-        low, x = None, resnet_forward(Torch(tensors), trunk, x, output_stride)
+        low, x = None, resnet_forward(Torch(tensors), trunk, x, output_stride, grid)
     net = Torch(tensors)
     if head == "lraspp":
         x = lraspp_forward(net, low, x)
@@ -215,7 +215,7 @@ STAGES = {
 }
 
 
-def resnet_forward(net, trunk, x, output_stride):
+def resnet_forward(net, trunk, x, output_stride, grid):
     """A dilated ResNet, its stride in conv2."""
     from torch.nn import functional as F
 
@@ -226,6 +226,8 @@ def resnet_forward(net, trunk, x, output_stride):
             name = f"backbone.layer{stage}.{block}"
             stride, first_rate, rate = STAGES[output_stride][stage - 1]
             stride, rate = (stride, first_rate) if block == 0 else (1, rate)
+            if grid and stage == 4:
+                rate = STAGES[output_stride][3][2] * grid[block]
             y = F.relu(net.normalize(net.convolve(x, f"{name}.conv1"), f"{name}.bn1"))
             y = net.convolve(y, f"{name}.conv2", stride=stride, padding=rate, dilation=rate)
             y = F.relu(net.normalize(y, f"{name}.bn2"))

@@ -113,6 +113,14 @@ def test_the_network_is_the_one_that_is_configured():
     assert "pad" not in {layer.name for layer in by_default.layers}
 
 
+def test_the_multi_grid_is_the_one_that_is_configured():
+    options = {"trunk": "vgg16", "width": 1 / 64, "multi_grid": [1, 2, 4]}
+    model = make_run(variant="fcn_resnet50", model=options).model
+    # Of a stage whose rate is 4.
+    rates = [model.get_layer(f"backbone_layer4_{block}_conv2").dilation_rate for block in range(3)]
+    assert rates == [(4, 4), (8, 8), (16, 16)]
+
+
 def test_variant_and_geometry_are_those_that_are_configured():
     """And what tells the run from others says so."""
     run = make_run(variant="fcn16s", model={"trunk": "vgg16", "geometry": "caffe", **NARROWEST})

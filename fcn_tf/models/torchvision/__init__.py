@@ -13,7 +13,7 @@ from typing import Any
 
 from fcn_tf.config.networks import IMAGENET_RGB, NetworkArguments
 from fcn_tf.models.layers import ResizeLike, Standardization, Tensor
-from fcn_tf.models.torchvision.heads import deeplab, fcn, lraspp
+from fcn_tf.models.torchvision.heads import HEADS
 from fcn_tf.models.torchvision.mobilenet import mobilenetv3
 from fcn_tf.models.torchvision.resnet import BLOCKS, resnet
 
@@ -21,7 +21,6 @@ TRUNKS: dict[str, Callable[..., dict[str, Tensor]]] = {
     **{name: partial(resnet, blocks=blocks) for name, blocks in BLOCKS.items()},
     "mobilenetv3": mobilenetv3,
 }
-HEADS: dict[str, Callable[..., Tensor]] = {"fcn": fcn, "deeplabv3": deeplab, "lraspp": lraspp}
 
 
 def torchvision_network(
@@ -42,7 +41,7 @@ def torchvision_network(
         num_classes: number of channels of the logits.
         dtype: dtype policy of all layers before the scores.
         trunk: a key of `TRUNKS`.
-        head: a key of `HEADS`.
+        head: a key of `heads.HEADS`.
 
     Returns:
         float32 logits (N, H, W, num_classes).

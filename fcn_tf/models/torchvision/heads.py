@@ -6,7 +6,7 @@ policy. It returns float32 scores (N, h, w, num_classes).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from keras import layers
@@ -86,3 +86,10 @@ def lraspp(
 
 def _dropped(x: Tensor, dropout: float, name: str, dtype: Any) -> Tensor:
     return layers.Dropout(dropout, name=name, dtype=dtype)(x) if dropout else x
+
+
+HEADS: dict[str, Callable[..., Tensor]] = {
+    "fcn": fcn,
+    "deeplabv3": deeplab,
+    "lraspp": lraspp,
+}

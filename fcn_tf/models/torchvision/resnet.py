@@ -92,6 +92,9 @@ def resnet(
     x = layers.MaxPooling2D(3, 2, name="backbone_maxpool", dtype=dtype)(x)  # H/4
     of_stages = zip(blocks, stages(network.output_stride), strict=True)
     for number, (count, stage) in enumerate(of_stages, start=1):
+        rates = [stage.first_rate] + [stage.rate] * (count - 1)
+        if network.multi_grid and number == len(blocks):
+            rates = [stage.rate * factor for factor in network.multi_grid]
         for block in range(count):
             is_first = block == 0
             x = bottleneck(
@@ -99,7 +102,7 @@ def resnet(
                 f"backbone_layer{number}_{block}",
                 unit * 2 ** (number - 1),
                 strides=stage.strides if is_first else 1,
-                dilation_rate=stage.first_rate if is_first else stage.rate,
+                dilation_rate=rates[block],
                 is_first=is_first,
             )
     return {"high": x}
