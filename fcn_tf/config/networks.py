@@ -86,6 +86,7 @@ class WholeNetworkSpec:
         options: keyword arguments for the builder.
         output_strides: px between the cells of the trunk's last map; as published, then others.
         dropout: share of the features that the published network drops in training.
+        geometries: what `geometry` may be.
         upsampling: what `upsampling` may be; "fixed" where nothing of it is trained.
         has_multi_grid: whether the blocks of its last stage may have rates of their own.
     """
@@ -94,6 +95,7 @@ class WholeNetworkSpec:
     options: Mapping[str, Any] = field(default_factory=dict)
     output_strides: tuple[int, ...] = (8, 16)
     dropout: float = 0.0
+    geometries: tuple[str, ...] = ("same",)
     upsampling: tuple[str, ...] = ("fixed", "learned")
     has_multi_grid: bool = False
 
@@ -117,7 +119,9 @@ WHOLE_NETWORKS = {
     "deeplabv3_mobilenetv3": _torchvision("deeplabv3", "mobilenetv3", dropout=0.5),
     "lraspp_mobilenetv3": _torchvision("lraspp", "mobilenetv3"),
     # Ronneberger, Fischer and Brox 2015; the rate of dropout is that of the authors' Caffe network.
-    "unet": WholeNetworkSpec("unet", {}, (1,), dropout=0.5, upsampling=("learned",)),
+    "unet": WholeNetworkSpec(
+        *("unet", {}, (1,)), dropout=0.5, geometries=("same", "valid"), upsampling=("learned",)
+    ),
 }
 
 
@@ -145,6 +149,9 @@ GEOMETRIES = {
     "same": GeometrySpec(VGG_MEAN_BGR, pad_px=0, fc6_padding="same"),
     "caffe": GeometrySpec(CAFFE_MEAN_BGR, pad_px=100, fc6_padding="valid"),
 }
+
+# "valid" is that of U-Net's paper: convolutions without padding, and a mirrored border.
+GEOMETRY_NAMES = (*GEOMETRIES, "valid")
 
 # Which upsampling layers are trained. The paper learns all but the last (section 4.3);
 # "nonlinear" puts an activation between them (section 3.3).
@@ -349,7 +356,7 @@ def _range_rules(network: NetworkArguments) -> Iterator[_Rule]:
     """The values of each argument, whatever the others are."""
     yield _one_of(network, "variant", (*VARIANTS, *WHOLE_NETWORKS))
     yield _one_of(network, "trunk", TRUNKS)
-    yield _one_of(network, "geometry", GEOMETRIES)
+    yield _one_of(network, "geometry", GEOMETRY_NAMES)
     yield _one_of(network, "upsampling", UPSAMPLING)
     yield _one_of(network, "output_stride", OUTPUT_STRIDES)
     yield 1 / 64 <= network.width < math.inf, "width", "at least 1/64, and finite"
@@ -366,7 +373,7 @@ def _whole_rules(network: NetworkArguments) -> Iterator[_Rule]:
     variant, spec = network.variant, WHOLE_NETWORKS[network.variant]
     has_default_trunk = network.trunk == "vgg16"
     yield has_default_trunk, "trunk", f"left out with {variant}, which has its own trunk"
-    yield _one_of(network, "geometry", ("same",), f" with {variant}")
+    yield _one_of(network, "geometry", spec.geometries, f" with {variant}")
     trains = "no upsampling" if "fixed" in spec.upsampling else "all of its upsampling"
     yield _one_of(network, "upsampling", spec.upsampling, f": {variant} trains {trains}")
     strides = spec.output_strides

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from fcn_tf.config.losses import FOCAL_GAMMA, OF_ONE_LOSS, check_loss_settings, loss_terms
 from fcn_tf.config.mask_values import IGNORE, MaskValues
 from fcn_tf.config.networks import (
-    GEOMETRIES,
+    GEOMETRY_NAMES,
     NETWORK_KEYS,
     OUTPUT_STRIDES,
     TRUNK_LAYERS,
@@ -33,7 +33,7 @@ from fcn_tf.errors import InputError, check
 if not TYPE_CHECKING:
     VariantName = Literal[(*VARIANTS, *WHOLE_NETWORKS)]
     TrunkName = Literal[tuple(TRUNKS)]
-    GeometryName = Literal[tuple(GEOMETRIES)]
+    GeometryName = Literal[GEOMETRY_NAMES]
     UpsamplingName = Literal[UPSAMPLING]
     OutputStride = Literal[OUTPUT_STRIDES]
     TrunkLayers = Literal[TRUNK_LAYERS]

@@ -18,6 +18,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from fcn_tf.config.networks import GRID_PX
+from fcn_tf.errors import InputError
 from fcn_tf.exporting.upsampling import enlarged, transposed, window
 from fcn_tf.models.fcn import FCN
 from fcn_tf.models.layers import (
@@ -28,6 +29,7 @@ from fcn_tf.models.layers import (
     ResizeLike,
     Standardization,
 )
+from fcn_tf.models.mirror import MirroredBorder
 from fcn_tf.models.upsampling import Conv2DTranspose, is_bilinear
 
 Tensor = Any  # a symbolic tensor: Keras has no types
@@ -46,7 +48,12 @@ def device_graph(model: FCN, size_px: tuple[int, int] | None) -> keras.Model:
     Returns:
         A model of an RGB image in 0..255, float32 (1, H, W, 3), to its logits (1, H, W, C). They
         equal those of `model` up to rounding, border included.
+
+    Raises:
+        InputError: as `check_any_size`.
     """
+    if size_px is None:
+        check_any_size(model)
     twin = model.with_policy("float32")
     preprocessing = twin.get_layer("preprocessing")
     mean_rgb, matrix = _as_mean_and_matrix(preprocessing)
@@ -58,6 +65,19 @@ def device_graph(model: FCN, size_px: tuple[int, int] | None) -> keras.Model:
     if size_px is None:
         _rebuilt(twin, (MEASURED_PX, MEASURED_PX), layers)
     return _rebuilt(twin, size_px, layers)
+
+
+def check_any_size(model: keras.Model) -> None:
+    """Refuses a network that has no graph for any size.
+
+    Raises:
+        InputError: it mirrors the image at its border. How often, depends on the size.
+    """
+    if any(isinstance(layer, MirroredBorder) for layer in model.layers):
+        raise InputError(
+            "tflite.size='any': a network of geometry=valid mirrors the image at its border, how "
+            "often depends on the size. Give HEIGHTxWIDTH, or train with geometry=same."
+        )
 
 
 class LessMean(keras.layers.Layer):
@@ -163,6 +183,25 @@ def _rebuilt(
     )
 
 
+def with_mirror_images(maps: Tensor, axis: int, before: int, after: int) -> Tensor:
+    """A map whose side along an axis is continued as `MirroredBorder` does it.
+
+    Args:
+        maps: (N, H, W, C), the side known.
+        axis: 1 or 2.
+        before, after: the cells that the side gets at its two ends.
+    """
+    most = maps.shape[axis] - 1  # what is there at once
+    if most == 0:
+        return ops.concatenate([maps] * (before + 1 + after), axis=axis)
+    while before or after:
+        now = min(before, most), min(after, most)
+        widths = [now if number == axis else (0, 0) for number in range(4)]
+        maps = ops.pad(maps, widths, mode="reflect")
+        before, after = before - now[0], after - now[1]
+    return maps
+
+
 def _layers_for_devices(
     mean_rgb: NDArray[np.float64], matrix: NDArray[np.float64] | None
 ) -> dict[type, Callable[..., Tensor]]:
@@ -191,6 +230,13 @@ def _layers_for_devices(
             return images
         more = [(0, -side % layer.step_px) for side in sides]
         return keras.layers.ZeroPadding2D(more)(images)
+
+    def mirrored(layer: MirroredBorder, images: Tensor) -> Tensor:
+        for axis in (1, 2):
+            side = images.shape[axis]
+            before, after = layer.border_px, layer.length_of(side) - side - layer.border_px
+            images = with_mirror_images(images, axis, before, after)
+        return images
 
     def cropped(layer: Crop, inputs: list[Tensor]) -> Tensor:
         scores, reference = inputs
@@ -243,6 +289,7 @@ def _layers_for_devices(
         CaffePreprocessing: preprocessed,
         Standardization: preprocessed,
         PadToGrid: padded,
+        MirroredBorder: mirrored,
         Crop: cropped,
         ResizeLike: resized,
         keras.layers.Conv2DTranspose: enlarging,

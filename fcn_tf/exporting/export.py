@@ -26,6 +26,7 @@ from fcn_tf.data.source import Source
 from fcn_tf.errors import InputError, RunError
 from fcn_tf.evaluation.score import check_classes, read_as_model, with_classes_of
 from fcn_tf.exporting.card import write_export_card
+from fcn_tf.exporting.device_graph import check_any_size
 from fcn_tf.exporting.formats import FORMATS, Format, Job
 from fcn_tf.exporting.freeze import freeze
 from fcn_tf.exporting.options import ExportOptions
@@ -82,8 +83,8 @@ def export(
         What export.json says of each artefact, by format and kind.
 
     Raises:
-        InputError: no such model, a folder that holds something other than versions, int8
-            without data, or data of other classes.
+        InputError: no such model, one that no TFLite file of any size can hold, a folder that holds
+            something other than versions, int8 without data, or data of other classes.
         RunError: an artefact differs by more than is allowed. It was not published; the
             others were.
 
@@ -99,6 +100,8 @@ def export(
         model, model_file = load_model(path), str(Path(path).expanduser().resolve())
     else:
         path, model, model_file = "a model in memory", model_or_path, None
+    if "tflite" in options.formats and options.tflite.size == "any":
+        check_any_size(model)
     source = None
     if data is not None:
         source = _opened(data, model, path)

@@ -6,12 +6,14 @@ up4 … up1 back along the expansive path. Level l has cells of 2 ** (l - 1) px.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from keras import layers
 
 from fcn_tf.config.networks import IMAGENET_RGB, NetworkArguments
 from fcn_tf.models.layers import Crop, PadToGrid, Standardization, Tensor
+from fcn_tf.models.mirror import MirroredBorder
 from fcn_tf.models.torchvision.layers import scores_of
 from fcn_tf.models.trunks.convolutions import convolution
 
@@ -20,29 +22,52 @@ FILTERS = (64, 128, 256, 512, 1024)  # of each level
 # levels. What is copied from the first of them was dropped too.
 DROPPED = (4, 5)
 GRID_PX = 2 ** (len(FILTERS) - 1)  # sides that every pool divides by 2 without a rest
+# Without padding: the border that the convolutions eat, what is left is so much more than a
+# multiple of the grid, and what is cut on each side of a level's map, from level 1 on.
+MARGIN_PX, REST_PX = 92, 4
+CROPS = (88, 40, 16, 4)
 
 
 def unet(images: Tensor, network: NetworkArguments, num_classes: int, dtype: Any) -> Tensor:
-    """U-Net with padded convolutions, so that scores have the size of the image.
+    """U-Net, whose image is enlarged so that scores have its size.
 
     Args:
         images: RGB in 0..255, (N, H, W, 3), whose size the logits get.
-        network: the arguments of `build_fcn`. As published, width is 1; dropout is 0.5 in the
-            authors' network.
+        network: the arguments of `build_fcn`. As published, width is 1 and geometry "valid";
+            dropout is 0.5 in the authors' network.
         num_classes: number of channels of the logits.
         dtype: dtype policy of all layers before the scores.
 
     Returns:
         float32 logits (N, H, W, num_classes).
     """
-    filters = [round(number * network.width) for number in FILTERS]
     x = Standardization(*IMAGENET_RGB, name="preprocessing")(images)
-    x = PadToGrid(GRID_PX, name="pad", dtype=dtype)(x)
+    if network.geometry == "valid":
+        x = MirroredBorder(MARGIN_PX, GRID_PX, REST_PX, name="mirror", dtype=dtype)(x)
+    else:
+        x = PadToGrid(GRID_PX, name="pad", dtype=dtype)(x)
+    scores = unet_scores(x, network, num_classes, dtype)
+    return Crop(0, name="score_fr_crop", dtype="float32")([scores, images])
+
+
+def unet_scores(x: Tensor, network: NetworkArguments, num_classes: int, dtype: Any) -> Tensor:
+    """The network of figure 1.
+
+    Args:
+        x: preprocessed images (N, H, W, 3), whose sides are multiples of 16, or with the geometry
+            "valid" 12 more than that.
+        network, num_classes, dtype: as `unet`.
+
+    Returns:
+        float32 scores (N, H, W, num_classes); with the geometry "valid" both sides are 184 shorter.
+    """
+    filters = [round(number * network.width) for number in FILTERS]
+    two_convolutions = partial(_two_convolutions, padding=network.geometry, dtype=dtype)
     copied = []
     for level, number in enumerate(filters, start=1):
         if level > 1:
             x = layers.MaxPooling2D(2, name=f"pool{level - 1}", dtype=dtype)(x)
-        x = _two_convolutions(x, f"down{level}", number, dtype)
+        x = two_convolutions(x, f"down{level}", number)
         if level in DROPPED and network.dropout:
             x = layers.Dropout(network.dropout, name=f"drop{level}", dtype=dtype)(x)
         copied.append(x)
@@ -56,13 +81,14 @@ def unet(images: Tensor, network: NetworkArguments, num_classes: int, dtype: Any
             name=f"up{level}",
             dtype=dtype,
         )(x)
+        if network.geometry == "valid":
+            finer = Crop(CROPS[level - 1], name=f"up{level}_crop", dtype=dtype)([finer, x])
         x = layers.Concatenate(name=f"up{level}_concat", dtype=dtype)([finer, x])
-        x = _two_convolutions(x, f"up{level}", number, dtype)
-    scores = scores_of(x, num_classes)
-    return Crop(0, name="score_fr_crop", dtype="float32")([scores, images])
+        x = two_convolutions(x, f"up{level}", number)
+    return scores_of(x, num_classes)
 
 
-def _two_convolutions(x: Tensor, name: str, filters: int, dtype: Any) -> Tensor:
+def _two_convolutions(x: Tensor, name: str, filters: int, *, padding: str, dtype: Any) -> Tensor:
     for number in (1, 2):
-        x = convolution(x, f"{name}_conv{number}", filters, 3, dtype=dtype)
+        x = convolution(x, f"{name}_conv{number}", filters, 3, padding=padding, dtype=dtype)
     return x

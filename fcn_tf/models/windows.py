@@ -14,6 +14,7 @@ import numpy as np
 from keras import layers
 
 from fcn_tf.models import layers as own
+from fcn_tf.models.mirror import MirroredBorder
 from fcn_tf.models.upsampling import Conv2DTranspose
 
 Layer = Any  # an operation of a Keras model; most are a `keras.layers.Layer`
@@ -233,5 +234,6 @@ WINDOWS: dict[type, Callable[[Layer, int, Size], Window]] = {
     own.PadToGrid: _to_grid,
     # At the border the cell that is there stands in for one beyond, which is further away.
     own.EdgeCell: lambda layer, axis, size: _shifted(layer.before),
+    MirroredBorder: lambda layer, axis, size: _shifted(layer.border_px),
     own.Crop: lambda layer, axis, size: _shifted(-layer.offset_px),
 }

@@ -200,6 +200,16 @@ FINER = "model.output_stride=8: it must be 32, unless variant=fcn32s"
             "model.output_stride=8: it must be one of 32, 1 with unet, for which 32 means 1",
         ),
         (
+            {"variant": "unet", "geometry": "valid"},
+            {"variant": "unet", "geometry": "caffe"},
+            "model.geometry='caffe': it must be one of same, valid with unet",
+        ),
+        (
+            {"geometry": "caffe"},
+            {"geometry": "valid"},
+            "model.geometry='valid': it must be one of same, caffe with trunk=vgg16",
+        ),
+        (
             {"variant": "unet"},
             {"variant": "unet", "upsampling": "fixed"},
             "model.upsampling='fixed': it must be one of learned: unet trains all",

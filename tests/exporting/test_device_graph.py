@@ -5,8 +5,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fcn_tf.exporting.device_graph import _layers_for_devices, device_graph
+from fcn_tf.errors import InputError
+from fcn_tf.exporting.device_graph import _layers_for_devices, device_graph, with_mirror_images
+from fcn_tf.exporting.export import export
 from fcn_tf.exporting.freeze import with_constants
+from fcn_tf.exporting.options import ExportOptions, TFLiteOptions
 from fcn_tf.exporting.upsampling import enlarged, transposed, window
 from fcn_tf.models.layers import bilinear_kernel
 from tests.networks import narrow_fcn, random_images, relative_difference
@@ -113,6 +116,32 @@ def test_a_transposed_convolution_becomes_a_convolution(side, factor):
     size_px = ((3 - 1) * factor + side, (5 - 1) * factor + side)
     expected = tf.nn.conv2d_transpose(scores, kernel, (1, *size_px, 4), factor, padding="VALID")
     np.testing.assert_allclose(transposed(scores, kernel, factor), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("side", [1, 2, 5, 40])
+def test_a_mirrored_border_of_devices_is_that_of_the_network(side):
+    maps = random_images(1, side, 7, 3).astype("float32")
+    found = with_mirror_images(with_mirror_images(maps, 1, 12, 23), 2, 0, 9)
+    expected = np.pad(maps, ((0, 0), (12, 23), (0, 9), (0, 0)), mode="reflect")
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.slow
+def test_a_valid_unet_stays_what_it_is_at_a_fixed_size():
+    model = narrow_fcn("unet", geometry="valid", **TINY)
+    image = random_images(1, 37, 70, 3)
+    found = answers(device_graph(model, (37, 70)), image, (37, 70))
+    assert relative_difference(found, model(image, training=False).numpy()) < 5e-6
+
+
+def test_a_valid_unet_of_any_size_is_refused(tmp_path):
+    model = narrow_fcn("unet", geometry="valid", **TINY)
+    options = ExportOptions(formats=("tflite",), tflite=TFLiteOptions(size="any"))
+    with pytest.raises(InputError, match=r"tflite\.size='any'.*mirrors.*Give HEIGHTxWIDTH"):
+        export(model, tmp_path / "e", options=options)
+    with pytest.raises(InputError, match=r"tflite\.size='any'"):
+        device_graph(model, None)
+    assert not (tmp_path / "e").exists()
 
 
 def test_enlarging_is_bilinear_resizing():

@@ -18,7 +18,17 @@ from tests.networks import narrow_fcn, random_images
 # What TFLite's GPU delegate takes of the operators of these networks.
 FOR_GPUS = {
     *("ADD", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "HARD_SWISH", "LOGISTIC"),
-    *("MAX_POOL_2D", "MEAN", "MUL", "PAD", "RESIZE_BILINEAR", "SOFTMAX", "STRIDED_SLICE", "SUB"),
+    *(
+        "MAX_POOL_2D",
+        "MEAN",
+        "MIRROR_PAD",
+        "MUL",
+        "PAD",
+        "RESIZE_BILINEAR",
+        "SOFTMAX",
+        "STRIDED_SLICE",
+        "SUB",
+    ),
     "TRANSPOSE_CONV",
 }
 # Beside them, to bring numbers to 8 bits and back, or to 16 bits.
@@ -30,6 +40,7 @@ NETWORKS = {
     "deeplabv3_resnet50": {"variant": "deeplabv3_resnet50"},
     "lraspp_mobilenetv3": {"variant": "lraspp_mobilenetv3"},
     "unet": {"variant": "unet"},
+    "unet, valid": {"variant": "unet", "geometry": "valid"},
 }
 
 
@@ -43,6 +54,7 @@ NETWORKS = {
         *(("deeplabv3_resnet50", kind) for kind in ("float32", "integer")),
         *(("lraspp_mobilenetv3", kind) for kind in ("float32", "integer")),
         *(("unet", kind) for kind in ("float32", "integer")),
+        ("unet, valid", "integer"),
     ],
 )
 def test_gpus_take_every_operator(name, kind):

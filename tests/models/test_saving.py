@@ -47,6 +47,7 @@ NETWORKS = {
     "deeplabv3_resnet50": {"variant": "deeplabv3_resnet50"},
     "lraspp_mobilenetv3": {"variant": "lraspp_mobilenetv3"},
     "unet": {"variant": "unet"},
+    "unet, valid": {"variant": "unet", "geometry": "valid"},
     "dilated": {"variant": "fcn32s", "output_stride": 8},
     "nonlinear": {"variant": "fcn8s", "upsampling": "nonlinear"},
     "alexnet": {"variant": "fcn32s", "trunk": "alexnet", "geometry": "caffe"},
