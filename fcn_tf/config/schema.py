@@ -185,7 +185,8 @@ class ModelConfig:
         dropout: rate after fc6 and fc7, or after the last map of other trunks; after the two
             coarsest maps of unet.
         geometry: "same" (aligned and exact up to the border) or "caffe" (the published padding and
-            crops, for published weights).
+            crops, for published weights); of unet "same" or "valid" (no padding, as published, and
+            a mirrored border).
         upsampling: which upsampling layers are trained; all start bilinear. "fixed" trains none,
             "learned" all but the last, "learned_all" all, "nonlinear" all with an activation
             between them.

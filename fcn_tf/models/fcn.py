@@ -71,7 +71,8 @@ def build_fcn(
         dropout: rate in [0, 1) after fc6 and fc7, or after the last map of a trunk without
             them. Elements are dropped, not channels.
         geometry: "same" (aligned maps, exact up to the border) or "caffe" (100 px of padding
-            and the published crops, for published weights).
+            and the published crops, for published weights); of "unet" "same", or "valid" (as
+            published without padding, and the image mirrored at its border).
         upsampling: which upsampling layers are trained: none ("fixed"), all but the last
             ("learned") or all ("learned_all", "nonlinear"). With "nonlinear" the last one
             becomes several by a factor of 2, and an activation follows each but the last.

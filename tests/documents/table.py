@@ -226,7 +226,8 @@ TABLE = {
     "docs/unet.md": Page(
         prepare=("photos", "street"),
         not_run={
-            "fcn-tf train": "tests/test_trunks.py trains the network",
+            "fcn-tf train": "tests/test_trunks.py trains the network; its scores without "
+            "padding are those of tests/models/test_unet.py",
             "fcn-tf predict": "the command of docs/prediction.md, for another model",
             "fcn-tf export": "tests/test_trunks.py exports the network",
         },

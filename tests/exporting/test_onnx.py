@@ -72,6 +72,15 @@ def test_a_file_answers_what_the_model_does_at_any_size(geometry, tmp_path):
     assert kernel.name in {node.input[1] for node in graph.node if node.op_type == "Conv"}
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("geometry", ["same", "valid"])
+def test_a_unet_answers_what_the_model_does_at_any_size(geometry, tmp_path):
+    from fcn_tf.exporting.onnx import write
+
+    model = narrow_fcn("unet", 3, geometry=geometry, **NARROWEST)
+    check_sizes(session_of(write(job_of(model), "float32", tmp_path)), model)
+
+
 def test_the_converter_sees_no_large_kernel(tmp_path, monkeypatch):
     """It copies what it sees dozens of times: 65 times the weights, for half of the filters."""
     import tf2onnx
