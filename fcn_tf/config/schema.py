@@ -471,15 +471,19 @@ class Config:
 
     def _check_classifier(self) -> None:
         """Whether Keras has the classifier whose weights the trunk starts from."""
-        model, has_own_trunk = self.model, self.variant in WHOLE_NETWORKS
-        trunk = TRUNKS[model.trunk]
-        of = self.variant if has_own_trunk else f"trunk={model.trunk}"
+        model, network = self.model, WHOLE_NETWORKS.get(self.variant)
+        name = network.convolutions_of if network else model.trunk
+        of = self.variant if network else f"trunk={name}"
         allowed = f"none with {of}: Keras has no such classifier; start from a model (init_from)"
-        known = not has_own_trunk and trunk.classifier is not None
+        known = name is not None and TRUNKS[name].classifier is not None
         check(known, "model.weights", model.weights, allowed)
+        assert name is not None  # so says the check
+        trunk = TRUNKS[name]
         whole, of_vgg = model.weights_layers == "all", trunk.build == "vgg"
-        allowed = f"all with trunk={model.trunk}"
+        allowed = f"all with trunk={name}"
         check(of_vgg or whole, "model.weights_layers", model.weights_layers, allowed)
+        allowed = f"convolutions with {self.variant}, which has no others of {trunk.classifier}"
+        check(not (network and whole), "model.weights_layers", model.weights_layers, allowed)
         if model.weights != "imagenet":
             return
         widths = trunk.imagenet_widths

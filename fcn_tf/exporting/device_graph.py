@@ -28,6 +28,7 @@ from fcn_tf.models.layers import (
     ResizeLike,
     Standardization,
 )
+from fcn_tf.models.unpooling import PoolingIndices
 from fcn_tf.models.upsampling import Conv2DTranspose, is_bilinear
 
 Tensor = Any  # a symbolic tensor: Keras has no types
@@ -226,6 +227,10 @@ def _layers_for_devices(
             bilinear.append((result, scores, layer))
         return result
 
+    def indexed(layer: PoolingIndices, maps: Tensor) -> Tensor:
+        layer.has_even_sides = None in maps.shape  # of multiples of `GRID_PX` every map has
+        return layer(maps)
+
     def convolved(layer: keras.layers.Layer, maps: Tensor) -> Tensor:
         thins_out = layer.kernel_size == (1, 1) and max(layer.strides) > 1
         if thins_out or max(layer.dilation_rate) > 1:
@@ -239,6 +244,7 @@ def _layers_for_devices(
         Crop: cropped,
         ResizeLike: resized,
         Conv2DTranspose: upsampled,
+        PoolingIndices: indexed,
         keras.layers.Conv2D: convolved,
         keras.layers.DepthwiseConv2D: convolved,
         Conv2D: convolved,

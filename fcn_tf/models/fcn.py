@@ -62,7 +62,7 @@ def build_fcn(
         variant: "fcn32s", "fcn16s", "fcn8s" or "fcn8s_atonce"; or torchvision's
             "fcn_resnet50", "fcn_resnet101", "deeplabv3_resnet50", "deeplabv3_resnet101",
             "deeplabv3_mobilenetv3" or "lraspp_mobilenetv3", which have their own trunk,
-            preprocessing and head.
+            preprocessing and head; or "segnet" or "segnet_basic".
         num_classes: number of channels of the logits, 2 to 255.
         trunk: a key of `fcn_tf.config.networks.TRUNKS`.
         width: factor on the number of filters of the trunk's convolutions, at least 1/64.

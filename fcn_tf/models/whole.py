@@ -12,9 +12,14 @@ from typing import Any
 
 from fcn_tf.config.networks import WHOLE_NETWORKS, NetworkArguments
 from fcn_tf.models.layers import Tensor
+from fcn_tf.models.segnet import segnet, segnet_basic
 from fcn_tf.models.torchvision import torchvision_network
 
-BUILDERS: dict[str, Callable[..., Tensor]] = {"torchvision": torchvision_network}
+BUILDERS: dict[str, Callable[..., Tensor]] = {
+    "torchvision": torchvision_network,
+    "segnet": segnet,
+    "segnet_basic": segnet_basic,
+}
 
 
 def whole_network(
