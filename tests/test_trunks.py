@@ -47,6 +47,8 @@ NETWORKS = {
     "deeplabv3_resnet101": {"variant": "deeplabv3_resnet101"},
     "deeplabv3_mobilenetv3": {"variant": "deeplabv3_mobilenetv3"},
     "lraspp_mobilenetv3": {"variant": "lraspp_mobilenetv3", "width": 0.25},
+    "segnet": {"variant": "segnet"},
+    "segnet_basic": {"variant": "segnet_basic"},
 }
 # The others have more of the layers of vgg16, deeplabv3_resnet50 and lraspp_mobilenetv3, and
 # nothing else.

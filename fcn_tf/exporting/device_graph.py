@@ -178,7 +178,9 @@ def _layers_for_devices(
     bilinear: list[tuple[Tensor, Tensor, Conv2DTranspose]] = []
 
     def preprocessed(layer: keras.layers.Layer, images: Tensor) -> Tensor:
-        pixels = LessMean(mean_rgb, name="less_mean", dtype="float32")(images)
+        pixels = images
+        if mean_rgb.any():
+            pixels = LessMean(mean_rgb, name="less_mean", dtype="float32")(images)
         if matrix is None:
             return pixels
         convolution = keras.layers.Conv2D(3, 1, use_bias=False, name="in_order", dtype="float32")
