@@ -50,14 +50,15 @@ NETWORKS = {
     "segnet": {"variant": "segnet"},
     "segnet_basic": {"variant": "segnet_basic"},
 }
-# The others have more of the layers of vgg16, deeplabv3_resnet50 and lraspp_mobilenetv3, and
-# nothing else.
+# The others have more of the layers of vgg16, deeplabv3_resnet50, lraspp_mobilenetv3, segnet and
+# alexnet, and nothing else.
 UNTRAINED = (
     "vgg19",
     "fcn_resnet50",
     "fcn_resnet101",
     "deeplabv3_resnet101",
     "deeplabv3_mobilenetv3",
+    "segnet_basic",
 )
 TRAINED = [name for name in NETWORKS if name not in UNTRAINED]
 STEPS = {
@@ -66,6 +67,7 @@ STEPS = {
     "resnet50": 40,
     "efficientnetv2_b0": 80,
     "lraspp_mobilenetv3": 60,
+    "segnet": 40,
 }
 # ResNet50's int8 needs 240 steps to come near its float32; deeplabv3_resnet50 has such blocks.
 QUANTIZE = {"resnet50": ("float32",)}
@@ -318,7 +320,7 @@ def test_a_network_of_keras_applications_computes_in_the_precision(monkeypatch):
     assert keras.config.dtype_policy().name == "float32"
 
 
-@pytest.mark.parametrize("name", ["alexnet", "googlenet", "fcn_resnet50", "lraspp_mobilenetv3"])
+@pytest.mark.parametrize("name", ["alexnet", "googlenet", "fcn_resnet50", "lraspp_mobilenetv3", "segnet"])
 def test_every_layer_before_the_scores_computes_in_the_precision(name):
     variant, arguments = arguments_of(name)
     model = build_fcn(variant, 2, dtype="mixed_bfloat16", **arguments)

@@ -137,12 +137,16 @@ def _dropped(x: Tensor, name: str, level: int, dropout: float, dtype: Any) -> Te
 
 
 def _scores(x: Tensor, num_classes: int, *, kernel_size: int) -> Tensor:
-    """float32 scores (N, H, W, num_classes), which start at 0."""
+    """float32 scores (N, H, W, num_classes).
+
+    They do not start at 0, as those of an FCN do: a decoder whose scores are 0 learns to tell
+    objects from background, and hardly goes on from there.
+    """
     return layers.Conv2D(
         num_classes,
         kernel_size,
         padding="same",
-        kernel_initializer="zeros",
+        kernel_initializer="he_normal",
         name="score_fr",
         dtype="float32",
     )(x)

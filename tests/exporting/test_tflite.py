@@ -20,6 +20,8 @@ FOR_GPUS = {
     *("ADD", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "HARD_SWISH", "LOGISTIC"),
     *("MAX_POOL_2D", "MEAN", "MUL", "PAD", "RESIZE_BILINEAR", "SOFTMAX", "STRIDED_SLICE", "SUB"),
     "TRANSPOSE_CONV",
+    # Of unpooling alone.
+    *("CAST", "DEPTH_TO_SPACE", "EQUAL", "MAXIMUM"),
 }
 # Beside them, to bring numbers to 8 bits and back, or to 16 bits.
 CHANGES = {"QUANTIZE", "DEQUANTIZE"}
@@ -29,6 +31,7 @@ NETWORKS = {
     "mobilenetv3": {"variant": "fcn8s", "trunk": "mobilenetv3_large", "width": 0.25},
     "deeplabv3_resnet50": {"variant": "deeplabv3_resnet50"},
     "lraspp_mobilenetv3": {"variant": "lraspp_mobilenetv3"},
+    "segnet": {"variant": "segnet"},
 }
 
 
@@ -41,6 +44,7 @@ NETWORKS = {
         ("mobilenetv3", "int8"),
         *(("deeplabv3_resnet50", kind) for kind in ("float32", "integer")),
         *(("lraspp_mobilenetv3", kind) for kind in ("float32", "integer")),
+        *(("segnet", kind) for kind in ("float32", "int8")),
     ],
 )
 def test_gpus_take_every_operator(name, kind):

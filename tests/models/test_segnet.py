@@ -13,7 +13,8 @@ from tests.networks import keras_vgg16, narrow_fcn, random_images, relative_diff
 ENCODER = ["1_1 1_2", "2_1 2_2", "3_1 3_2 3_3", "4_1 4_2 4_3", "5_1 5_2 5_3"]
 DECODER = ["5_3 5_2 5_1", "4_3 4_2 4_1", "3_3 3_2 3_1", "2_2 2_1", "1_2"]
 FILTERS = {
-    **{f"conv{b}_{i}": 64 * 2 ** min(b - 1, 3) for b in range(1, 6) for i in (1, 2, 3)},
+    **{f"conv{b}_{i}": 64 * 2 ** min(b - 1, 3) for b in range(1, 6) for i in (1, 2)},
+    **{"conv3_3": 256, "conv4_3": 512, "conv5_3": 512},
     **{f"conv5_{i}_D": 512 for i in (3, 2, 1)},
     **{"conv4_3_D": 512, "conv4_2_D": 512, "conv4_1_D": 256},
     **{"conv3_3_D": 256, "conv3_2_D": 256, "conv3_1_D": 128},
@@ -94,7 +95,7 @@ def forward(model, images):
 def test_scores_are_those_of_the_published_network(variant):
     model = build_fcn(variant, 5, width=1 / 16)
     random_weights(model)
-    for size in ((1, 1), (33, 57), (64, 36)):
+    for size in ((1, 1), (37, 22)):  # 19 x 11, 10 x 6, 5 x 3, 3 x 2, 2 x 1
         images = random_images(2, *size, 3)
         logits = model(images, training=False).numpy()
         assert relative_difference(logits, forward(model, images)) < 1e-4
@@ -118,18 +119,19 @@ def test_of_full_size(variant, num_classes, parameters):
 
 
 def test_a_new_network_starts_as_published():
-    """But its scores, which are 0 as in every network of this package."""
-    model = build_fcn("segnet", 3, width=1 / 8)
-    assert not model(random_images(1, 8, 8, 3)).numpy().any()
+    model = build_fcn("segnet", 3, width=1 / 16)
+    convolutions = [la for la in model.layers if isinstance(la, keras.layers.Conv2D)]
+    assert [one.name for one in convolutions if one.name not in FILTERS] == ["score_fr"]
+    for layer in convolutions:
+        assert layer.filters == FILTERS.get(layer.name, 3 * 16) / 16
+        assert isinstance(layer.kernel_initializer, keras.initializers.HeNormal)
+        assert layer.kernel.numpy().any()
     normalizations = [la for la in model.layers if isinstance(la, keras.layers.BatchNormalization)]
-    assert len(normalizations) == 25
+    assert [one.name for one in normalizations] == [f"{one.name}_bn" for one in convolutions[:-1]]
     for layer in normalizations:
         assert (layer.momentum, layer.epsilon) == (0.9, 1e-9)
         assert {*layer.gamma.numpy()} == {1}
         assert {*layer.beta.numpy()} == {np.float32(0.001)}
-        convolution = model.get_layer(layer.name.removesuffix("_bn"))
-        assert convolution.filters == FILTERS[convolution.name] / 8
-        assert isinstance(convolution.kernel_initializer, keras.initializers.HeNormal)
     train_scores_only(model)
     assert [one.path for one in model.trainable_variables] == ["score_fr/kernel", "score_fr/bias"]
 
@@ -157,30 +159,31 @@ def test_features_are_dropped_where_bayesian_segnet_drops_them(variant, dropped)
 
 
 def test_vgg16s_convolutions_go_into_the_encoder(tmp_path):
-    """And nowhere else; a file without the top is enough."""
-    classifier = keras_vgg16(1 / 16, 4, cells=1)
-    trunk = keras.Model(classifier.inputs[0], classifier.get_layer("block5_pool").output)
-    trunk.save(tmp_path / "vgg16.keras")
-    model = narrow_fcn("segnet", 3, width=1 / 16)
+    """And nowhere else; a file without the top is enough. What does not fit is refused."""
+    path = tmp_path / "vgg16.keras"
+    classifier = keras_vgg16(1 / 32, 4, cells=1)
+    keras.Model(classifier.inputs[0], classifier.get_layer("block5_pool").output).save(path)
+    model = narrow_fcn("segnet", 3, width=1 / 32)
     before = {one.path: one.numpy() for one in model.weights}
-    transfer = load_trunk(model, tmp_path / "vgg16.keras", layers="convolutions")
+    with pytest.raises(InputError, match=r"layers=all: segnet has the convolutions of VGG16 alone"):
+        load_trunk(model, path)
+    transfer = load_trunk(model, path, layers="convolutions")
     assert len(transfer.moved) == 26
     after = {one.path: one.numpy() for one in model.weights}
     for name in " ".join(ENCODER).split():
         theirs = classifier.get_layer("block{}_conv{}".format(*name.split("_"))).get_weights()
         for part, expected in zip(("kernel", "bias"), theirs, strict=True):
             np.testing.assert_array_equal(after.pop(f"conv{name}/{part}"), expected)
-    for path, value in after.items():  # batch normalization, decoder and scores
-        np.testing.assert_array_equal(value, before[path])
+    for key, value in after.items():  # batch normalization, decoder and scores
+        np.testing.assert_array_equal(value, before[key])
+    basic = build_fcn("segnet_basic", 3, width=1 / 32)
+    with pytest.raises(InputError, match="segnet_basic grows from no classifier"):
+        load_trunk(basic, path, layers="convolutions")
 
 
-def test_what_does_not_fit_the_encoder_is_refused(tmp_path):
-    keras_vgg16(1 / 16, 4, cells=1).save(tmp_path / "vgg16.keras")
-    model = narrow_fcn("segnet", 3, width=1 / 8)
-    with pytest.raises(InputError, match=r"layers=all: segnet has the convolutions of VGG16 alone"):
-        load_trunk(model, tmp_path / "vgg16.keras")
+def test_a_classifier_of_another_width_is_refused(tmp_path):
+    """fc6_kernel and head_units, which SegNet does not have, are no remedy."""
+    keras_vgg16(1 / 64, 4, cells=1).save(tmp_path / "vgg16.keras")
+    model = narrow_fcn("segnet", 3, width=1 / 32)
     with pytest.raises(InputError, match=r"conv1_1/kernel is .*VGG16 .* needs width 1[.]$"):
         load_trunk(model, tmp_path / "vgg16.keras", layers="convolutions")
-    basic = narrow_fcn("segnet_basic", 3, width=1 / 8)
-    with pytest.raises(InputError, match="segnet_basic grows from no classifier"):
-        load_trunk(basic, tmp_path / "vgg16.keras", layers="convolutions")
