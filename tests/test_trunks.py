@@ -320,7 +320,9 @@ def test_a_network_of_keras_applications_computes_in_the_precision(monkeypatch):
     assert keras.config.dtype_policy().name == "float32"
 
 
-@pytest.mark.parametrize("name", ["alexnet", "googlenet", "fcn_resnet50", "lraspp_mobilenetv3", "segnet"])
+@pytest.mark.parametrize(
+    "name", ["alexnet", "googlenet", "fcn_resnet50", "lraspp_mobilenetv3", "segnet"]
+)
 def test_every_layer_before_the_scores_computes_in_the_precision(name):
     variant, arguments = arguments_of(name)
     model = build_fcn(variant, 2, dtype="mixed_bfloat16", **arguments)

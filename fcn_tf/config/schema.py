@@ -178,11 +178,13 @@ class ModelConfig:
     """The network.
 
     Args:
-        trunk: the classifier that the network is built on; torchvision's networks have their own.
+        trunk: the classifier that the network is built on; torchvision's networks and SegNet have
+            their own.
         width: factor on the filters of the trunk's convolutions; 1 as published.
         head_units: filters of fc6 and fc7, of VGG and AlexNet only; 4096 as published.
         fc6_kernel: side of the kernel of VGG's fc6; 7 as published, or 1 for a light head.
-        dropout: rate after fc6 and fc7, or after the last map of other trunks.
+        dropout: rate after fc6 and fc7, or after the last map of other trunks; of segnet after its
+            coarse maps, 0 as published.
         geometry: "same" (aligned and exact up to the border) or "caffe" (the published padding and
             crops, for published weights).
         upsampling: which upsampling layers are trained; all start bilinear. "fixed" trains none,
@@ -196,7 +198,7 @@ class ModelConfig:
         weights: what the trunk starts from, "imagenet" (downloaded once), the Keras file of that
             classifier (.keras, .weights.h5, .h5), or "none" for random weights.
         weights_layers: which layers of VGG take these weights, "all", or "convolutions" for a light
-            head or a file without the top.
+            head, a file without the top, or segnet.
         trainable: which layers are trained, "all", or "score" for the score layers alone.
     """
 
@@ -387,7 +389,7 @@ class Config:
     Args:
         variant: fcn32s, fcn16s, fcn8s (each starts from the coarser one) or fcn8s_atonce; or
             torchvision's fcn_resnet50, fcn_resnet101, deeplabv3_resnet50, deeplabv3_resnet101,
-            deeplabv3_mobilenetv3 or lraspp_mobilenetv3.
+            deeplabv3_mobilenetv3 or lraspp_mobilenetv3; or segnet or segnet_basic.
         seed: of weights, shuffling, augmentation, dropout and loss sampling.
         workdir: the run's folder; default runs/<config>-<variant>.
         resume: "always" continues the run in workdir, by default the newest of its name; "auto"

@@ -42,7 +42,7 @@ OWN_DIFFERENCES = 4
 OWN_IMAGES = 4  # on which that is measured
 OWN_AT_MOST = 1e-4  # what is allowed for it; more is no rounding
 # Where two cells of a pooling window are equal up to rounding, an unpooling may put a value into
-# either, and scores around it change. Pixels are decided whose best scores differ by more than this.
+# either, and scores around it change. The margin of decided pixels is at least this, then.
 UNPOOLING_MARGIN = 1e-2
 
 Sample = tuple[NDArray[np.uint8], NDArray[np.uint8] | None]

@@ -68,13 +68,11 @@ def segnet(
         if block > 1:  # the first one has as many filters as the block that comes next
             filters = blocks[block - 2][1]
             x = convolved(x, f"{block}_1_D", filters=round(filters * network.width))
-            x = _dropped(x, f"decdrop{block}", block, network.dropout, dtype)
+            x = _dropped(x, f"decdrop{block}", block, dropout=network.dropout, dtype=dtype)
     return _scores(x, num_classes, kernel_size=3)
 
 
-def segnet_basic(
-    images: Tensor, network: NetworkArguments, num_classes: int, dtype: Any
-) -> Tensor:
+def segnet_basic(images: Tensor, network: NetworkArguments, num_classes: int, dtype: Any) -> Tensor:
     """SegNet-Basic: four levels, one convolution of 7 x 7 each, no activation in the decoder.
 
     Args and returns as `segnet`.
@@ -91,7 +89,7 @@ def segnet_basic(
     for level in range(4, 0, -1):
         x = _unpooled(x, before_pools[level - 1], level, dtype)
         x = convolved(x, f"_decode{level}", activation=False)
-        x = _dropped(x, f"decdrop{level}", level, network.dropout, dtype)
+        x = _dropped(x, f"decdrop{level}", level, dropout=network.dropout, dtype=dtype)
     return _scores(x, num_classes, kernel_size=1)
 
 
@@ -120,7 +118,7 @@ def _normalized(
 def _pooled(x: Tensor, level: int, dropout: float, dtype: Any) -> Tensor:
     """(N, H, W, C) to (N, H/2, W/2, C); "same" rounds the sides up, as Caffe's pooling does."""
     x = layers.MaxPooling2D(2, padding="same", name=f"pool{level}", dtype=dtype)(x)
-    return _dropped(x, f"encdrop{level}", level, dropout, dtype)
+    return _dropped(x, f"encdrop{level}", level, dropout=dropout, dtype=dtype)
 
 
 def _unpooled(x: Tensor, before_pool: Tensor, level: int, dtype: Any) -> Tensor:
@@ -130,7 +128,7 @@ def _unpooled(x: Tensor, before_pool: Tensor, level: int, dtype: Any) -> Tensor:
     return Crop(0, name=f"pool{level}_D", dtype=dtype)([x, before_pool])
 
 
-def _dropped(x: Tensor, name: str, level: int, dropout: float, dtype: Any) -> Tensor:
+def _dropped(x: Tensor, name: str, level: int, *, dropout: float, dtype: Any) -> Tensor:
     if not dropout or level < FIRST_DROPPED:
         return x
     return layers.Dropout(dropout, name=name, dtype=dtype)(x)

@@ -173,7 +173,11 @@ def test_what_a_trunk_can_start_from(accepted, refused, message):
 @pytest.mark.parametrize(
     ("variant", "given", "message"),
     [
-        ("segnet", {"weights_layers": "all"}, "model.weights_layers='all': it must be convolutions"),
+        (
+            "segnet",
+            {"weights_layers": "all"},
+            "model.weights_layers='all': it must be convolutions",
+        ),
         ("segnet", {"width": 0.5}, "model.width=0.5: it must be 1 with model.weights=imagenet"),
         ("segnet", {"trainable": "score"}, "model.trainable='score'"),
         ("segnet_basic", {}, "with segnet_basic: Keras has no such classifier"),

@@ -223,6 +223,13 @@ TABLE = {
         },
         leaves=PHOTOS,
     ),
+    "docs/segnet.md": Page(
+        prepare=("street", "street.yaml", "vgg16.keras"),
+        options={
+            "fcn-tf train --config street.yaml --variant segnet --model.dropout 0 "
+            "--model.weights imagenet": "--model.weights vgg16.keras",
+        },
+    ),
     "docs/scale.md": Page(
         prepare=("CamVid",),
         options={

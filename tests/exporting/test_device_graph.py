@@ -23,7 +23,6 @@ SLOW = [
     {"variant": "deeplabv3_resnet50"},
     {"variant": "lraspp_mobilenetv3"},
     {"variant": "segnet"},
-    {"variant": "segnet_basic"},
 ]
 
 

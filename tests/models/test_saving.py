@@ -47,7 +47,6 @@ NETWORKS = {
     "deeplabv3_resnet50": {"variant": "deeplabv3_resnet50"},
     "lraspp_mobilenetv3": {"variant": "lraspp_mobilenetv3"},
     "segnet": {"variant": "segnet"},
-    "segnet_basic": {"variant": "segnet_basic"},
     "dilated": {"variant": "fcn32s", "output_stride": 8},
     "nonlinear": {"variant": "fcn8s", "upsampling": "nonlinear"},
     "alexnet": {"variant": "fcn32s", "trunk": "alexnet", "geometry": "caffe"},
