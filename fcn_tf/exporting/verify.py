@@ -42,8 +42,11 @@ OWN_DIFFERENCES = 4
 OWN_IMAGES = 4  # on which that is measured
 OWN_AT_MOST = 1e-4  # what is allowed for it; more is no rounding
 # Where two cells of a pooling window are equal up to rounding, an unpooling may put a value into
-# either, and scores around it change. The margin of decided pixels is at least this, then.
+# either, and scores around it change. The margin of decided pixels is at least this, then, and ten
+# times as many of their labels may differ, or as many as of 8 bits.
 UNPOOLING_MARGIN = 1e-2
+UNPOOLING_CHANGES = 10
+UNPOOLING_SAME_LABEL = 0.97
 
 Sample = tuple[NDArray[np.uint8], NDArray[np.uint8] | None]
 
@@ -150,7 +153,12 @@ class Reference:
 
     def _with_room_for_rounding(self, bar: Bar) -> Bar:
         if self.unpools:
-            return replace(bar, largest_difference=None, margin=max(bar.margin, UNPOOLING_MARGIN))
+            same_label = max(1 - UNPOOLING_CHANGES * (1 - bar.same_label), UNPOOLING_SAME_LABEL)
+            return Bar(
+                largest_difference=None,
+                same_label=min(bar.same_label, same_label),
+                margin=max(bar.margin, UNPOOLING_MARGIN),
+            )
         own = min(OWN_DIFFERENCES * self.own_difference, OWN_AT_MOST)
         least = max(ROUNDING * self.largest_logit, own)
         allowed = bar.largest_difference and max(bar.largest_difference, least)
