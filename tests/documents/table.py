@@ -232,6 +232,13 @@ TABLE = {
             "fcn-tf export": "tests/test_trunks.py exports the network",
         },
     ),
+    "docs/segnet.md": Page(
+        prepare=("street", "street.yaml", "vgg16.keras"),
+        options={
+            "fcn-tf train --config street.yaml --variant segnet --model.dropout 0 "
+            "--model.weights imagenet": "--model.weights vgg16.keras",
+        },
+    ),
     "docs/scale.md": Page(
         prepare=("CamVid",),
         options={
