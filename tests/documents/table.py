@@ -243,6 +243,7 @@ TABLE = {
         not_run={
             "echo": "needs a server",
             "grpcurl": "needs a server",
+            "kubectl": "needs a cluster; tests/test_deploy.py checks the manifests",
             "fcn-tf export --model runs/shapes-fcn8s --out exported/scenes --formats onnx": "needs "
             "the extra onnx; tests/exporting/test_onnx.py writes such a file",
             "import onnxruntime": "needs the extra onnx; tests/exporting/test_onnx.py has the same "
