@@ -169,6 +169,9 @@ TABLE = {
             "npm pack": "needs a network; tests/exporting/test_web_runtime.py has npm called",
         },
     ),
+    "docs/install.md": Page(
+        not_run={"python -m build": ".ci/run builds the wheel, installs it and runs it"},
+    ),
     "docs/paper.md": Page(
         before=f"{RANDOM}image = random.integers(0, 256, (64, 96, 3), np.uint8)\n",
         checks={
