@@ -9,6 +9,7 @@ from fcn_tf.config.files import load_config
 from fcn_tf.models import load_model
 from fcn_tf.training.loop import train
 from tests.data.voc_archives import VOC_LISTS, labels, write_sbd, write_voc
+from tests.processes import ROOT
 
 # After so many of the recipe's steps it is about 0.71, after all 0.787: benchmarks/main_job.py.
 STEPS = 1750
@@ -29,6 +30,32 @@ def test_the_main_job_learns_its_scenes(tmp_path, tfds_dir, few_figures):
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     assert (lines[-1]["step"], lines[-1]["split"]) == (STEPS, "val")
     assert lines[-1]["mean_iou"] >= MEAN_IOU_AT_LEAST
+
+
+def test_the_published_recipe_of_segnet(tmp_path):
+    """The block of docs/segnet.md is a recipe, with the numbers of the authors' two files."""
+    _, block = (ROOT / "docs/segnet.md").read_text(encoding="utf-8").split("```yaml\n")
+    (tmp_path / "segnet.yaml").write_text(block.split("```")[0], encoding="utf-8")
+    folder = {"data.data_dir": "CamVid"}
+    config = load_config(tmp_path / "segnet.yaml", **folder)
+    assert (config.variant, config.model.weights_layers) == ("segnet", "convolutions")
+    assert config.data.class_names == load_config("camvid", **folder).data.class_names
+    weights = config.loss.class_weights
+    assert (config.loss.reduction, len(weights), sum(weights)) == (
+        "pixels",
+        11,
+        pytest.approx(32.2134),
+    )
+    sgd = config.optimizer
+    assert (sgd.name, sgd.learning_rate, sgd.schedule, sgd.warmup_steps) == (
+        "sgd",
+        1e-3,
+        "constant",
+        0,
+    )
+    assert (sgd.momentum, sgd.weight_decay, sgd.bias_multiplier) == (0.9, 5e-4, 2)
+    assert (config.data.batch_size, config.training.max_steps) == (4, 40_000)
+    assert (config.data.flip, config.data.scale_range, config.data.color) == (False, (1, 1), 0)
 
 
 @pytest.mark.slow

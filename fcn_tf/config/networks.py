@@ -89,6 +89,8 @@ class WholeNetworkSpec:
         geometries: what `geometry` may be.
         upsampling: what `upsampling` may be; "fixed" where nothing of it is trained.
         has_multi_grid: whether the blocks of its last stage may have rates of their own.
+        convolutions_of: key of `TRUNKS` of the classifier whose convolutions the network has, under
+            the same names, so that its weights fit; None if it has those of none.
     """
 
     build: str
@@ -98,6 +100,7 @@ class WholeNetworkSpec:
     geometries: tuple[str, ...] = ("same",)
     upsampling: tuple[str, ...] = ("fixed", "learned")
     has_multi_grid: bool = False
+    convolutions_of: str | None = None
 
 
 def _torchvision(head: str, trunk: str, dropout: float = 0.0) -> WholeNetworkSpec:
@@ -111,6 +114,9 @@ def _torchvision(head: str, trunk: str, dropout: float = 0.0) -> WholeNetworkSpe
     )
 
 
+# VGG16's blocks of (convolutions, filters): Simonyan and Zisserman 2015, table 1, column D.
+_VGG16_BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
+
 WHOLE_NETWORKS = {
     "fcn_resnet50": _torchvision("fcn", "resnet50", dropout=0.1),
     "fcn_resnet101": _torchvision("fcn", "resnet101", dropout=0.1),
@@ -122,6 +128,8 @@ WHOLE_NETWORKS = {
     "unet": WholeNetworkSpec(
         *("unet", {}, (1,)), dropout=0.5, geometries=("same", "valid"), upsampling=("learned",)
     ),
+    "segnet": WholeNetworkSpec("segnet", {"blocks": _VGG16_BLOCKS}, (32,), convolutions_of="vgg16"),
+    "segnet_basic": WholeNetworkSpec("segnet_basic", {}, (16,)),
 }
 
 
@@ -264,8 +272,8 @@ def _vgg_trunk(classifier: str, blocks: tuple[tuple[int, int], ...]) -> TrunkSpe
 
 
 TRUNKS = {
-    # Simonyan and Zisserman 2015, table 1, columns D and E.
-    "vgg16": _vgg_trunk("VGG16", ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))),
+    # VGG19 is column E of the same table.
+    "vgg16": _vgg_trunk("VGG16", _VGG16_BLOCKS),
     "vgg19": _vgg_trunk("VGG19", ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512))),
     # The authors' voc-fcn-alexnet.
     "alexnet": TrunkSpec(
@@ -377,8 +385,9 @@ def _whole_rules(network: NetworkArguments) -> Iterator[_Rule]:
     trains = "no upsampling" if "fixed" in spec.upsampling else "all of its upsampling"
     yield _one_of(network, "upsampling", spec.upsampling, f": {variant} trains {trains}")
     strides = spec.output_strides
-    allowed = f" with {variant}, for which 32 means {strides[0]} as published"
-    yield _one_of(network, "output_stride", (32, *strides), allowed)
+    means = "" if strides[0] == 32 else f", for which 32 means {strides[0]} as published"
+    choices = tuple(dict.fromkeys((32, *strides)))
+    yield _one_of(network, "output_stride", choices, f" with {variant}{means}")
     yield spec.has_multi_grid or not network.multi_grid, "multi_grid", f"left out with {variant}"
 
 

@@ -182,8 +182,8 @@ class ModelConfig:
         width: factor on the filters of the trunk's convolutions; 1 as published.
         head_units: filters of fc6 and fc7, of VGG and AlexNet only; 4096 as published.
         fc6_kernel: side of the kernel of VGG's fc6; 7 as published, or 1 for a light head.
-        dropout: rate after fc6 and fc7, or after the last map of other trunks; after the two
-            coarsest maps of unet.
+        dropout: rate after fc6 and fc7, or after the last map of other trunks; after the coarsest
+            maps of unet and segnet. SegNet as published has 0.
         geometry: "same" (aligned and exact up to the border) or "caffe" (the published padding and
             crops, for published weights); of unet "same" or "valid" (no padding, as published, and
             a mirrored border).
@@ -198,7 +198,7 @@ class ModelConfig:
         weights: what the trunk starts from, "imagenet" (downloaded once), the Keras file of that
             classifier (.keras, .weights.h5, .h5), or "none" for random weights.
         weights_layers: which layers of VGG take these weights, "all", or "convolutions" for a light
-            head or a file without the top.
+            head, a file without the top, or segnet.
         trainable: which layers are trained, "all", or "score" for the score layers alone.
     """
 
@@ -389,7 +389,7 @@ class Config:
     Args:
         variant: fcn32s, fcn16s, fcn8s (each starts from the coarser one) or fcn8s_atonce; or
             torchvision's fcn_resnet50, fcn_resnet101, deeplabv3_resnet50, deeplabv3_resnet101,
-            deeplabv3_mobilenetv3 or lraspp_mobilenetv3; or unet.
+            deeplabv3_mobilenetv3 or lraspp_mobilenetv3; or unet; or segnet or segnet_basic.
         seed: of weights, shuffling, augmentation, dropout and loss sampling.
         workdir: the run's folder; default runs/<config>-<variant>.
         resume: "always" continues the run in workdir, by default the newest of its name; "auto"
@@ -473,15 +473,19 @@ class Config:
 
     def _check_classifier(self) -> None:
         """Whether Keras has the classifier whose weights the trunk starts from."""
-        model, has_own_trunk = self.model, self.variant in WHOLE_NETWORKS
-        trunk = TRUNKS[model.trunk]
-        of = self.variant if has_own_trunk else f"trunk={model.trunk}"
+        model, network = self.model, WHOLE_NETWORKS.get(self.variant)
+        name = network.convolutions_of if network else model.trunk
+        of = self.variant if network else f"trunk={name}"
         allowed = f"none with {of}: Keras has no such classifier; start from a model (init_from)"
-        known = not has_own_trunk and trunk.classifier is not None
+        known = name is not None and TRUNKS[name].classifier is not None
         check(known, "model.weights", model.weights, allowed)
+        assert name is not None  # so says the check
+        trunk = TRUNKS[name]
         whole, of_vgg = model.weights_layers == "all", trunk.build == "vgg"
-        allowed = f"all with trunk={model.trunk}"
+        allowed = f"all with trunk={name}"
         check(of_vgg or whole, "model.weights_layers", model.weights_layers, allowed)
+        allowed = f"convolutions with {self.variant}, which has no others of {trunk.classifier}"
+        check(not (network and whole), "model.weights_layers", model.weights_layers, allowed)
         if model.weights != "imagenet":
             return
         widths = trunk.imagenet_widths

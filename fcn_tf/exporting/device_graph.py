@@ -30,6 +30,7 @@ from fcn_tf.models.layers import (
     Standardization,
 )
 from fcn_tf.models.mirror import MirroredBorder
+from fcn_tf.models.unpooling import PoolingIndices
 from fcn_tf.models.upsampling import Conv2DTranspose, is_bilinear
 
 Tensor = Any  # a symbolic tensor: Keras has no types
@@ -216,7 +217,9 @@ def _layers_for_devices(
     bilinear: list[tuple[Tensor, Tensor, Conv2DTranspose]] = []
 
     def preprocessed(layer: keras.layers.Layer, images: Tensor) -> Tensor:
-        pixels = LessMean(mean_rgb, name="less_mean", dtype="float32")(images)
+        pixels = images
+        if mean_rgb.any():
+            pixels = LessMean(mean_rgb, name="less_mean", dtype="float32")(images)
         if matrix is None:
             return pixels
         convolution = keras.layers.Conv2D(3, 1, use_bias=False, name="in_order", dtype="float32")
@@ -279,6 +282,10 @@ def _layers_for_devices(
             bilinear.append((result, scores, layer))
         return result
 
+    def indexed(layer: PoolingIndices, maps: Tensor) -> Tensor:
+        layer.has_even_sides = None in maps.shape  # of multiples of `GRID_PX` every map has
+        return layer(maps)
+
     def convolved(layer: keras.layers.Layer, maps: Tensor) -> Tensor:
         thins_out = layer.kernel_size == (1, 1) and max(layer.strides) > 1
         if thins_out or max(layer.dilation_rate) > 1:
@@ -294,6 +301,7 @@ def _layers_for_devices(
         ResizeLike: resized,
         keras.layers.Conv2DTranspose: enlarging,
         Conv2DTranspose: upsampled,
+        PoolingIndices: indexed,
         keras.layers.Conv2D: convolved,
         keras.layers.DepthwiseConv2D: convolved,
         Conv2D: convolved,

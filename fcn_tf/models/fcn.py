@@ -56,13 +56,14 @@ def build_fcn(
 
     Convolutions start from He's initialization; those of keras.applications start as Keras
     initializes them. Score layers start at zero and upsampling layers as bilinear
-    interpolation, so a fresh network answers 0 everywhere.
+    interpolation, so a fresh network answers 0 everywhere. SegNet's scores start from He's
+    initialization, as published.
 
     Args:
         variant: "fcn32s", "fcn16s", "fcn8s" or "fcn8s_atonce"; or torchvision's
             "fcn_resnet50", "fcn_resnet101", "deeplabv3_resnet50", "deeplabv3_resnet101",
             "deeplabv3_mobilenetv3" or "lraspp_mobilenetv3", which have their own trunk,
-            preprocessing and head; or "unet".
+            preprocessing and head; or "unet", "segnet" or "segnet_basic".
         num_classes: number of channels of the logits, 2 to 255.
         trunk: a key of `fcn_tf.config.networks.TRUNKS`.
         width: factor on the number of filters of the trunk's convolutions, at least 1/64.

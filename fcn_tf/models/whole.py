@@ -12,12 +12,15 @@ from typing import Any
 
 from fcn_tf.config.networks import WHOLE_NETWORKS, NetworkArguments
 from fcn_tf.models.layers import Tensor
+from fcn_tf.models.segnet import segnet, segnet_basic
 from fcn_tf.models.torchvision import torchvision_network
 from fcn_tf.models.unet import unet
 
 BUILDERS: dict[str, Callable[..., Tensor]] = {
     "torchvision": torchvision_network,
     "unet": unet,
+    "segnet": segnet,
+    "segnet_basic": segnet_basic,
 }
 
 

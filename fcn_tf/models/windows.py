@@ -15,6 +15,7 @@ from keras import layers
 
 from fcn_tf.models import layers as own
 from fcn_tf.models.mirror import MirroredBorder
+from fcn_tf.models.unpooling import MaxUnpooling2D, PoolingIndices
 from fcn_tf.models.upsampling import Conv2DTranspose
 
 Layer = Any  # an operation of a Keras model; most are a `keras.layers.Layer`
@@ -226,6 +227,9 @@ WINDOWS: dict[type, Callable[[Layer, int, Size], Window]] = {
         _sliding,
     ),
     own.DilatedMaxPooling: _dilated_pooling,
+    # What is beyond an odd side never is the largest, in a tile as in the image.
+    PoolingIndices: lambda layer, axis, size: Window(0, 1, step=2, size=size.after(2, 1)),
+    MaxUnpooling2D: lambda layer, axis, size: Window(0, 0, parts=2),
     layers.Conv2DTranspose: _transposed,
     Conv2DTranspose: _transposed,
     layers.UpSampling2D: _enlarged,

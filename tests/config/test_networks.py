@@ -234,6 +234,11 @@ FINER = "model.output_stride=8: it must be 32, unless variant=fcn32s"
             {"variant": "lraspp_mobilenetv3", "output_stride": 8},
             "model.output_stride=8: it must be one of 32, 16 with lraspp_mobilenetv3",
         ),
+        (
+            {"variant": "segnet", "upsampling": "fixed"},
+            {"variant": "segnet", "output_stride": 16},
+            "model.output_stride=16: it must be one of 32 with segnet",
+        ),
     ],
 )
 def test_what_combines_and_what_does_not(accepted, refused, message):

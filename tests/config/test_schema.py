@@ -170,6 +170,26 @@ def test_what_a_trunk_can_start_from(accepted, refused, message):
         Config(model=ModelConfig(**{"weights": "imagenet", **refused}))
 
 
+@pytest.mark.parametrize(
+    ("variant", "given", "message"),
+    [
+        (
+            "segnet",
+            {"weights_layers": "all"},
+            "model.weights_layers='all': it must be convolutions",
+        ),
+        ("segnet", {"width": 0.5}, "model.width=0.5: it must be 1 with model.weights=imagenet"),
+        ("segnet", {"trainable": "score"}, "model.trainable='score'"),
+        ("segnet_basic", {}, "with segnet_basic: Keras has no such classifier"),
+    ],
+)
+def test_segnet_starts_from_the_convolutions_of_vgg16(variant, given, message):
+    start = {"weights": "imagenet", "weights_layers": "convolutions"}
+    assert Config(variant="segnet", model=ModelConfig(**start)).model.weights == "imagenet"
+    with pytest.raises(InputError, match=message):
+        Config(variant=variant, model=ModelConfig(**{**start, **given}))
+
+
 def test_a_file_of_weights_may_be_of_any_width():
     model = ModelConfig(width=0.5, fc6_kernel=1, head_units=8, weights="mine.keras")
     assert Config(model=model).model == model

@@ -14,8 +14,8 @@ SHELLS = ("bash", "console", "sh", "shell")
 # A block without a language holds commands if it begins with one of these words.
 PROGRAMS = {
     *("cat", "cd", "cp", "curl", "docker", "echo", "export", "fcn-tf", "find", "git", "grpcurl"),
-    *("mkdir", "mkdocs", "mypy", "npm", "npx", "pip", "pytest", "python", "python3", "ruff"),
-    *("tensorboard", ".ci/run"),
+    *("kubectl", "mkdir", "mkdocs", "mypy", "npm", "npx", "pip", "pytest", "python", "python3"),
+    *("ruff", "tensorboard", ".ci/run"),
 }
 ASSIGNMENT = re.compile(r"[A-Z_]+=\S*\s+")
 

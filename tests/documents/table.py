@@ -169,6 +169,9 @@ TABLE = {
             "npm pack": "needs a network; tests/exporting/test_web_runtime.py has npm called",
         },
     ),
+    "docs/install.md": Page(
+        not_run={"python -m build": ".ci/run builds the wheel, installs it and runs it"},
+    ),
     "docs/paper.md": Page(
         before=f"{RANDOM}image = random.integers(0, 256, (64, 96, 3), np.uint8)\n",
         checks={
@@ -232,6 +235,13 @@ TABLE = {
             "fcn-tf export": "tests/test_trunks.py exports the network",
         },
     ),
+    "docs/segnet.md": Page(
+        prepare=("street", "street.yaml", "vgg16.keras"),
+        options={
+            "fcn-tf train --config street.yaml --variant segnet --model.dropout 0 "
+            "--model.weights imagenet": "--model.weights vgg16.keras",
+        },
+    ),
     "docs/scale.md": Page(
         prepare=("CamVid",),
         options={
@@ -252,6 +262,7 @@ TABLE = {
         not_run={
             "echo": "needs a server",
             "grpcurl": "needs a server",
+            "kubectl": "needs a cluster; tests/test_deploy.py checks the manifests",
             "fcn-tf export --model runs/shapes-fcn8s --out exported/scenes --formats onnx": "needs "
             "the extra onnx; tests/exporting/test_onnx.py writes such a file",
             "import onnxruntime": "needs the extra onnx; tests/exporting/test_onnx.py has the same "

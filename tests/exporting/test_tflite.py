@@ -30,6 +30,8 @@ FOR_GPUS = {
         "SUB",
     ),
     "TRANSPOSE_CONV",
+    # Of unpooling alone.
+    *("CAST", "DEPTH_TO_SPACE", "EQUAL", "MAXIMUM"),
 }
 # Beside them, to bring numbers to 8 bits and back, or to 16 bits.
 CHANGES = {"QUANTIZE", "DEQUANTIZE"}
@@ -41,6 +43,7 @@ NETWORKS = {
     "lraspp_mobilenetv3": {"variant": "lraspp_mobilenetv3"},
     "unet": {"variant": "unet"},
     "unet, valid": {"variant": "unet", "geometry": "valid"},
+    "segnet": {"variant": "segnet"},
 }
 
 
@@ -55,6 +58,7 @@ NETWORKS = {
         *(("lraspp_mobilenetv3", kind) for kind in ("float32", "integer")),
         *(("unet", kind) for kind in ("float32", "integer")),
         ("unet, valid", "integer"),
+        *(("segnet", kind) for kind in ("float32", "int8")),
     ],
 )
 def test_gpus_take_every_operator(name, kind):

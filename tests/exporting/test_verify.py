@@ -13,6 +13,7 @@ from fcn_tf.errors import RunError
 from fcn_tf.exporting.formats import FORMATS, Bar, Format, Kind
 from fcn_tf.exporting.run_artefact import growth_bytes
 from fcn_tf.exporting.verify import Reference
+from fcn_tf.models.unpooling import PoolingIndices
 from tests.networks import narrow_fcn, random_images
 
 NUMBERS = itertools.count()  # a module is imported once by its name
@@ -171,7 +172,7 @@ def test_a_network_that_rounds_more_is_allowed_more(compared, own, allowed):
     """Four times what it differs from itself, run a layer at a time; 1e-4 at most."""
 
     class Rounds:
-        num_classes = 3
+        num_classes, layers = 3, ()
 
         def __call__(self, image, training):
             logits = tf.zeros((1, *SIZE_PX, 3))
@@ -181,6 +182,34 @@ def test_a_network_that_rounds_more_is_allowed_more(compared, own, allowed):
     bar = replace(FORMATS["saved_model"].kinds["float32"].bar, same_label=0.0)
     with pytest.raises(RunError, match=f"and {allowed:.2g} is allowed"):
         compared(READS_AN_ARRAY, first_is(5), bar=bar, model=Rounds())
+
+
+@pytest.mark.parametrize(("kind", "required"), [("float32", 0.999), ("bfloat16", 0.97)])
+def test_of_a_network_that_unpools_the_labels_decide(compared, kind, required):
+    """Those of pixels whose best scores differ by more than 0.01; the difference is reported."""
+
+    class Unpools:
+        num_classes, layers = 3, (PoolingIndices(),)
+
+        def __call__(self, image, training):
+            rows = tf.reshape([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]] * (SIZE_PX[0] // 2), (1, -1, 1, 3))
+            return tf.tile(rows, (1, 1, SIZE_PX[1], 1))
+
+    def changed(scores, decided, pixels=1):
+        scores = scores.copy()
+        scores[int(decided), :pixels] = 0, 1, 0  # one row of two is not decided
+        return scores
+
+    given = {"bar": FORMATS["saved_model"].kinds[kind].bar, "model": Unpools()}
+    found = compared(READS_AN_ARRAY, lambda scores: changed(scores, decided=False), **given)
+    assert found["largest_difference"] == pytest.approx(2 / 3)
+    assert found["largest_difference_allowed"] is None
+    assert (found["margin_of_best_scores"], found["same_label"]) == (0.01, 1)
+    assert found["same_label_required"] == pytest.approx(required)
+    pixels = 1 + int((1 - required) * SIZE_PX[0] * SIZE_PX[1] / 2)
+    assert compared(READS_AN_ARRAY, lambda scores: changed(scores, True, pixels - 1), **given)
+    with pytest.raises(RunError, match="of the decided pixels have the same label"):
+        compared(READS_AN_ARRAY, lambda scores: changed(scores, True, pixels), **given)
 
 
 def test_a_score_that_is_no_number_is_refused(compared):

@@ -48,6 +48,7 @@ NETWORKS = {
     "lraspp_mobilenetv3": {"variant": "lraspp_mobilenetv3"},
     "unet": {"variant": "unet"},
     "unet, valid": {"variant": "unet", "geometry": "valid"},
+    "segnet": {"variant": "segnet"},
     "dilated": {"variant": "fcn32s", "output_stride": 8},
     "nonlinear": {"variant": "fcn8s", "upsampling": "nonlinear"},
     "alexnet": {"variant": "fcn32s", "trunk": "alexnet", "geometry": "caffe"},

@@ -60,12 +60,13 @@ def load_trunk(model: FCN, source: Source, layers: str = "all") -> Transfer:
     layer but the top is copied as it is.
 
     Args:
-        model: an `FCN` whose trunk is a classifier of keras.applications.
+        model: an `FCN` whose trunk is a classifier of keras.applications, or SegNet, whose encoder
+            has VGG16's convolutions.
         source: "imagenet", which keras.applications downloads once, or a file of that
             classifier: .keras, .weights.h5 or .h5, of VGG with the top. A narrower classifier
             fits if it has the same layer names and the model's width.
         layers: "all", or "convolutions" to keep VGG's fc6 and fc7 as they are: for a light
-            head, or for a file without the top.
+            head, for a file without the top, and for SegNet, which has neither.
 
     Raises:
         InputError: a layer is missing or has another shape, there is no such file, Keras has
@@ -131,13 +132,19 @@ def imagenet_classifier(
 def _trunk_with_classifier(model: FCN, layers: str) -> TrunkSpec:
     """The model's trunk, if a classifier of keras.applications has these layers of it."""
     check(layers in TRUNK_LAYERS, "layers", layers, f"one of {', '.join(TRUNK_LAYERS)}")
-    name = model.build_arguments["trunk"]
-    trunk = TRUNKS[name]
-    if model.variant in WHOLE_NETWORKS or trunk.classifier is None:
-        of = "" if model.variant in WHOLE_NETWORKS else f" on {name}"
+    whole = WHOLE_NETWORKS.get(model.variant)
+    name = whole.convolutions_of if whole else model.build_arguments["trunk"]
+    trunk = TRUNKS[name] if name else None
+    if trunk is None or trunk.classifier is None:
+        of = "" if whole else f" on {name}"
         raise InputError(
             f"{model.variant}{of} grows from no classifier of keras.applications: start from a "
             "model of this package or from a published one."
+        )
+    if whole and layers != "convolutions":
+        raise InputError(
+            f"layers={layers}: {model.variant} has the convolutions of {trunk.classifier} alone: "
+            "take convolutions."
         )
     if trunk.build != "vgg" and layers != "all":
         raise InputError(
@@ -239,10 +246,10 @@ def _matched(
 def _misfit(mismatches: Mapping[str, Sequence[str]], trunk: TrunkSpec, source: Source) -> str:
     """The message for a source whose shapes do not fit, with the remedies."""
     found = [text for of_layer in mismatches.values() for text in of_layer]
-    of_vgg = ", fc6_kernel 7 and head_units 4096" if trunk.build == "vgg" else ""
+    of_head = ", fc6_kernel 7 and head_units 4096" if {*HEAD} & {*mismatches} else ""
     return (
         f"{source} does not fit the network: {shortened(found, separator='; ')}. "
-        f"{trunk.classifier} of keras.applications needs width 1{of_vgg}"
+        f"{trunk.classifier} of keras.applications needs width 1{of_head}"
         f"{_or_convolutions(mismatches)}."
     )
 
