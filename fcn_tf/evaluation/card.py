@@ -26,7 +26,7 @@ from fcn_tf.models.saving import MODEL_FILE
 CARD_FILE = "README.md"
 OF_FCN = ("variant", "trunk", "width", "head_units", "fc6_kernel", "geometry", "upsampling")
 # Arguments of the networks that are built as a whole.
-OF_WHOLE = ("width", "output_stride", "multi_grid")
+OF_WHOLE = ("width", "output_stride", "geometry", "multi_grid")
 NO_LICENSE = "unknown"  # a name that model hubs know
 RUN_USAGE = f"""```python
 import fcn_tf

@@ -143,6 +143,11 @@ def test_a_network_of_torchvisions_names_no_trunk_of_others():
     assert "\n| 1 |" not in text
 
 
+def test_a_unet_says_whether_its_convolutions_are_padded():
+    model = build_fcn("unet", 2, width=1 / 64, geometry="valid")
+    assert "\n| geometry | `valid` |\n" in card("m", model, origin_of(None), form="TFLite", how="")
+
+
 def test_text_is_shown_as_it_is():
     assert escaped("a\nb  c") == "a b c"
     assert escaped(r"\ ` * _ [x](y) & <") == r"\\ \` \* \_ \[x\](y) &amp; &lt;"
