@@ -1,6 +1,6 @@
 """U-Net (Ronneberger, Fischer and Brox 2015, figure 1).
 
-Maps are named as in the figure: down1 … down5 along the contracting path, from fine to coarse, and
+Layers are named by their level: down1 … down5 along the contracting path, from fine to coarse, and
 up4 … up1 back along the expansive path. Level l has cells of 2 ** (l - 1) px.
 """
 
@@ -22,10 +22,10 @@ FILTERS = (64, 128, 256, 512, 1024)  # of each level
 # levels. What is copied from the first of them was dropped too.
 DROPPED = (4, 5)
 GRID_PX = 2 ** (len(FILTERS) - 1)  # sides that every pool divides by 2 without a rest
-# Without padding: the border that the convolutions eat, what is left is so much more than a
-# multiple of the grid, and what is cut on each side of a level's map, from level 1 on.
-MARGIN_PX, REST_PX = 92, 4
-CROPS = (88, 40, 16, 4)
+# Of the geometry "valid":
+MARGIN_PX = 92  # what the convolutions take away on each side
+REST_PX = 4  # the scores' sides are so much more than a multiple of the grid: 388 = 24 * 16 + 4
+CROPS = (88, 40, 16, 4)  # cells that are cut on each side of what level 1, 2, 3, 4 copies
 
 
 def unet(images: Tensor, network: NetworkArguments, num_classes: int, dtype: Any) -> Tensor:
