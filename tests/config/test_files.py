@@ -69,7 +69,7 @@ REFUSED = {
     "data.name": ("folder", ["data.data_dir=None", "the folder of your images"]),
     "model.width": (0.01, ["model.width=0.01", "at least 1/64"]),
     "model.fc6_kernel": (2, ["model.fc6_kernel=2", "odd"]),
-    "model.geometry": ("valid", ["model.geometry", "'same'", "'caffe'"]),
+    "model.geometry": ("full", ["model.geometry", "'same'", "'caffe'"]),
     "model.trainable": ("score", ["model.trainable='score'", "or init_from"]),
     "model.dropout": (1.0, ["model.dropout=1.0"]),
     "loss.class_weights": ([1.0, -1.0], ["loss.class_weights=[1.0, -1.0]", "0 or above"]),
