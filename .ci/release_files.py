@@ -28,7 +28,7 @@ def package_files(root: Path) -> set[str]:
     """The files of fcn_tf/ and configs/, as paths below the root; no caches."""
     files = (path for name in ("fcn_tf", "configs") for path in (root / name).rglob("*"))
     parts = (path.relative_to(root).parts for path in files if path.is_file())
-    return {"/".join(p) for p in parts if "__pycache__" not in p and not p[-1].startswith(".")}
+    return {"/".join(p) for p in parts if not any(n.startswith(("__pycache__", ".")) for n in p)}
 
 
 def wheel_files(root: Path, info: str) -> set[str]:
