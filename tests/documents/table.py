@@ -183,6 +183,9 @@ TABLE = {
             "fcn-tf train --variant fcn8s --loss.sample_fraction": "tests/training/test_losses.py "
             "draws pixels",
             "fcn-tf train --config paper/fcn_alexnet": VOC,
+            "fcn-tf import-weights --from hed": "tests/models/test_hed.py writes such a file",
+            "python train.py --config camvid_vgg16": "needs CamVid, and the file; docs/scale.md "
+            "trains the recipe camvid on a folder like it",
         },
     ),
     "docs/performance.md": Page(
