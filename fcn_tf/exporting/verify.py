@@ -94,7 +94,7 @@ class Reference:
                 found, logit = predict(images[name][None])
                 scores[f"scores_{name}"] = found.numpy()
                 self.largest_logit = max(self.largest_logit, float(logit))
-                if index < OWN_IMAGES:
+                if index < OWN_IMAGES and not self.unpools:  # whose bars do not ask for it
                     by_layers = tf.nn.softmax(model(images[name][None], training=False))[0]
                     difference = float(tf.reduce_max(tf.abs(by_layers - found)))
                     self.own_difference = max(self.own_difference, difference)

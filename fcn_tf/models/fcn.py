@@ -90,7 +90,8 @@ def build_fcn(
         dtype: dtype policy, for example "mixed_bfloat16"; by default Keras' own. Logits are
             float32 under every policy.
         multi_grid: three factors, on the rates of the blocks of the last stage of torchvision's
-            ResNets: (1, 2, 4) in Chen et al. 2017, section 4.1. None as torchvision has it.
+            ResNets: (1, 2, 4) in Chen et al. 2017, section 4.1. By default the rates are
+            torchvision's.
 
     Returns:
         An `FCN`. It maps RGB images in 0..255, (N, H, W, 3), of any size, to float32 logits

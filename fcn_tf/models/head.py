@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from keras import layers
 
 from fcn_tf.config.networks import TRUNKS, VARIANTS, NetworkArguments, Skip
-from fcn_tf.models.layers import Bilinear, Crop, EdgeCell, Tensor
+from fcn_tf.models.layers import Bilinear, Crop, EdgeCell, Tensor, scores_of
 from fcn_tf.models.upsampling import Conv2DTranspose
 
 
@@ -30,13 +30,13 @@ def fcn_head(
     Returns:
         float32 logits (N, H, W, num_classes).
     """
-    scores = _score("score_fr", endpoints["fc7"], num_classes)  # (N, H/32, W/32, C)
+    scores = scores_of(endpoints["fc7"], num_classes)  # (N, H/32, W/32, C)
     for skip in VARIANTS[network.variant].skips:
         endpoint = endpoints[skip.endpoint]
         if skip.scale != 1:
             name = f"scale_{skip.endpoint}"
             endpoint = layers.Rescaling(skip.scale, name=name, dtype="float32")(endpoint)
-        finer = _score(skip.score, endpoint, num_classes)  # (N, H/16, W/16, C), then H/8
+        finer = scores_of(endpoint, num_classes, skip.score)  # (N, H/16, W/16, C), then H/8
         coarser = _upsampled_to_skip(scores, finer, skip, network)
         if network.geometry == "caffe":
             # The coarser map is the smaller one: fc6, which has no padding, cut 6 cells.
@@ -115,13 +115,6 @@ def _nonlinear_logits(scores: Tensor, images: Tensor, network: NetworkArguments)
         centre_px=centre_px,
         is_learned=True,
         reference=images,
-    )
-
-
-def _score(name: str, features: Tensor, num_classes: int) -> Tensor:
-    """A 1 x 1 convolution that starts at zero."""
-    return layers.Conv2D(num_classes, 1, kernel_initializer="zeros", name=name, dtype="float32")(
-        features
     )
 
 

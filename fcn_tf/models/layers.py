@@ -139,6 +139,28 @@ class Bilinear(keras.initializers.Initializer):
         return {}
 
 
+def scores_of(
+    x: Tensor,
+    num_classes: int,
+    name: str = "score_fr",
+    *,
+    kernel_size: int = 1,
+    kernel_initializer: str = "zeros",
+) -> Tensor:
+    """The float32 scores (N, H, W, num_classes) of a map, by a convolution that starts at zero.
+
+    A warm start knows score layers by their names, which begin with "score".
+    """
+    return keras.layers.Conv2D(
+        num_classes,
+        kernel_size,
+        padding="same",
+        kernel_initializer=kernel_initializer,
+        name=name,
+        dtype="float32",
+    )(x)
+
+
 @keras.saving.register_keras_serializable("fcn_tf")
 class EdgeCell(keras.layers.Layer):
     """Repeats the outermost cells: (N, H, W, C) to (N, H + before + 1, W + before + 1, C).

@@ -20,12 +20,16 @@ from fcn_tf.models.layers import (
     Crop,
     LocalResponseNormalization,
     Tensor,
+    scores_of,
 )
 from fcn_tf.models.unpooling import MaxUnpooling2D, PoolingIndices
 
 EPSILON = 1e-9  # of every batch normalization, as published
 # What a batch normalization adds at the start. Above 0, so that a ReLU passes some of it.
 FIRST_BETA = 0.001
+# Scores do not start at 0, as those of an FCN do: a decoder whose scores are 0 learns to tell
+# objects from background, and hardly goes on from there.
+SCORES_START = "he_normal"
 # Bayesian SegNet (arXiv 1511.02680) drops features at this level and below: after the pool, and
 # before the upsampling.
 FIRST_DROPPED = 3
@@ -69,7 +73,7 @@ def segnet(
             filters = blocks[block - 2][1]
             x = convolved(x, f"{block}_1_D", filters=round(filters * network.width))
             x = _dropped(x, f"decdrop{block}", block, dropout=network.dropout, dtype=dtype)
-    return _scores(x, num_classes, kernel_size=3)
+    return scores_of(x, num_classes, kernel_size=3, kernel_initializer=SCORES_START)
 
 
 def segnet_basic(images: Tensor, network: NetworkArguments, num_classes: int, dtype: Any) -> Tensor:
@@ -90,7 +94,7 @@ def segnet_basic(images: Tensor, network: NetworkArguments, num_classes: int, dt
         x = _unpooled(x, before_pools[level - 1], level, dtype)
         x = convolved(x, f"_decode{level}", activation=False)
         x = _dropped(x, f"decdrop{level}", level, dropout=network.dropout, dtype=dtype)
-    return _scores(x, num_classes, kernel_size=1)
+    return scores_of(x, num_classes, kernel_initializer=SCORES_START)
 
 
 def _normalized(
@@ -132,19 +136,3 @@ def _dropped(x: Tensor, name: str, level: int, *, dropout: float, dtype: Any) ->
     if not dropout or level < FIRST_DROPPED:
         return x
     return layers.Dropout(dropout, name=name, dtype=dtype)(x)
-
-
-def _scores(x: Tensor, num_classes: int, *, kernel_size: int) -> Tensor:
-    """float32 scores (N, H, W, num_classes).
-
-    They do not start at 0, as those of an FCN do: a decoder whose scores are 0 learns to tell
-    objects from background, and hardly goes on from there.
-    """
-    return layers.Conv2D(
-        num_classes,
-        kernel_size,
-        padding="same",
-        kernel_initializer="he_normal",
-        name="score_fr",
-        dtype="float32",
-    )(x)

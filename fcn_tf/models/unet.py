@@ -12,9 +12,8 @@ from typing import Any
 from keras import layers
 
 from fcn_tf.config.networks import IMAGENET_RGB, NetworkArguments
-from fcn_tf.models.layers import Crop, PadToGrid, Standardization, Tensor
+from fcn_tf.models.layers import Crop, PadToGrid, Standardization, Tensor, scores_of
 from fcn_tf.models.mirror import MirroredBorder
-from fcn_tf.models.torchvision.layers import scores_of
 from fcn_tf.models.trunks.convolutions import convolution
 
 FILTERS = (64, 128, 256, 512, 1024)  # of each level

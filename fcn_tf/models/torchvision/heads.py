@@ -12,8 +12,8 @@ from typing import Any
 from keras import layers
 
 from fcn_tf.config.networks import WHOLE_NETWORKS, NetworkArguments
-from fcn_tf.models.layers import ResizeLike, Tensor
-from fcn_tf.models.torchvision.layers import JoinedConv2D, convolution, normalized, scores_of
+from fcn_tf.models.layers import ResizeLike, Tensor, scores_of
+from fcn_tf.models.torchvision.layers import JoinedConv2D, convolution, normalized
 
 # torchvision's. At a stride of 8 Chen et al. 2017 (section 4.2) have the same, at 16 half of them;
 # torchvision's MobileNetV3 has the same at 16.

@@ -72,14 +72,7 @@ def normalized(
     )(x)
     if activation is None:
         return x
-    if activation == "relu":
-        return layers.ReLU(name=f"{name}_relu", dtype=dtype)(x)
     return layers.Activation(activation, name=f"{name}_{activation}", dtype=dtype)(x)
-
-
-def scores_of(x: Tensor, num_classes: int, name: str = "score_fr") -> Tensor:
-    """float32 scores (N, H, W, num_classes) of a map, which start at 0."""
-    return layers.Conv2D(num_classes, 1, kernel_initializer="zeros", name=name, dtype="float32")(x)
 
 
 @keras.saving.register_keras_serializable("fcn_tf")
