@@ -39,6 +39,7 @@ def main():
     parser.add_argument("--width", type=float, default=1.0)
     parser.add_argument("--head_units", type=int, default=4096)
     parser.add_argument("--batch_sizes", type=int, nargs="+", default=[1, 8, 32])
+    parser.add_argument("--passes", nargs="+", choices=PASSES, default=list(PASSES))
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--sides", nargs="+", default=[OURS, PYTORCH, COMPILED])
     parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
@@ -59,7 +60,7 @@ def main():
         options = [f"--size_px={arguments.size_px}", f"--width={arguments.width}"]
         script = [sys.executable, __file__, *options, f"--head_units={arguments.head_units}"]
         subprocess.run([*script, "--child", folder, "write", "-", "0"], check=True)
-        for kind in PASSES:
+        for kind in arguments.passes:
             for batch_size in arguments.batch_sizes:
                 compare(script, Path(folder), kind, batch_size, arguments)
     return exit_code(False, arguments)
