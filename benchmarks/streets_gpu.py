@@ -20,16 +20,25 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # others may sh
 
 import jax
 import keras
+from jax_loop import Loop, load_split
 from recorded import Recorded, commit_of_code, show
 from rows import SCORES
-from streets import ALL_CLAIMS, FROM_RANDOM, RECIPE, ROWS, SAME, SCORES_ALONE, TOY, settings_of
-from streets import toy_photographs
+from streets import (
+    ALL_CLAIMS,
+    FROM_RANDOM,
+    RECIPE,
+    ROWS,
+    SAME,
+    SCORES_ALONE,
+    TOY,
+    settings_of,
+    toy_photographs,
+)
 from toy import parse
 
 from fcn_tf.config.files import load_config
 from fcn_tf.config.networks import NETWORK_KEYS
 from fcn_tf.models import build_fcn, load_trunk, train_scores_only, warm_start
-from jax_loop import Loop, load_split
 
 
 def main():
@@ -75,7 +84,10 @@ def measure_rows(arguments, recorded, settings):
         if not seeds:
             continue
         config = config_of(name, arguments)
-        splits = [load_split(arguments.data_dir, one, config.data.ignore_label) for one in ("train", "val")]
+        splits = [
+            load_split(arguments.data_dir, one, config.data.ignore_label)
+            for one in ("train", "val")
+        ]
         loop = None
         for seed in seeds:
             model = start_of(name, seed, config, arguments.weights, ends)
