@@ -108,6 +108,9 @@ SCRIPTS = {
         [(1, 9), (1, 12)],
         ("--out", "{out}"),
     ),
+    "streets_gpu.py": Script(
+        ("fcn16s, staged, seed 0: N %",), [(1, 9), (1, 12)], ("--out", "{out}")
+    ),
     "tiles.py": Script(
         (
             "memory above N megapixels, most to least: N",
@@ -139,6 +142,7 @@ NEEDS = {
     "gigapixel.py": needs_extra("maps", "rasterio"),
     "gpu.py": needs_extra("backends", "jax", "torch"),
     "inference.py": needs_extra("bench", "torch", "onnx", "onnxruntime", "openvino", "nncf"),
+    "streets_gpu.py": needs_extra("backends", "jax"),
     "training.py": needs_extra("bench", "torch"),
     "web.py": needs_browser,
     "webgpu.py": needs_browser,
@@ -146,6 +150,7 @@ NEEDS = {
 # They are imported by the scripts above, which so run them too.
 MODULES = {
     "classifier.py": "variants.py",
+    "jax_loop.py": "streets_gpu.py",
     "memory.py": "loop.py",
     "peers.py": "training.py",
     "photographs.py": "records.py",
