@@ -1,4 +1,4 @@
-"""`fcn-tf heatmap`: where in an image a classifier sees a class."""
+"""`fcn-tf heatmap`: where in an image a classifier or a segmentation model sees a class."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ from fcn_tf.quiet import import_quietly
 
 @dataclass(frozen=True, kw_only=True)
 class HeatmapOptions:
-    """Which classifier looks for which classes in which image.
+    """Which model looks for which classes in which image.
 
     Args:
         image: an image, larger than the classifier's.
-        model: vgg16, or the .keras or .h5 file of a classifier.
+        model: vgg16, the .keras or .h5 file of a classifier, or a segmentation model: a run folder
+            or any file that fcn-tf predict takes.
         classes: names or numbers, "tabby,tiger cat".
         out: the PNG to write.
         preprocessing: what keras.applications documents for the classifier: caffe (BGR less the
             mean), tf (-1 to 1), torch (0 to 1, less the mean, by the deviation) or none; caffe for
-            vgg16.
-        class_names: a file with a name a line; default ImageNet's where there are 1000 classes.
+            vgg16. A segmentation model holds its own.
+        class_names: a file with a name a line; default ImageNet's where there are 1000 classes, and
+            those of a segmentation model.
         weights: of vgg16, imagenet or a file of them.
     """
 
@@ -41,7 +43,7 @@ class HeatmapOptions:
 
 
 def heatmap(options: HeatmapOptions) -> None:
-    """Draw where a classifier sees a class: dense layers turned into convolutions.
+    """Draw where a classifier sees a class, its dense layers turned into convolutions, or an FCN.
 
     Raises:
         InputError: no such model, class or image, or a place that cannot be written to.

@@ -1,11 +1,11 @@
-"""Where in an image a classifier sees a class: figure 2 of the paper."""
+"""Where in an image a model sees a class: figure 2 of the paper, of classifiers and of FCNs."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import keras
 import numpy as np
@@ -17,7 +17,8 @@ from fcn_tf.errors import InputError
 from fcn_tf.images.figures import heatmap_figure, write_figure
 from fcn_tf.images.formats import pages_of
 from fcn_tf.images.read import read_rgb, resize
-from fcn_tf.models import convolutionalize
+from fcn_tf.inference.predictor import Predictor
+from fcn_tf.models import FCN, convolutionalize
 from fcn_tf.models.saving import load_keras_file
 from fcn_tf.models.weights.classifiers import imagenet_classifier
 
@@ -34,10 +35,11 @@ def heatmap(
     class_names: Sequence[str] | None = None,
     weights: str | Path = "imagenet",
 ) -> NDArray[np.float32]:
-    """Draws where a classifier sees some classes: the sum of their probabilities.
+    """Draws where a model sees some classes: the sum of their probabilities.
 
     Args:
-        model: "vgg16", or the .keras or .h5 file of a classifier.
+        model: "vgg16", the .keras or .h5 file of a classifier, or a segmentation model of any kind
+            that `Predictor` takes.
         classes: names or numbers of classes.
         image: path of an image. One smaller than the classifier's is enlarged.
         out: path of the PNG.
@@ -45,58 +47,105 @@ def heatmap(
             less the mean, by the deviation) or "none"; what keras.applications
             documents for the classifier. Default caffe for vgg16.
         class_names: names in the order of the classifier's outputs; default
-            ImageNet's where there are 1000.
+            ImageNet's where there are 1000. A segmentation model has its own.
         weights: of vgg16: "imagenet", or a file of such weights.
 
     Returns:
-        float32 array (h, w), the map.
+        float32 array (h, w), the map: a cell for each window of a classifier, and a cell for each
+        pixel of a segmentation model.
 
     Raises:
         InputError: no such model, class or image, or a place that cannot be written to.
     """
-    if preprocessing is None and model != "vgg16":
-        raise InputError(
-            f"--preprocessing is needed for {model}: {', '.join(get_args(Preprocessing))}, as "
-            "keras.applications documents for the classifier."
-        )
     out = Path(out)
     if out.suffix.lower() != ".png" or (out.exists() and out.samefile(image)):
         raise InputError(f"--out {out}: it must end in .png and not be the image.")
-    pixels = read_rgb(image)
+    found = _model(model, weights)
+    if isinstance(found, Predictor):
+        if preprocessing is not None or class_names is not None:
+            raise InputError(
+                f"--preprocessing and --class_names are of classifiers: {model} is a segmentation "
+                "model, which holds both."
+            )
+        drawn = _of_segmentation(found, image, classes)
+    else:
+        if preprocessing is None and model != "vgg16":
+            raise InputError(
+                f"--preprocessing is needed for {model}: {', '.join(get_args(Preprocessing))}, as "
+                "keras.applications documents for the classifier."
+            )
+        network = _convolutionalized(found, model)
+        columns = _columns(classes, network.output.shape[-1], class_names)
+        mode = preprocessing or "caffe"
+        drawn = _of_classifier(found, network, image, columns, preprocessing=mode)
     if (pages := pages_of(image)) > 1:
         print(f"{image} has {pages} pages or frames, of which the first is taken.")
-    classifier = _classifier(model, weights)
-    network = _convolutionalized(classifier, model)
-    columns = _columns(classes, network.output.shape[-1], class_names)
 
+    heat = drawn.heat
+    row, column = np.unravel_index(heat.argmax(), heat.shape)
+    size = f"{heat.shape[0]} x {heat.shape[1]}"
+    print(f"{size} cells; the highest, row {row}, column {column}: {heat.max():.3f}")
+    title = ", ".join(f"class {name}" if name.isdecimal() else name for name in classes)
+    write_figure(out, heatmap_figure(drawn.image, heat, drawn.extent_px, title))
+    print(f"Written: {out}")
+    return heat
+
+
+def _model(model: str | Path, weights: str | Path) -> Any:
+    """The classifier that the user names, a Keras model of RGB images; or a `Predictor`."""
+    if model == "vgg16":
+        return imagenet_classifier("VGG16", "--weights FILE", str(weights))
+    path = Path(model).expanduser()
+    if path.suffix not in (".keras", ".h5"):
+        if not path.exists():
+            raise InputError(f"--model {model}: neither vgg16 nor a file.")
+        return Predictor(path)
+    if not path.is_file():
+        raise InputError(f"--model {model}: neither vgg16 nor a file.")
+    loaded = load_keras_file(path)
+    return Predictor(loaded) if isinstance(loaded, FCN) else loaded
+
+
+class Drawn(NamedTuple):
+    """What is drawn.
+
+    Args:
+        image: uint8 (H, W, 3).
+        heat: float32 (h, w).
+        extent_px: left, right, bottom and top of the map in the image.
+    """
+
+    image: NDArray[np.uint8]
+    heat: NDArray[np.float32]
+    extent_px: tuple[float, float, float, float]
+
+
+def _of_segmentation(predictor: Predictor, image: str | Path, classes: Sequence[str]) -> Drawn:
+    """The probabilities at every pixel."""
+    model = predictor.model
+    columns = _columns(classes, model.num_classes, model.class_names)
+    pixels = read_rgb(image, value_range=model.value_range, bands=model.bands)
+    heat = predictor.scores(pixels)[..., columns].sum(axis=-1)
+    if line := predictor.other_sizes_line():
+        print(line)
+    return Drawn(pixels, heat, (0.0, float(pixels.shape[1]), float(pixels.shape[0]), 0.0))
+
+
+def _of_classifier(
+    classifier: Any, network: Any, image: str | Path, columns: list[int], *, preprocessing: str
+) -> Drawn:
+    """The probabilities that the classifier's network gives at every place."""
     side_px = classifier.inputs[0].shape[1:3]
-    pixels = _enlarged(pixels, side_px)
+    pixels = _enlarged(read_rgb(image), side_px)
     fed = pixels[None].astype("float32")
-    if (mode := preprocessing or "caffe") != "none":
-        fed = keras.applications.imagenet_utils.preprocess_input(fed, mode=mode)
+    if preprocessing != "none":
+        fed = keras.applications.imagenet_utils.preprocess_input(fed, mode=preprocessing)
     scores = network(fed, training=False)[0]  # (h, w, classes)
     if not _gives_probabilities(classifier):
         print("The classifier gives logits: softmax makes them probabilities.")
         scores = keras.ops.softmax(scores)
     heat = keras.ops.convert_to_numpy(scores)[..., columns].sum(axis=-1)
-
-    row, column = np.unravel_index(heat.argmax(), heat.shape)
-    size = f"{heat.shape[0]} x {heat.shape[1]}"
-    print(f"{size} cells; the highest, row {row}, column {column}: {heat.max():.3f}")
-    title = ", ".join(f"class {name}" if name.isdecimal() else name for name in classes)
-    extent_px = _extent(network, side_px, heat.shape)
-    write_figure(out, heatmap_figure(pixels, heat, extent_px, title))
-    print(f"Written: {out}")
-    return heat
-
-
-def _classifier(model: str | Path, weights: str | Path) -> Any:
-    """The classifier that the user names, as a Keras model of RGB images."""
-    if model == "vgg16":
-        return imagenet_classifier("VGG16", "--weights FILE", str(weights))
-    if not Path(model).is_file():
-        raise InputError(f"--model {model}: neither vgg16 nor a file.")
-    return load_keras_file(model)
+    return Drawn(pixels, heat, _extent(network, side_px, heat.shape))
 
 
 def _convolutionalized(classifier: Any, name: str | Path) -> Any:
@@ -159,7 +208,7 @@ def _column(name: str, names: list[str] | None, num_classes: int) -> int:
     if not found:
         shown = f" ({', '.join(names[:5])}, …)" if names else ""
         raise InputError(
-            f"--classes {name}: the classifier has {num_classes} classes{shown}; give all by "
+            f"--classes {name}: the model has {num_classes} classes{shown}; give all by "
             f"name or all by number, 0 to {num_classes - 1}."
         )
     return found[0]

@@ -318,6 +318,8 @@ TABLE = {
             "import caffe": "needs Caffe",
             "fcn-tf heatmap cat.jpg": "downloads ImageNet's weights; tests/inference/"
             "test_heatmap.py draws heat maps",
+            "fcn-tf heatmap street.jpg --model runs/street": "needs CamVid; tests/inference/"
+            "test_heatmap.py draws the map of a segmentation model",
         },
         leaves=("runs/fcn8s/model.keras", "heat.png"),
     ),

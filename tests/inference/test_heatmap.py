@@ -9,6 +9,7 @@ from PIL import Image
 import fcn_tf.inference.heatmap as module
 from fcn_tf.errors import InputError
 from fcn_tf.inference.heatmap import heatmap
+from fcn_tf.models import build_fcn, save_model
 from tests.networks import keras_vgg16, random_images
 
 CELL_PX = 16
@@ -87,6 +88,21 @@ def test_the_map_lies_where_its_windows_are(image, tmp_path, drawn):
     with Image.open(image) as pixels:
         np.testing.assert_array_equal(drawn["image"], pixels)
     assert drawn["title"] == "class 1"
+
+
+def test_a_segmentation_model_gives_a_map_of_its_pixels(image, tmp_path, drawn):
+    names = ["wall", "door_frame", "lamp"]
+    model = build_fcn("fcn32s", 3, width=1 / 64, head_units=4, class_names=names)
+    score = model.get_layer("score_fr")
+    score.bias.assign([0.0, 1.0, -1.0])  # the kernel is 0: each pixel has these logits
+    save_model(model, tmp_path / "fcn.keras")
+    heat = heatmap(tmp_path / "fcn.keras", ["Lamp", "door frame"], image, tmp_path / "out.png")
+    expected = (np.exp(1) + np.exp(-1)) / (1 + np.exp(1) + np.exp(-1))
+    np.testing.assert_allclose(heat, np.full((128, 192), expected), rtol=1e-5)
+    assert drawn["extent_px"] == (0, 192, 128, 0)
+    assert drawn["title"] == "Lamp, door frame"
+    with pytest.raises(InputError, match="is a segmentation model, which holds both"):
+        heatmap(tmp_path / "fcn.keras", ["1"], image, tmp_path / "o.png", preprocessing="none")
 
 
 def test_names_and_sums_of_classes(red, image, tmp_path):
@@ -189,7 +205,7 @@ def test_what_cannot_be_drawn_is_refused(red, image, tmp_path):
         "must end in .png": (red, ["1"], image, tmp_path / "out.txt", unscaled),
         "not be the image": (red, ["1"], image, image, unscaled),
         "--class_names FILE": (red, ["tabby"], image, out, unscaled),
-        "potato: the classifier has 2 classes (a, b, …)": (
+        "potato: the model has 2 classes (a, b, …)": (
             *(red, ["potato"], image, out),
             {**unscaled, "class_names": ["a", "b"]},
         ),
