@@ -9,7 +9,7 @@ are shuffled together.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -45,6 +45,15 @@ def training_order(
 
 
 @as_written
+def records_at(source: Source, split: str, numbers: Sequence[int]) -> Dataset:
+    """The records of a split with these numbers, which rise."""
+    wanted, read = tf.constant(numbers, tf.int64), source.record_at
+    if read is None:
+        return wanted_records(source, split, lambda number: tf.reduce_any(number == wanted))
+    return tf.data.Dataset.from_tensor_slices(wanted).map(lambda n: read(split, n))
+
+
+@as_written
 def wanted_records(source: Source, split: str, is_wanted: IsWanted) -> Dataset:
     """Those records of a split whose numbers are wanted, in their order.
 
@@ -63,12 +72,16 @@ def _by_number(source: Source, seed: int, skip_samples: int, is_wanted: IsWanted
     first_epoch, skip_records = divmod(skip_samples, size)
 
     def one_epoch(epoch: Tensor) -> Dataset:
-        order = _shuffled(size, _key(seed, epoch))
+        # Four bytes a record in place of eight; the order is the same.
+        small = tf.range(size, dtype=tf.int32 if size <= tf.int32.max else tf.int64)
+        order = tf.random.experimental.stateless_shuffle(small, _key(seed, epoch))
         first = tf.where(epoch == first_epoch, tf.constant(skip_records, tf.int64), 0)
         places = tf.data.Dataset.range(first, size)
         if is_wanted is not None:
             places = places.filter(lambda place: is_wanted(epoch * size + place))
-        return places.map(lambda place: (epoch * size + place, order[place]))
+        return places.map(
+            lambda place: (epoch * size + place, tf.cast(order[place], tf.int64))
+        )
 
     def read(sample: Tensor, number: Tensor) -> tuple[Tensor, Record]:
         assert source.record_at is not None
