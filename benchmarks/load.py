@@ -100,7 +100,7 @@ def measure(url, arguments):
     first = send(url, rate, 60 * arguments.minutes)
     twice = send(url, 2 * rate, 60 * arguments.overload_minutes, ends_at_once=True)
     after = send(url, rate, min(WATCHED_S, 60 * arguments.minutes))
-    print("| rate | answered a second | p50, ms | p95, ms | p99, ms | most, ms | refused | failed |")
+    print("| rate | answered a second | p50, ms | p95, ms | p99, ms | most | refused | failed |")
     print("|---|---|---|---|---|---|---|---|")
     for wanted, phase in ((rate, first), (2 * rate, twice), (rate, after)):
         took = [f"{ms:.0f}" for ms in np.percentile(phase.took_ms or [0], (50, 95, 99, 100))]
@@ -117,7 +117,8 @@ def recovery(log, usual_ms):
     seconds = {}
     for ended_s, ms, kind in log:
         seconds.setdefault(int(ended_s), []).append(kind == "answered" and ms <= usual_ms)
-    return next((second for second in sorted(seconds) if np.mean(seconds[second]) >= 0.9), WATCHED_S)
+    good = (second for second in sorted(seconds) if np.mean(seconds[second]) >= 0.9)
+    return next(good, WATCHED_S)
 
 
 def held(url, rate, seconds):

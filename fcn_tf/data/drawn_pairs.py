@@ -120,7 +120,8 @@ def _of_coco(tree: Tree, files: dict[str, CocoFile]) -> DrawnPairs:
                     )
         return class_names_of(categories[number] for number in sorted(categories))
 
-    return DrawnPairs(COCO, Listing(_by_name(tree, pairs), _unlabelled(tree, used)), class_names, draw)
+    listing = Listing(_by_name(tree, pairs), _unlabelled(tree, used))
+    return DrawnPairs(COCO, listing, class_names, draw)
 
 
 def split_in(path: str) -> str | None:

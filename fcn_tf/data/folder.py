@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,6 @@ from fcn_tf.images.graph import Tensor, Window, as_bytes, cut, from_python, imag
 from fcn_tf.images.mask_graph import decode_mask
 from fcn_tf.images.orientation_graph import decode_turned, image_turn
 from fcn_tf.images.read import Reading
-
 
 # Pairs of a folder whose paths are held in memory. Those of more are read as they are needed.
 IN_MEMORY = 50_000
@@ -67,13 +67,7 @@ def folder_source(config: DataConfig, trains: bool = True) -> Source:
         )
 
     def record_at(split: str, number: Tensor) -> Record:
-        def read_paths(number: Any) -> tuple[bytes, bytes]:
-            return _paths(folder.splits[split][int(number)])
-
-        kinds = tf.string, tf.string
-        paths = tf.numpy_function(read_paths, (number,), kinds, stateful=False)
-        image, mask = (tf.ensure_shape(path, ()) for path in paths)
-        return {"image": image, "mask": mask}
+        return pair_record(folder.splits[split], number)
 
     def mask_contents(record: Record) -> Tensor:
         """What tells a mask from another: outlines of several images may lie in one file."""
@@ -123,6 +117,18 @@ def folder_source(config: DataConfig, trains: bool = True) -> Source:
         fault=fault,
         skipped=skipped,
     )
+
+
+def pair_record(pairs: Sequence[Pair], number: Tensor) -> Record:
+    """The paths of the pair with a number (int64, scalar), in graph mode."""
+
+    def read_paths(number: Any) -> tuple[bytes, bytes]:
+        return _paths(pairs[int(number)])
+
+    kinds = tf.string, tf.string
+    paths = tf.numpy_function(read_paths, (number,), kinds, stateful=False)
+    image, mask = (tf.ensure_shape(path, ()) for path in paths)
+    return {"image": image, "mask": mask}
 
 
 def _paths(pair: Pair) -> tuple[bytes, bytes]:

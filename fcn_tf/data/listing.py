@@ -125,7 +125,8 @@ def _files(
         if path in tree.broken_links:
             target = os.readlink(tree.root / path)
             text = f"a link to {shown_name(target)}, which is not there"
-            faults.append((number, (tree.root / path, text, "restore the file, or remove the link")))
+            remedy = "restore the file, or remove the link"
+            faults.append((number, (tree.root / path, text, remedy)))
         is_mask, (split, name) = found
         split = split or ""
         key_split = split if both_split else ""
@@ -133,9 +134,7 @@ def _files(
     return files
 
 
-def _by_name(
-    tree: Tree, files: Iterable[str], faults: list[tuple[int, Fault]]
-) -> Iterator[Files]:
+def _by_name(tree: Tree, files: Iterable[str], faults: list[tuple[int, Fault]]) -> Iterator[Files]:
     """The files of each name, in the order of the names.
 
     Of several images, or masks, of one name the first that the walk met is taken, and `faults`

@@ -140,7 +140,8 @@ def _index(listing: Listing) -> dict[str, int | None]:
     index: dict[str, int | None] = {}
     short: dict[str, int | None] = {}
     pairs = listing.splits[NO_SPLIT]
-    of_pairs = ((name, image) for name, (image, _) in zip(pairs, pairs.paths_in_order(), strict=True))
+    paths = (image for image, _ in pairs.paths_in_order())
+    of_pairs = zip(pairs, paths, strict=True)
     unlabelled = ((f"\0{path}", path) for path in listing.unlabelled.get(NO_SPLIT, ()))
     numbered = chain(enumerate(of_pairs), zip(count(-1, -1), unlabelled, strict=False))
     for number, (name, path) in numbered:
@@ -186,9 +187,7 @@ def hashed_splits(pairs: NamedPairs, validation_fraction: float) -> dict[str, Na
         InputError: there is one pair alone.
     """
     if len(pairs) < 2:
-        raise InputError(
-            f"{pairs.in_order[0].image} is alone: train and val need an image each."
-        )
+        raise InputError(f"{pairs.in_order[0].image} is alone: train and val need an image each.")
 
     def share(name: str) -> float:
         digest = hashlib.sha256(os.fsencode(unicodedata.normalize("NFC", name))).digest()
