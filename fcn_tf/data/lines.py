@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import tempfile
 import threading
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import IO, overload
@@ -28,6 +29,7 @@ class LineFile:
     def __init__(self) -> None:
         self._text = tempfile.TemporaryFile()  # noqa: SIM115 (it is open as long as it is needed)
         self._ends = tempfile.TemporaryFile()  # noqa: SIM115
+        weakref.finalize(self, _close, self._text, self._ends)
         self._lock = threading.Lock()
         self._count = 0
         self._size_bytes = 0
@@ -176,3 +178,8 @@ def _append(file: IO[bytes], data: bytes) -> None:
     file.seek(0, 2)
     file.write(data)
     file.flush()
+
+
+def _close(*files: IO[bytes]) -> None:
+    for file in files:
+        file.close()

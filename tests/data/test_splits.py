@@ -7,6 +7,14 @@ from fcn_tf.errors import InputError
 from tests.data.trees import called, write_tree
 
 UNSPLIT = Layout.of("images/* + masks/*")
+
+
+@pytest.fixture(autouse=True, params=[1000, 1], ids=["in memory", "on disk"])
+def _names(request, monkeypatch):
+    """Names that are held in memory, and names that are read from a file."""
+    monkeypatch.setattr("fcn_tf.data.lines.IN_MEMORY", request.param)
+
+
 FLAT = [f"images/{n}.png" for n in "abcde"] + [f"masks/{n}.png" for n in "abcd"]
 
 
