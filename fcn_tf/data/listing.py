@@ -237,7 +237,7 @@ class _Alone:
         for key, image in images.items():
             mask = masks[key]
             if image and mask:
-                pairs.append(image._replace(mask=mask.mask))
+                pairs.append(Files(image.key_split, image.name, image.image, mask.mask))
         used = {id(masks[_folded_key(pair)]) for pair in pairs}
         self._masks = [mask for mask in self._masks if id(mask) not in used]
         self._paired = {pair.image[0] for pair in pairs if pair.image}
