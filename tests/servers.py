@@ -26,6 +26,7 @@ from tensorflow_serving.apis import (
 
 NAME = "scenes"
 MISSING = "missing"
+FULL = "The batch scheduling queue is full"
 
 
 class Servable:
@@ -79,7 +80,8 @@ class Joined(Servable):
     """Joins requests as a server with --enable_batching does: one call of the model for several.
 
     Requests to one signature are concatenated along the first axis of their inputs, the outputs
-    are split along theirs, and an error is that of every request in the batch.
+    are split along theirs, and an error is that of every request in the batch. A request that
+    would open a further batch is refused as long as so many wait, or run, as may be enqueued.
 
     Args:
         parameters: text of the batching parameters file.
@@ -92,6 +94,8 @@ class Joined(Servable):
         self.max_batch_size = int(values["max_batch_size"])
         self.wait_seconds = int(values["batch_timeout_micros"]) / 1e6
         self.running = threading.Semaphore(int(values["num_batch_threads"]))
+        self.max_enqueued = int(values.get("max_enqueued_batches", 2**31))
+        self.enqueued = 0
         self.open_batches = {}  # by signature: the requests that wait
         self.changed = threading.Condition()
         self.sizes = []  # of the batches
@@ -99,9 +103,12 @@ class Joined(Servable):
     def predict(self, signature, inputs):
         request = {"inputs": inputs, "done": threading.Event()}
         with self.changed:
+            is_first = signature not in self.open_batches
+            if is_first and self.enqueued >= self.max_enqueued:
+                raise tf.errors.UnavailableError(None, None, FULL)
+            self.enqueued += is_first
             batch = self.open_batches.setdefault(signature, [])
             batch.append(request)
-            is_first = len(batch) == 1
             if len(batch) == self.max_batch_size:  # closed: the next request opens another
                 del self.open_batches[signature]
                 self.changed.notify_all()
@@ -125,6 +132,8 @@ class Joined(Servable):
         except Exception as error:
             for request in batch:
                 request["error"] = error
+        with self.changed:
+            self.enqueued -= 1
         for request in batch:
             request["done"].set()
 
@@ -152,12 +161,14 @@ class GrpcFront(
         self._check(request, context)
         if self.servable.is_busy(_version(request)):
             status = grpc.StatusCode[self.servable.refusal or "UNAVAILABLE"]
-            context.abort(status, "The batch scheduling queue is full")
+            context.abort(status, FULL)
         inputs = {key: tf.constant(tf.make_ndarray(value)) for key, value in request.inputs.items()}
         try:
             outputs = self.servable.predict(request.model_spec.signature_name, inputs)
         except tf.errors.InvalidArgumentError as error:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.message)
+        except tf.errors.UnavailableError as error:
+            context.abort(grpc.StatusCode.UNAVAILABLE, error.message)
         response = predict_pb2.PredictResponse(model_spec=request.model_spec)
         for key, value in outputs.items():
             response.outputs[key].CopyFrom(tf.make_tensor_proto(value.numpy()))
@@ -236,14 +247,15 @@ def rest_server(servable):
             if version == MISSING:
                 return self.answer(404, {"error": f"Servable not found: {self.path}"})
             if servable.is_busy(version):
-                busy = {"error": "The batch scheduling queue is full"}
-                return self.answer(servable.refusal or 503, busy)
+                return self.answer(servable.refusal or 503, {"error": FULL})
             images = [base64.b64decode(instance["b64"]) for instance in body["instances"]]
             inputs = {"image_bytes": tf.constant(images)}
             try:
                 outputs = servable.predict(body.get("signature_name"), inputs)
             except tf.errors.InvalidArgumentError as error:
                 return self.answer(400, {"error": error.message})
+            except tf.errors.UnavailableError as error:
+                return self.answer(503, {"error": error.message})
             ((name, output),) = outputs.items()
             rows = output.numpy().tolist()
             if name.endswith("_bytes"):

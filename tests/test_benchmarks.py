@@ -62,6 +62,14 @@ SCRIPTS = {
             "Last tenth to second: N; peak N MB",
         )
     ),
+    "load.py": Script(("16 users without a pause: N requests a second",), [(3, 8)]),
+    "many_pairs.py": Script(
+        (
+            "Index of N pairs: N bytes a pair; first record after",
+            "N s, in the eighth epoch N s, of a machine of eight N s",
+        ),
+        [(2, 5)],
+    ),
     "masks.py": Script((), [(3, 5)]),
     "loop.py": Script(
         (
@@ -143,6 +151,7 @@ NEEDS = {
     "gpu.py": needs_extra("backends", "jax", "torch"),
     "inference.py": needs_extra("bench", "torch", "onnx", "onnxruntime", "openvino", "nncf"),
     "streets_gpu.py": needs_extra("backends", "jax"),
+    "load.py": needs_extra("bench", "locust"),
     "training.py": needs_extra("bench", "torch"),
     "web.py": needs_browser,
     "webgpu.py": needs_browser,

@@ -167,7 +167,7 @@ def _check_of_pairs(
 def _check_split(
     found: Checked,
     split: str,
-    pairs: list[Pair],
+    pairs: Sequence[Pair],
     check: Callable[[Pair], PairFaults],
     *,
     skips_broken: bool,
@@ -182,7 +182,7 @@ def _check_split(
 
 
 def _checked(
-    split: str, pairs: list[Pair], check: Callable[[Pair], PairFaults]
+    split: str, pairs: Sequence[Pair], check: Callable[[Pair], PairFaults]
 ) -> Iterable[PairFaults]:
     """What is found in each pair of a split, with a bar; nothing is printed of an empty split."""
     if not pairs:

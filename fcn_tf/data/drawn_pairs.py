@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from fcn_tf.data.coco import CocoFile, draw_coco, is_coco, read_coco
 from fcn_tf.data.drawn import Meaning, class_names_of, read_json
 from fcn_tf.data.labelme import draw_labelme, is_labelme, names_in
-from fcn_tf.data.listing import NO_SPLIT, Listing, PairsByName
+from fcn_tf.data.listing import NO_SPLIT, Listing
+from fcn_tf.data.named_pairs import NamedPairs
 from fcn_tf.data.pairs import Pair
 from fcn_tf.data.tree import Tree, join
 from fcn_tf.data.words import SPLIT_WORDS, split_words
@@ -84,7 +85,7 @@ def _of_labelme(tree: Tree, files: list[str]) -> DrawnPairs:
     def class_names() -> tuple[str, ...]:
         return class_names_of(sorted({name for mask in image_of for name in names_in(mask)}))
 
-    listing = Listing(_sorted(pairs), _unlabelled(tree, used))
+    listing = Listing(_by_name(tree, pairs), _unlabelled(tree, used))
     return DrawnPairs(LABELME, listing, class_names, draw)
 
 
@@ -119,7 +120,8 @@ def _of_coco(tree: Tree, files: dict[str, CocoFile]) -> DrawnPairs:
                     )
         return class_names_of(categories[number] for number in sorted(categories))
 
-    return DrawnPairs(COCO, Listing(_sorted(pairs), _unlabelled(tree, used)), class_names, draw)
+    listing = Listing(_by_name(tree, pairs), _unlabelled(tree, used))
+    return DrawnPairs(COCO, listing, class_names, draw)
 
 
 def split_in(path: str) -> str | None:
@@ -173,8 +175,8 @@ def _only(tree: Tree, images: list[str], file: str, name: str, *, used: set[str]
     )
 
 
-def _sorted(pairs: dict[str, dict[str, Pair]]) -> dict[str, PairsByName]:
-    return {split: dict(sorted(named.items())) for split, named in pairs.items()}
+def _by_name(tree: Tree, pairs: dict[str, dict[str, Pair]]) -> dict[str, NamedPairs]:
+    return {split: NamedPairs.of(tree.root, named) for split, named in pairs.items()}
 
 
 def _unlabelled(tree: Tree, used: set[str]) -> dict[str, list[str]]:

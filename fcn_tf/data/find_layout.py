@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -82,9 +81,7 @@ def _known(tree: Tree, groups: list[Group], known: Sequence[Layout]) -> Iterator
         if layout.origin and {layout.images.folder, layout.masks.folder} <= folders:
             listing = list_pairs(tree, layout, [])
             pairs = {
-                os.path.relpath(pair.image, tree.root): os.path.relpath(pair.mask, tree.root)
-                for names in listing.splits.values()
-                for pair in names.values()
+                image: mask for of in listing.splits.values() for image, mask in of.paths_in_order()
             }
             if pairs:
                 trains = bool(listing.splits.keys() & {NO_SPLIT, "train"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ from fcn_tf.images.graph import Tensor, Window, as_bytes, cut, from_python, imag
 from fcn_tf.images.mask_graph import decode_mask
 from fcn_tf.images.orientation_graph import decode_turned, image_turn
 from fcn_tf.images.read import Reading
+
+# Pairs of a folder whose paths are held in memory. Those of more are read as they are needed.
+IN_MEMORY = 50_000
 
 
 def folder_source(config: DataConfig, trains: bool = True) -> Source:
@@ -49,15 +53,21 @@ def folder_source(config: DataConfig, trains: bool = True) -> Source:
         skipped=skipped,
         trains=trains,
     )
-    say_first_pages([pair.image for pairs in folder.splits.values() for pair in pairs])
+    say_first_pages(folder.splits.values())
+    is_large = sum(map(len, folder.splits.values())) > IN_MEMORY
 
     def records(split: str) -> Dataset:
+        pairs = folder.splits[split]
+        if is_large:
+            numbers = tf.data.Dataset.range(len(pairs))
+            return numbers.map(lambda n: record_at(split, n), tf.data.AUTOTUNE, deterministic=True)
+        paths = [_paths(pair) for pair in pairs]
         return tf.data.Dataset.from_tensor_slices(
-            {
-                "image": [os.fsencode(pair.image) for pair in folder.splits[split]],
-                "mask": [os.fsencode(pair.mask) for pair in folder.splits[split]],
-            }
+            {"image": [image for image, _ in paths], "mask": [mask for _, mask in paths]}
         )
+
+    def record_at(split: str, number: Tensor) -> Record:
+        return pair_record(folder.splits[split], number)
 
     def mask_contents(record: Record) -> Tensor:
         """What tells a mask from another: outlines of several images may lie in one file."""
@@ -103,9 +113,26 @@ def folder_source(config: DataConfig, trains: bool = True) -> Source:
         image_size=size_of,
         decode=decode,
         colors=folder.colors,
+        record_at=record_at if is_large else None,
         fault=fault,
         skipped=skipped,
     )
+
+
+def pair_record(pairs: Sequence[Pair], number: Tensor) -> Record:
+    """The paths of the pair with a number (int64, scalar), in graph mode."""
+
+    def read_paths(number: Any) -> tuple[bytes, bytes]:
+        return _paths(pairs[int(number)])
+
+    kinds = tf.string, tf.string
+    paths = tf.numpy_function(read_paths, (number,), kinds, stateful=False)
+    image, mask = (tf.ensure_shape(path, ()) for path in paths)
+    return {"image": image, "mask": mask}
+
+
+def _paths(pair: Pair) -> tuple[bytes, bytes]:
+    return os.fsencode(pair.image), os.fsencode(pair.mask)
 
 
 def _pair(*files: Any) -> Pair:

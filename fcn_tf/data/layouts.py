@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,9 +16,11 @@ from fcn_tf.data.drawn import Meaning
 from fcn_tf.data.drawn_pairs import ORIGINS, DrawnPairs, find_drawn
 from fcn_tf.data.explain import check_is_folder, no_pair, not_understood
 from fcn_tf.data.find_layout import find_layout, named
-from fcn_tf.data.listing import NO_SPLIT, Listing, PairsByName, list_pairs
+from fcn_tf.data.listing import NO_SPLIT, Listing, list_pairs
+from fcn_tf.data.named_pairs import NamedPairs
 from fcn_tf.data.pairs import Pair, Problem
 from fcn_tf.data.patterns import SUFFIXES, Layout
+from fcn_tf.data.some_files import some_of
 from fcn_tf.data.splits import find_splits
 from fcn_tf.data.tree import Tree, walk
 from fcn_tf.errors import InputError, check
@@ -60,14 +62,14 @@ class LabelledFolder:
     Args:
         class_names: the classes, in the order of the masks' indices.
         colors: an RGB triple for each, 0..255; PASCAL VOC's if the folder gives none.
-        splits: the pairs of each split, sorted by name.
+        splits: the pairs of each split, sorted by name; many are read from a temporary file.
         coding: what the values of the masks mean: data.mask_values, else what goes with the
             layout, else what the class file says.
     """
 
     class_names: Names
     colors: Colors
-    splits: dict[str, list[Pair]]
+    splits: dict[str, Sequence[Pair]]
     coding: Coding
 
 
@@ -108,11 +110,11 @@ def open_folder(config: DataConfig, problems: list[Problem] | None = None) -> La
         said = f" (data.mask_values {layout.mask_values})"
     _print_found(f"{layout}{said}", splits, (*notes, *_left_out(tree, listing)))
     coding = _coding(_folder_of_classes(data_dir, splits), config, mask_values, problems)
-    pairs = {split: list(named.values()) for split, named in splits.items()}
+    pairs = {split: named.in_order for split, named in splits.items()}
     return LabelledFolder(coding.class_names, coding.colors, pairs, coding)
 
 
-def _print_found(layout: str, splits: Mapping[str, PairsByName], lines: Iterable[str]) -> None:
+def _print_found(layout: str, splits: Mapping[str, NamedPairs], lines: Iterable[str]) -> None:
     counts = ", ".join(f"{len(names)} in {split}" for split, names in splits.items())
     for line in (f"Layout: {layout}, pairs: {counts}.", *lines):
         print(line, flush=True)
@@ -125,8 +127,15 @@ def _layout_or_drawn(tree: Tree, given: str | None) -> tuple[Layout | None, Draw
         if drawn is None:
             raise InputError(f"data.layout={given}: {tree.root} has no {ORIGINS[given]}.")
         return None, drawn
-    layout = given_layout(given) if given else find_layout(tree, LAYOUTS)
+    layout = given_layout(given) if given else _found_layout(tree)
     return layout, None if layout else find_drawn(tree)
+
+
+def _found_layout(tree: Tree) -> Layout | None:
+    """The layout of a folder; of very many files, some decide."""
+    some = some_of(tree)
+    layout = find_layout(some, LAYOUTS) if some else None
+    return layout or find_layout(tree, LAYOUTS)
 
 
 def _open_drawn(
@@ -141,7 +150,7 @@ def _open_drawn(
     lines = (*notes, *_left_out(tree, drawn.listing))
     _print_found(f"{ORIGINS[drawn.kind]}, masks are drawn", splits, lines)
     coding = _coding_of_drawn(tree.root, drawn, config, problems)
-    pairs = {split: list(named.values()) for split, named in splits.items()}
+    pairs = {split: named.in_order for split, named in splits.items()}
     return LabelledFolder(coding.class_names, coding.colors, pairs, coding)
 
 
@@ -181,7 +190,7 @@ def _splits(
     *,
     config: DataConfig,
     problems: list[Problem] | None,
-) -> tuple[dict[str, PairsByName], list[str]]:
+) -> tuple[dict[str, NamedPairs], list[str]]:
     """As `find_splits`; where problems are taken, the pairs as they are in place of an error."""
     with _noted_in(problems):
         return find_splits(tree, layout, listing, config.validation_fraction)
@@ -250,8 +259,8 @@ def _by_folder(counts: Counter[str]) -> str:
     return ", ".join(parts)
 
 
-def _folder_of_classes(data_dir: Path, splits: dict[str, PairsByName]) -> Path:
+def _folder_of_classes(data_dir: Path, splits: dict[str, NamedPairs]) -> Path:
     """The folder with the class file: the highest one above the first image that has one."""
-    image = next(pair.image for pairs in splits.values() for pair in pairs.values())
+    image = next(pairs.in_order[0].image for pairs in splits.values() if pairs)
     places = [data_dir / folder for folder in reversed(image.relative_to(data_dir).parents)]
     return next((p for p in places if any((p / n).is_file() for n in CLASS_FILES)), data_dir)

@@ -9,7 +9,7 @@ are shuffled together.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -45,6 +45,15 @@ def training_order(
 
 
 @as_written
+def records_at(source: Source, split: str, numbers: Sequence[int]) -> Dataset:
+    """The records of a split with these numbers, which rise."""
+    wanted, read = tf.constant(numbers, tf.int64), source.record_at
+    if read is None:
+        return wanted_records(source, split, lambda number: tf.reduce_any(number == wanted))
+    return tf.data.Dataset.from_tensor_slices(wanted).map(lambda n: read(split, n))
+
+
+@as_written
 def wanted_records(source: Source, split: str, is_wanted: IsWanted) -> Dataset:
     """Those records of a split whose numbers are wanted, in their order.
 
@@ -63,7 +72,8 @@ def _by_number(source: Source, seed: int, skip_samples: int, is_wanted: IsWanted
     first_epoch, skip_records = divmod(skip_samples, size)
 
     def one_epoch(epoch: Tensor) -> Dataset:
-        order = _shuffled(size, _key(seed, epoch))
+        # Four bytes a record are enough; the order is the same.
+        order = _shuffled(size, _key(seed, epoch), tf.int32 if size < 2**31 else tf.int64)
         first = tf.where(epoch == first_epoch, tf.constant(skip_records, tf.int64), 0)
         places = tf.data.Dataset.range(first, size)
         if is_wanted is not None:
@@ -72,6 +82,7 @@ def _by_number(source: Source, seed: int, skip_samples: int, is_wanted: IsWanted
 
     def read(sample: Tensor, number: Tensor) -> tuple[Tensor, Record]:
         assert source.record_at is not None
+        number = tf.cast(number, tf.int64)
         return sample, source.record_at("train", number)
 
     numbers = tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(one_epoch)
@@ -145,6 +156,6 @@ def _key(seed: int, epoch: Tensor) -> Tensor:
     return tf.stack([tf.constant(seed, tf.int64), epoch])
 
 
-def _shuffled(length: Tensor | int, key: Tensor) -> Tensor:
-    """The numbers below `length` in an order drawn from a key, int64 (length,)."""
-    return tf.random.experimental.stateless_shuffle(tf.range(length, dtype=tf.int64), key)
+def _shuffled(length: Tensor | int, key: Tensor, dtype: tf.DType = tf.int64) -> Tensor:
+    """The numbers below `length` in an order drawn from a key, (length,)."""
+    return tf.random.experimental.stateless_shuffle(tf.range(length, dtype=dtype), key)

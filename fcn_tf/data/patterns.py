@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 from fcn_tf.data.words import SPLIT_WORDS
 from fcn_tf.images.formats import IMAGE_SUFFIXES
@@ -15,10 +17,11 @@ from fcn_tf.images.mask_pixels import MASK_SUFFIXES
 SUFFIXES = frozenset((*IMAGE_SUFFIXES, *MASK_SUFFIXES))
 ANY_SPLIT = f"(?i:{'|'.join(sorted(SPLIT_WORDS, key=len, reverse=True))})"
 PIECE = re.compile(r"\*|SPLIT")
+# The place of a file, of its name without the suffix and of the suffix in small letters; or None.
+PlaceOf = Callable[[str, str], "Place | None"]
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """What the path of a file says.
 
     Args:
@@ -109,6 +112,31 @@ class Pattern:
         split = groups.pop("split", None)
         # In the order of the pattern: the folders before, those below, and the file.
         return Place(split and SPLIT_WORDS[split.lower()], "/".join(filter(None, groups.values())))
+
+    def in_folder(self, folder: str) -> PlaceOf:
+        """What the paths of the files in a folder say: as `place`, but fast for many files.
+
+        Args:
+            folder: its path, "" for the root.
+        """
+        above = f"{folder}/" if folder else ""
+        start, star, after = self.file[: len(self.file) - len(self.suffix)].partition("*")
+        if not star or PIECE.search(start + after):
+            return lambda stem, suffix: self.place(above + stem, suffix)
+        # The folder alone decides all but the last part of the name.
+        any_file = self.place(f"{above}{start}*{after}", self.suffix)
+        if any_file is None:
+            return lambda stem, suffix: None
+        split, before = any_file.split, any_file.name[:-1]
+        least, end = len(start) + len(after) + 1, -len(after) or None
+
+        def place(stem: str, suffix: str) -> Place | None:
+            fits = stem.startswith(start) and stem.endswith(after) and len(stem) >= least
+            if not fits or (self.suffix and suffix != self.suffix):
+                return None
+            return Place(split, before + stem[len(start) : end])
+
+        return place
 
 
 @dataclass(frozen=True)

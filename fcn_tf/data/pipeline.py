@@ -21,7 +21,7 @@ from fcn_tf.data.as_written import as_written
 from fcn_tf.data.augment import augment_window
 from fcn_tf.data.broken import decoded, skip, unlabelled_crop, unlabelled_example
 from fcn_tf.data.folder import folder_source
-from fcn_tf.data.order import training_order, wanted_records
+from fcn_tf.data.order import records_at, training_order, wanted_records
 from fcn_tf.data.skipped import Skipped
 from fcn_tf.data.source import Dataset, Record, Source
 from fcn_tf.data.source_check import check_source_at_start
@@ -176,8 +176,7 @@ def samples_of(source: Source, split: str, numbers: Iterable[int]) -> Iterator[L
 
     No other image is decoded.
     """
-    wanted = tf.constant(sorted(map(int, numbers)), tf.int64)
-    chosen = wanted_records(source, split, lambda number: tf.reduce_any(number == wanted))
+    chosen = records_at(source, split, sorted(map(int, numbers)))
     examples = decoded(source, chosen, source.decode, unlabelled_example(source))
     for example in examples.as_numpy_iterator():
         yield {

@@ -5,10 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import unicodedata
+from itertools import chain, count
 from pathlib import Path
 
+import numpy as np
+
 from fcn_tf.counted import counted
-from fcn_tf.data.listing import NO_SPLIT, Listing, PairsByName
+from fcn_tf.data.listing import NO_SPLIT, Listing
+from fcn_tf.data.named_pairs import NamedPairs
 from fcn_tf.data.patterns import SUFFIXES, Layout
 from fcn_tf.data.tree import Tree
 from fcn_tf.data.words import SPLIT_WORDS, split_words
@@ -26,7 +30,7 @@ LIST_WORDS = frozenset(
 
 def find_splits(
     tree: Tree, layout: Layout, listing: Listing, validation_fraction: float
-) -> tuple[dict[str, PairsByName], list[str]]:
+) -> tuple[dict[str, NamedPairs], list[str]]:
     """The splits of a folder: by its folders, by lists, or by a hash of the names.
 
     Args:
@@ -66,7 +70,7 @@ def find_splits(
 
 def listed_splits(
     tree: Tree, layout: Layout, listing: Listing, notes: list[str]
-) -> dict[str, PairsByName]:
+) -> dict[str, NamedPairs]:
     """The splits that lists name. What is in no list becomes train where train has no list.
 
     Args:
@@ -77,28 +81,30 @@ def listed_splits(
         InputError: as above.
     """
     pairs = listing.splits[NO_SPLIT]
-    splits: dict[str, PairsByName] = {}
-    split_of: dict[str, str] = {}
+    split_of: dict[int, str] = {}
     lists = find_lists(tree, layout)
-    index = _index(tree, listing) if lists else {}
+    if not lists:
+        return {"train": pairs}
+    index = _index(listing)
     for split, path in lists:
-        splits.setdefault(split, {})  # a list without a name is a split without an image
         for line in read_lines(path):
-            name = _resolved(line, index, path)
-            if name not in pairs:  # an image without a mask
+            number = _resolved(line, index, path)
+            if number < 0:  # an image without a mask
                 continue
-            if split_of.setdefault(name, split) != split:
-                raise InputError(f"{path} lists {name}, which is in {split_of[name]} too.")
-    for name in sorted(split_of):
-        splits[split_of[name]][name] = pairs[name]
-    if lists:
-        notes.append(f"Splits: {', '.join(str(path) for _, path in lists)}.")
-    rest = {name: pair for name, pair in pairs.items() if name not in split_of}
-    if "train" not in splits:
-        splits["train"] = rest
-    elif rest:
-        notes.append(f"Left out: {counted(len(rest), 'image{}')} in no list.")
-    return splits
+            if (other := split_of.setdefault(number, split)) != split:
+                name = pairs.name_at(number)
+                raise InputError(f"{path} lists {name}, which is in {other} too.")
+    # A list without a name is a split without an image.
+    is_in = {split: np.zeros(len(pairs), np.bool_) for split, _ in lists}
+    for number, split in split_of.items():
+        is_in[split][number] = True
+    notes.append(f"Splits: {', '.join(str(path) for _, path in lists)}.")
+    rest = ~np.any(list(is_in.values()), axis=0)
+    if "train" not in is_in:
+        is_in["train"] = rest
+    elif rest.any():
+        notes.append(f"Left out: {counted(int(rest.sum()), 'image{}')} in no list.")
+    return {split: pairs.only(chosen) for split, chosen in is_in.items()}
 
 
 def find_lists(tree: Tree, layout: Layout) -> list[tuple[str, Path]]:
@@ -126,26 +132,29 @@ def _split_of_list(name: str) -> str | None:
     return SPLIT_WORDS.get(word) if known else None
 
 
-def _index(tree: Tree, listing: Listing) -> dict[str, str | None]:
-    """The names of the images by all that a list may call them; None where several are meant."""
-    index: dict[str, str | None] = {}
-    short: dict[str, str | None] = {}
-    images = {
-        name: os.path.relpath(pair.image, tree.root)
-        for name, pair in listing.splits[NO_SPLIT].items()
-    }
-    images |= {f"\0{path}": path for path in listing.unlabelled.get(NO_SPLIT, ())}
-    for name, path in images.items():
+def _index(listing: Listing) -> dict[str, int | None]:
+    """The numbers of the pairs by all that a list may call them; None where several are meant.
+
+    The number of an image without a mask is below 0.
+    """
+    index: dict[str, int | None] = {}
+    short: dict[str, int | None] = {}
+    pairs = listing.splits[NO_SPLIT]
+    paths = (image for image, _ in pairs.paths_in_order())
+    of_pairs = zip(pairs, paths, strict=True)
+    unlabelled = ((f"\0{path}", path) for path in listing.unlabelled.get(NO_SPLIT, ()))
+    numbered = chain(enumerate(of_pairs), zip(count(-1, -1), unlabelled, strict=False))
+    for number, (name, path) in numbered:
         stem = _normal(os.path.splitext(path)[0])
-        index[stem] = name
-        index[_normal(name)] = name
+        index[stem] = number
+        index[_normal(name)] = number
         for last in {stem.rpartition("/")[2], _normal(name).rpartition("/")[2]}:
-            short[last] = name if short.setdefault(last, name) == name else None
+            short[last] = number if short.setdefault(last, number) == number else None
     return short | index
 
 
-def _resolved(line: str, index: dict[str, str | None], path: Path) -> str:
-    """The name of the image that a line of a list means.
+def _resolved(line: str, index: dict[str, int | None], path: Path) -> int:
+    """The number of the image that a line of a list means.
 
     A line is a name, a path, or the paths of image and mask; a path may begin anywhere.
     """
@@ -153,11 +162,13 @@ def _resolved(line: str, index: dict[str, str | None], path: Path) -> str:
         stem, suffix = os.path.splitext(text.strip("\"' "))
         parts = _normal(stem if suffix.lower() in SUFFIXES else stem + suffix).split("/")
         for start in range(len(parts)):
-            name = index.get(tail := "/".join(parts[start:]), "")
-            if name is None:
+            tail = "/".join(parts[start:])
+            if tail not in index:
+                continue
+            number = index[tail]
+            if number is None:
                 raise InputError(f"{path} lists {line}: several images are called {tail}.")
-            if name:
-                return name
+            return number
     raise InputError(f"{path} lists {shown_name(line)}, of which there is no image with a mask.")
 
 
@@ -165,7 +176,7 @@ def _normal(path: str) -> str:
     return unicodedata.normalize("NFC", path.replace("\\", "/"))
 
 
-def hashed_splits(pairs: PairsByName, validation_fraction: float) -> dict[str, PairsByName]:
+def hashed_splits(pairs: NamedPairs, validation_fraction: float) -> dict[str, NamedPairs]:
     """train and val by a hash of the name: an image stays in its split when others are added.
 
     Args:
@@ -176,18 +187,15 @@ def hashed_splits(pairs: PairsByName, validation_fraction: float) -> dict[str, P
         InputError: there is one pair alone.
     """
     if len(pairs) < 2:
-        raise InputError(
-            f"{next(iter(pairs.values())).image} is alone: train and val need an image each."
-        )
+        raise InputError(f"{pairs.in_order[0].image} is alone: train and val need an image each.")
 
     def share(name: str) -> float:
         digest = hashlib.sha256(os.fsencode(unicodedata.normalize("NFC", name))).digest()
         return int.from_bytes(digest[:8], "big") / 2**64
 
-    size = sum(share(name) < validation_fraction for name in pairs)
+    shares = np.fromiter(map(share, pairs), np.float64, len(pairs))
+    size = int(np.count_nonzero(shares < validation_fraction))
     size = min(max(size, 1), len(pairs) - 1)
-    val = set(sorted(pairs, key=share)[:size])
-    return {
-        "train": {name: pair for name, pair in pairs.items() if name not in val},
-        "val": {name: pair for name, pair in pairs.items() if name in val},
-    }
+    is_val = np.zeros(len(pairs), np.bool_)
+    is_val[np.argsort(shares, kind="stable")[:size]] = True
+    return {"train": pairs.only(~is_val), "val": pairs.only(is_val)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, islice
 from typing import TypeVar
 
 from fcn_tf.config.schema import DataConfig
@@ -17,6 +18,8 @@ from fcn_tf.files import shown_name
 from fcn_tf.images.read import Reading
 
 CHECKED_AT_START = 500  # pairs; `fcn-tf check-data` reads all
+# Further pairs of train, at most, that are read where all labels found are one class.
+READ_ON = 50_000
 CHUNK = 256  # items that are given to the threads at a time
 
 T = TypeVar("T")
@@ -26,7 +29,7 @@ OfSplit = tuple[str, Pair]
 
 
 def check_at_start(
-    splits: Mapping[str, list[Pair]],
+    splits: Mapping[str, Sequence[Pair]],
     read: ReadPair,
     class_names: Sequence[str],
     *,
@@ -37,7 +40,8 @@ def check_at_start(
 ) -> None:
     """Reads pairs spread over a folder, at most `CHECKED_AT_START`, and says what is missing.
 
-    Where all labels of train that it finds are one class, it reads on until there is a second.
+    Where all labels of train that it finds are one class, it reads on until there is a second, or
+    `READ_ON` more pairs have been read.
 
     Args:
         splits: all pairs of the folder, by split.
@@ -52,7 +56,8 @@ def check_at_start(
         InputError: a pair has a fault, as in `read_pair`, or everything labelled in train is one
             class and a training follows.
     """
-    some = _spread_pairs(splits)
+    step = _step(splits)
+    some = list(_pairs_at(splits, lambda number: number % step == 0))
     void = void_words(config)
     seen = {name: Occurrence(name, len(of_it), void=void) for name, of_it in splits.items()}
     faults: list[str] = []
@@ -67,9 +72,9 @@ def check_at_start(
     for _ in counted(some):
         pass
     if not faults or skipped is not None:
-        known = {pair for _, pair in some}
-        rest = [("train", pair) for pair in splits["train"] if pair not in known]
-        _read_until_two_classes(counted(rest), seen["train"])
+        others = _pairs_at(splits, lambda number: number % step != 0)
+        rest = (item for item in others if item[0] == "train")
+        _read_until_two_classes(counted(islice(rest, READ_ON)), seen["train"])
     if faults:
         _refuse_or_say(faults, skipped, seen["train"].total)
 
@@ -79,14 +84,25 @@ def check_at_start(
         say_or_refuse(seen.values(), class_names, lambda: proposal_for(masks, class_names))
 
 
-def _spread_pairs(splits: Mapping[str, list[Pair]]) -> list[OfSplit]:
-    """Pairs spread over all splits, at most `CHECKED_AT_START`; says how many these are."""
-    pairs = [(split, pair) for split, of_split in splits.items() for pair in of_split]
-    step = -(-len(pairs) // CHECKED_AT_START)
-    some = pairs[::step]
-    which = f"{len(some)} of {len(pairs)}" if step > 1 else f"{len(pairs)}"
+def _step(splits: Mapping[str, Sequence[Pair]]) -> int:
+    """Each how many-th pair of all splits is read; says how many these are."""
+    size = sum(map(len, splits.values()))
+    step = -(-size // CHECKED_AT_START)
+    which = f"{-(-size // step)} of {size}" if step > 1 else f"{size}"
     print(f"Reading {which} images and masks once, to check them …", flush=True)
-    return some
+    return step
+
+
+def _pairs_at(
+    splits: Mapping[str, Sequence[Pair]], is_wanted: Callable[[int], bool]
+) -> Iterator[OfSplit]:
+    """The pairs whose numbers are wanted, counted over all splits; the others are not looked up."""
+    places = chain.from_iterable(
+        ((split, number) for number in range(len(pairs))) for split, pairs in splits.items()
+    )
+    for number, (split, of_split) in enumerate(places):
+        if is_wanted(number):
+            yield split, splits[split][of_split]
 
 
 def _read_until_two_classes(reading: Generator[Pair, None, None], seen: Occurrence) -> None:
@@ -103,15 +119,16 @@ def _say_notes(notes: Notes, seen: Iterable[Occurrence], config: DataConfig) -> 
         print(line, flush=True)
 
 
-def in_threads(function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
-    """`function` of each item, in order; few results are held in memory at a time."""
+def in_threads(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """`function` of each item, in order; few items and results are held in memory at a time."""
+    items = iter(items)
     with ThreadPoolExecutor() as pool:
-        for first in range(0, len(items), CHUNK):
-            yield from pool.map(function, items[first : first + CHUNK])
+        while some := list(islice(items, CHUNK)):
+            yield from pool.map(function, some)
 
 
 def _counted(
-    pairs: Sequence[OfSplit],
+    pairs: Iterable[OfSplit],
     *,
     read: ReadPair,
     num_classes: int,
@@ -121,13 +138,13 @@ def _counted(
 ) -> Generator[Pair, None, None]:
     """Reads pairs one after the other: adds labels to `seen`, and what is wrong to `faults`."""
 
-    def counts_or_fault(item: OfSplit) -> Counts | str:
+    def counts_or_fault(item: OfSplit) -> tuple[OfSplit, Counts | str]:
         try:
-            return count_labels(read(item[1])[1], num_classes)
+            return item, count_labels(read(item[1])[1], num_classes)
         except InputError as error:
-            return str(error)
+            return item, str(error)
 
-    for (split, pair), found in zip(pairs, in_threads(counts_or_fault, pairs), strict=True):
+    for (split, pair), found in in_threads(counts_or_fault, pairs):
         if not isinstance(found, str):
             seen[split].add(found)
         else:

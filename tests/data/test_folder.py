@@ -5,10 +5,14 @@ import pytest
 import tensorflow as tf
 from PIL import ExifTags, Image
 
+import fcn_tf.data.folder
+import fcn_tf.data.lines
 import fcn_tf.data.start_check
 from fcn_tf.classes import VOID
 from fcn_tf.config.schema import Config, DataConfig
 from fcn_tf.data import open_source, training_batches, whole_images
+from fcn_tf.data.order import training_order
+from fcn_tf.data.pipeline import samples_of
 from fcn_tf.errors import InputError
 from fcn_tf.images.depth import scaled_to_8_bits
 from tests.extras import needs_extra
@@ -73,6 +77,31 @@ def test_a_folder_feeds_training(tmp_path):
     images, masks = next(iter(training_batches(open_source(config), config, 0)))
     assert images.shape == (3, 6, 9, 3)
     assert set(np.unique(masks)) <= {0, 1, 2, VOID}
+
+
+@pytest.mark.slow
+def test_many_pairs_come_in_the_order_of_few(tmp_path, monkeypatch):
+    """Paths in memory, and paths that are read from a file as they are needed."""
+    make_folder(tmp_path)
+    few = open_folder(tmp_path)
+    monkeypatch.setattr(fcn_tf.data.folder, "IN_MEMORY", 3)
+    monkeypatch.setattr(fcn_tf.data.lines, "IN_MEMORY", 1)
+    many = open_folder(tmp_path)
+    assert few.record_at is None
+    assert many.record_at is not None
+
+    def drawn(source, skip):
+        order = training_order(source, 7, skip).take(11 - skip).as_numpy_iterator()
+        return [(sample, record["image"], record["mask"]) for sample, record in order]
+
+    expected = drawn(few, 0)
+    assert drawn(many, 0) == expected
+    assert drawn(many, 4) == expected[4:]
+    for split in ("train", "val"):
+        of_few, of_many = (list(s.records(split).as_numpy_iterator()) for s in (few, many))
+        assert of_many == of_few
+    (sample,) = samples_of(many, "train", [2])
+    assert sample["title"] == "c.png"
 
 
 def test_a_window_of_a_pair_is_a_part_of_it(tmp_path):

@@ -16,6 +16,7 @@ from fcn_tf.data.splits import hashed_splits
 from fcn_tf.errors import InputError
 from fcn_tf.models import load_model
 from fcn_tf.training.loop import train
+from tests.data.trees import called
 
 NAMES = ("street_1", "street_2", "street_3")
 CLASSES = ("background", "car", "lane marking")
@@ -135,8 +136,8 @@ def test_an_export_trains_with_nothing_but_its_folder(tool, few_figures, tmp_pat
 
 def test_a_hashed_split_is_stable_when_images_are_added():
     names = [f"{number:04d}" for number in range(400)]
-    few = hashed_splits(dict.fromkeys(names[::2]), 0.25)
-    many = hashed_splits(dict.fromkeys(names), 0.25)
+    few = hashed_splits(called(names[::2]), 0.25)
+    many = hashed_splits(called(names), 0.25)
     for split in ("train", "val"):
         assert set(few[split]) <= set(many[split])
     assert len(many["train"]) + len(many["val"]) == 400

@@ -1,5 +1,6 @@
 """Which image belongs to which mask, and what is said of the others."""
 
+import numpy as np
 import pytest
 
 from fcn_tf.data.listing import Listing, list_pairs
@@ -9,6 +10,16 @@ from fcn_tf.errors import InputError
 from tests.data.trees import several, write_tree
 
 OWN = Layout.of("images/SPLIT/* + masks/SPLIT/*")
+
+
+@pytest.fixture(autouse=True, params=[1000, 1], ids=["in memory", "on disk"])
+def _names(request, monkeypatch):
+    """Names that are held in memory, and names that are read from a file."""
+    monkeypatch.setattr("fcn_tf.data.lines.IN_MEMORY", request.param)
+
+
+def unlabelled(listing):
+    return {split: list(paths) for split, paths in listing.unlabelled.items()}
 
 
 def names(listing):
@@ -24,7 +35,7 @@ def test_an_image_without_a_mask_is_left_out_and_a_mask_without_an_image_is_a_fa
     listing = list_pairs(tree, OWN, problems)
     pair = Pair(tmp_path / "images/train/b.png", tmp_path / "masks/train/b.png")
     assert listing.splits == {"train": {"b": pair}}
-    assert listing.unlabelled == {
+    assert unlabelled(listing) == {
         "test": ["images/test/t.png"],
         "train": ["images/train/x1.png", "images/train/y2.png"],
     }
@@ -113,7 +124,7 @@ def test_links_are_followed_but_not_in_circles_and_a_broken_one_is_named(tmp_pat
         (data / f"images/{name}.png", f"a link to /nowhere/{name[-1]}.png, which is not there")
         for name in ("train/0", "val/b")
     ]
-    assert listing.unlabelled == {"train": ["images/train/b.png"]}
+    assert unlabelled(listing) == {"train": ["images/train/b.png"]}
 
 
 @pytest.mark.parametrize(
@@ -133,3 +144,21 @@ def test_a_layout_is_applied_strictly(layout, images, tmp_path):
     problems = []
     listing = list_pairs(write_tree(tmp_path, paths), Layout.of(layout), problems)
     assert names(listing) == images
+
+
+def test_pairs_are_found_by_their_names_and_by_their_numbers(tmp_path):
+    names = ["é", "a", "b-c", "b", "b0"]
+    paths = several("{kind}/train/{n}.png", kind=("images", "masks"), n=names)
+    pairs = list_pairs(write_tree(tmp_path, paths), OWN).splits["train"]
+    in_order = sorted(names)
+    assert list(pairs) == in_order
+    assert [pair.mask.stem for pair in pairs.in_order] == in_order
+    assert [pairs.in_order[number].image.stem for number in (-1, 0)] == ["é", "a"]
+    assert [pair.image.stem for pair in pairs.in_order[1::2]] == in_order[1::2]
+    assert pairs["b0"] == Pair(*(tmp_path / kind / "train/b0.png" for kind in ("images", "masks")))
+    some = pairs.only(np.array([True, False, True, True, False]))
+    assert list(some) == [in_order[number] for number in (0, 2, 3)]
+    assert list(some.only(np.array([False, True, True]))) == in_order[2:4]
+    for absent in ("", "b-", "b00", "ê"):
+        assert absent not in pairs
+    assert in_order[1] not in some

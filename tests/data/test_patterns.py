@@ -1,5 +1,7 @@
 """What the patterns of a layout say of paths."""
 
+import itertools
+
 import pytest
 
 from fcn_tf.data.patterns import Layout, Pattern, Place
@@ -36,6 +38,23 @@ def test_the_folder_that_holds_images_and_masks(layout, base):
 )
 def test_what_a_path_says(pattern, path, place):
     assert Pattern(pattern).place(path, ".png") == place
+
+
+PATTERNS = ("*", "images/a_*", "*/*_b", "SPLIT/*.jpg", "a_*/SPLIT/a_*_b.png", "*_SPLIT", "*/x")
+FOLDERS = ("", "images", "images/sub", "train", "a_1/train/sub", "a_1/sub/train", "site/day")
+STEMS = ("a_", "a_x", "a__b", "a_x_b", "_b", "x_b", "x", "x_val", "a_b", "*", "a_*_b")
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_a_folder_at_a_time_says_the_same(pattern):
+    pattern, fitting = Pattern(pattern), 0
+    for folder in FOLDERS:
+        place = pattern.in_folder(folder)
+        for stem, suffix in itertools.product(STEMS, (".png", ".jpg")):
+            path = f"{folder}/{stem}".lstrip("/")
+            assert place(stem, suffix) == pattern.place(path, suffix), path
+            fitting += place(stem, suffix) is not None
+    assert fitting
 
 
 def test_a_suffix_allows_no_other():

@@ -4,9 +4,17 @@ from fcn_tf.data.listing import list_pairs
 from fcn_tf.data.patterns import Layout
 from fcn_tf.data.splits import find_splits, hashed_splits
 from fcn_tf.errors import InputError
-from tests.data.trees import write_tree
+from tests.data.trees import called, write_tree
 
 UNSPLIT = Layout.of("images/* + masks/*")
+
+
+@pytest.fixture(autouse=True, params=[1000, 1], ids=["in memory", "on disk"])
+def _names(request, monkeypatch):
+    """Names that are held in memory, and names that are read from a file."""
+    monkeypatch.setattr("fcn_tf.data.lines.IN_MEMORY", request.param)
+
+
 FLAT = [f"images/{n}.png" for n in "abcde"] + [f"masks/{n}.png" for n in "abcd"]
 
 
@@ -131,7 +139,7 @@ def test_without_train_the_layout_is_asked_for(tmp_path):
 
 
 def test_both_splits_have_an_image_and_one_image_is_refused(tmp_path):
-    pairs = dict.fromkeys("ab")
+    pairs = called("ab")
     for fraction in (1e-9, 1 - 1e-9):
         splits = hashed_splits(pairs, fraction)
         assert [len(splits["train"]), len(splits["val"])] == [1, 1]
@@ -142,5 +150,5 @@ def test_both_splits_have_an_image_and_one_image_is_refused(tmp_path):
 def test_a_name_has_one_hash_in_all_unicode_forms():
     names = [f"fen\xeatre{number}" for number in range(20)]
     other = [name.replace("\xea", "e\u0302") for name in names]
-    one, two = (hashed_splits(dict.fromkeys(n), 0.5)["val"] for n in (names, other))
+    one, two = (hashed_splits(called(n), 0.5)["val"] for n in (names, other))
     assert [names.index(n) for n in one] == [other.index(n) for n in two]

@@ -1,5 +1,9 @@
 """Trees of empty files, by which layouts are tested."""
 
+from pathlib import Path
+
+from fcn_tf.data.named_pairs import NamedPairs
+from fcn_tf.data.pairs import Pair
 from fcn_tf.data.tree import walk
 
 
@@ -22,3 +26,10 @@ def several(pattern, **values):
 def pairs_of(images, masks, **values):
     """The paths of images with those of their masks, both made of a pattern by `several`."""
     return list(zip(several(images, **values), several(masks, **values), strict=True))
+
+
+def called(names):
+    """Pairs with these names, of files that are not there."""
+    names = list(names)
+    root = Path("nowhere")
+    return NamedPairs.of(root, {name: Pair(root / "i" / name, root / "m" / name) for name in names})

@@ -5,6 +5,7 @@ import itertools
 import json
 import re
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -175,6 +176,29 @@ def test_joined_requests_do_not_fail_one_another(model, saved_model, tmp_path, c
             expected = labels_of(model, pixels(tmp_path / f"in/{number:04}.png"))
             assert (pixels(path) == expected).mean() > 0.999
     assert len(list((tmp_path / "out").iterdir())) == 17
+
+
+@pytest.mark.parametrize("protocol", SERVERS)
+def test_a_full_queue_is_said_and_served_again(protocol, soon):
+    goes_on, png = threading.Event(), tf.constant([b"the labels"])
+    parameters = BATCHES.replace("{ value: 8 }", "{ value: 1 }").replace("100", "1")
+    servable = Joined(None, parameters)
+
+    def slow(image_bytes):
+        assert goes_on.wait(20)
+        return {"label_png_bytes": png}
+
+    servable.signatures = {"serving_default": slow}
+    with SERVERS[protocol](servable) as url, connection(url)(2, 60.0) as server:
+        with ThreadPoolExecutor(1) as pool:
+            first = pool.submit(server.label_png, b"first")
+            while not servable.enqueued:
+                assert not first.done()
+            with pytest.raises(RunError, match=r"The batch scheduling queue is full"):
+                server.label_png(b"second")
+            goes_on.set()
+            assert first.result() == b"the labels"
+        assert server.label_png(b"third") == b"the labels"
 
 
 @pytest.mark.parametrize("protocol", SERVERS)
