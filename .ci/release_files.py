@@ -20,7 +20,7 @@ EGG_INFO = {
 }
 BESIDE = {
     *("CHANGELOG.md", "CITATION.cff", "LICENSE", "MANIFEST.in", "README.md", "constraints.txt"),
-    *("export.py", "pyproject.toml", "setup.cfg", "train.py"),
+    *("constraints-beam.txt", "export.py", "pyproject.toml", "setup.cfg", "train.py"),
 }
 
 

@@ -34,8 +34,7 @@ def pytest_addoption(parser):
 
 def pytest_collection_modifyitems(config, items):
     items.sort(key=lambda item: item.path.name not in LONGEST)
-    if not config.getoption("all_extras"):
-        skip_what_is_missing(items)
+    skip_what_is_missing(items, config.getoption("all_extras"))
 
 
 def pytest_terminal_summary(terminalreporter):

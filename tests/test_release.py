@@ -52,7 +52,7 @@ WHEEL = {
 SDIST = {
     *("fcn_tf/cli.py", "fcn_tf/py.typed", "configs/a/b.yaml", "PKG-INFO"),
     *("CHANGELOG.md", "CITATION.cff", "LICENSE", "MANIFEST.in", "README.md", "constraints.txt"),
-    *("export.py", "pyproject.toml", "setup.cfg", "train.py"),
+    *("constraints-beam.txt", "export.py", "pyproject.toml", "setup.cfg", "train.py"),
     *(f"fcn_tf.egg-info/{name}" for name in ("PKG-INFO", "SOURCES.txt", "dependency_links.txt")),
     *(f"fcn_tf.egg-info/{name}" for name in ("entry_points.txt", "requires.txt", "top_level.txt")),
 }

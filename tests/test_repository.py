@@ -14,6 +14,7 @@ from packaging.utils import canonicalize_name
 
 import fcn_tf
 from fcn_tf.version import __version__
+from tests.extras import APART
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "fcn_tf").rglob("*.py"))
@@ -35,6 +36,9 @@ OPTIONAL_FILES = {
     "polygons.py": "maps",
     "tiff.py": "maps",
 }
+OLDER_FOR_BEAM = {"pillow", "protobuf", "pyarrow", "python-dateutil"}
+# Rooms of which the same is true.
+OPTIONAL_ROOMS = {"beam": "beam"}
 # What Windows lacks, and macOS some of it.
 UNIX_MODULES = {
     *("crypt", "fcntl", "grp", "posix", "pty", "pwd", "resource", "spwd", "syslog", "termios"),
@@ -155,7 +159,8 @@ def test_what_is_imported_is_required(path, required, extras):
         names = set(imported(nodes)) - sys.stdlib_module_names - {"fcn_tf"}
         return {canonicalize_name(DISTRIBUTIONS.get(name, name)) for name in names}
 
-    at_once = installed | set(extras.get(OPTIONAL_FILES.get(path.name), ()))
+    extra = OPTIONAL_FILES.get(path.name, OPTIONAL_ROOMS.get(path.parent.name))
+    at_once = installed | set(extras.get(extra, ()))
     assert foreign(tree.body) <= at_once, "needed by the import, but not in install_requires"
     assert foreign(ast.walk(tree)) <= installed | optional, "neither required nor in an extra"
 
@@ -192,26 +197,37 @@ def test_each_extra_that_a_test_needs_exists(extras):
 
 
 def test_the_extra_dev_holds_all_others(extras):
-    assert extras["dev"]["fcn-tf"].extras == set(extras) - {"dev"}
+    assert extras["dev"]["fcn-tf"].extras == set(extras) - {"dev"} - APART
 
 
 def test_the_extra_test_is_light(extras):
     assert set(extras["test"]) == {"pytest", "pytest-xdist"}
 
 
+def pins_of(name):
+    """The versions that a file of constraints holds."""
+    found = re.findall(r"^([\w.-]+)==(\S+)$", text(name), re.MULTILINE)
+    return {canonicalize_name(package): version for package, version in found}
+
+
 def test_the_constraints_pin_all_that_is_required(required, extras):
-    pins = {
-        canonicalize_name(name): version
-        for name, version in re.findall(
-            r"^([\w.-]+)==(\S+)$", text("constraints.txt"), re.MULTILINE
-        )
-    }
-    for requirement in [
-        *required.values(),
-        *(r for names in extras.values() for r in names.values()),
-    ]:
-        if (name := canonicalize_name(requirement.name)) != "fcn-tf":
-            assert requirement.specifier.contains(pins.get(name, "nothing")), requirement
+    of_extras = [r for name in set(extras) - APART for r in extras[name].values()]
+    of_beam = [*extras["beam"].values(), *extras["test"].values()]
+    for file, requirements in {
+        "constraints.txt": [*required.values(), *of_extras],
+        "constraints-beam.txt": [*required.values(), *of_beam],
+    }.items():
+        pins = pins_of(file)
+        for requirement in requirements:
+            if (name := canonicalize_name(requirement.name)) != "fcn-tf":
+                assert requirement.specifier.contains(pins.get(name, "nothing")), requirement
+
+
+def test_packages_of_both_constraints_are_the_same_but_where_beam_wants_older_ones():
+    """So that what was tested with one set holds for the other."""
+    both = pins_of("constraints.txt"), pins_of("constraints-beam.txt")
+    differ = {name for name in both[0].keys() & both[1].keys() if both[0][name] != both[1][name]}
+    assert differ == OLDER_FOR_BEAM
 
 
 def test_ruff_is_the_same_before_a_commit_and_in_ci():

@@ -7,13 +7,15 @@ checked in `__post_init__`, so that both ways meet the same message.
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import itertools
+import json
 import math
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import docstring_parser
 from jsonargparse import ArgumentParser, Namespace
@@ -22,7 +24,7 @@ from fcn_tf.config.files import data_of_run, load_config, parse_recipe, run_conf
 from fcn_tf.config.schema import UNKNOWN_TO, Config, DataConfig
 from fcn_tf.config.types import Names, Scales
 from fcn_tf.config.yaml_text import STRICT
-from fcn_tf.errors import check
+from fcn_tf.errors import InputError, check
 from fcn_tf.images import DEFAULT_OPACITY
 
 POSITIONAL = {"positional": True}  # metadata of a field that is given without its name
@@ -44,7 +46,11 @@ class Command(NamedTuple):
     prepared: Callable[[list[str]], list[str]] = list
 
 
-def command(options: type, function: Callable[[Any], Any]) -> Command:
+def command(
+    options: type,
+    function: Callable[[Any], Any],
+    prepared: Callable[[list[str]], list[str]] = list,
+) -> Command:
     """The command whose options a dataclass declares and a function of it carries out."""
 
     def make_parser(arguments: list[str]) -> ArgumentParser:
@@ -62,7 +68,7 @@ def command(options: type, function: Callable[[Any], Any]) -> Command:
             given["data"] = None
         function(options(**given))
 
-    return Command(make_parser, run, first_sentence(function))
+    return Command(make_parser, run, first_sentence(function), prepared)
 
 
 def first_sentence(function: Callable[..., Any]) -> str:
@@ -135,6 +141,42 @@ class PredictionOptions:
         object.__setattr__(self, "scales", Scales.of(self.scales))
 
 
+RUNNERS = ("direct", "dataflow", "flink", "spark")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunnerOptions:
+    """Where the work is done.
+
+    Args:
+        runner: of Apache Beam: direct (processes of this machine), dataflow, flink or spark; by
+            default this process, without Beam.
+        runner_options: options of Beam, as a list; the command line takes them behind --.
+    """
+
+    runner: Literal["direct", "dataflow", "flink", "spark"] | None = None
+    runner_options: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.runner is None:
+            check(not self.runner_options, "runner_options", self.runner_options, "of a --runner")
+        else:
+            check(self.runner in RUNNERS, "runner", self.runner, f"one of {', '.join(RUNNERS)}")
+            if importlib.util.find_spec("apache_beam") is None:
+                raise InputError(
+                    f"--runner {self.runner} needs the extra beam, in an environment of its own: "
+                    "pip install -c constraints-beam.txt 'fcn_tf[beam]'."
+                )
+
+
+def with_runner_options(arguments: list[str]) -> list[str]:
+    """Makes what stands behind -- the option that holds it, where a runner is named."""
+    if "--" not in arguments or value_of("--runner", arguments) is None:
+        return arguments
+    here = arguments.index("--")
+    return [*arguments[:here], f"--runner_options={json.dumps(arguments[here + 1 :])}"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImagesToFilesOptions:
     """Which images are taken, and what is written of each.
@@ -171,7 +213,8 @@ def _add_options(parser: ArgumentParser, options: type) -> None:
             parser.add_argument(f"--{name}", type=DataConfig)
         elif field.metadata.get("positional"):
             several = typing.get_origin(hint) is tuple
-            count = "+" if several else None if _is_required(field) else "?"
+            one = None if _is_required(field) else "?"
+            count = ("+" if _is_required(field) else "*") if several else one
             parser.add_argument(name, type=str, help=text, nargs=count)
         elif dataclasses.is_dataclass(hint):
             parser.add_class_arguments(hint, name)

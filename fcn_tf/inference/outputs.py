@@ -73,7 +73,7 @@ def work_through(
                 maps.append(image.path)
             if (pages := pages_of(image.path)) > 1:
                 paged[str(image.name)] = pages
-            _write_files(paths, predicted, classes, wanted)
+            write_files(paths, predicted, classes, wanted)
             if annotations is not None:
                 annotations.add(image.name.as_posix(), predicted.all_labels)
         except Exception as error:  # a name too long, memory: whatever it is, the others go on
@@ -105,10 +105,16 @@ def work_through(
     print(f"{counted(len(todo), 'image{}')} done, in {wanted.out}", flush=True)
 
 
-def _write_files(
+def write_files(
     paths: dict[str, Path], predicted: Prediction, classes: Classes, wanted: Wanted
 ) -> None:
-    """Writes what is wanted of an image."""
+    """Writes what is wanted of an image.
+
+    Args:
+        paths: where its files go, from `Wanted.paths`.
+        predicted: what was predicted of it, with its place.
+        classes, wanted: as in `work_through`.
+    """
     if predicted.windows is not None and predicted.place is not None:
         from fcn_tf.inference.maps import write_large_map
 

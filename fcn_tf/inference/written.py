@@ -169,11 +169,23 @@ class Wanted:
             raise InputError("--simplify_px is of polygons: it needs --format geojson.")
 
     def paths(self, image: ImageFile) -> dict[str, Path]:
-        """Where the files of an image go, by format."""
-        name = Path(self.out) / image.name
-        is_map = "png" in self.formats and place_of(image.path) is not None
+        """Where the files of an image go, by format.
+
+        Raises:
+            InputError: nobody knows where on the earth the image lies, though its file says it.
+        """
+        return self.named(image.name, "png" in self.formats and place_of(image.path) is not None)
+
+    def named(self, image: Path, is_map: bool) -> dict[str, Path]:
+        """As `paths`, of an image by its name alone.
+
+        Args:
+            image: its path below the folder that all images share.
+            is_map: whether its labels are written as GeoTIFF.
+        """
+        name = Path(self.out) / image
         suffixes = {kind: OUTPUTS[kind].suffix for kind in self.formats if kind in OUTPUTS}
-        suffixes |= {"png": ".labels.tif"} if is_map else {}
+        suffixes |= {"png": ".labels.tif"} if is_map and "png" in self.formats else {}
         return {kind: name.with_name(name.name + suffix) for kind, suffix in suffixes.items()}
 
     @property

@@ -6,10 +6,10 @@ import pytest
 
 from fcn_tf.commands.evaluate import EvaluateOptions
 from fcn_tf.commands.heatmap import HeatmapOptions
-from fcn_tf.commands.options import command, first_sentence, value_of
+from fcn_tf.commands.options import command, first_sentence, value_of, with_runner_options
 from fcn_tf.commands.predict import PredictOptions
 from fcn_tf.config.schema import DataConfig
-from fcn_tf.config.types import Names, Scales
+from fcn_tf.config.types import Names, Scales, Shard
 from fcn_tf.errors import InputError
 
 
@@ -205,3 +205,41 @@ def test_scales_and_names_are_spelled_alike_in_python():
     )
     assert (options.scales, type(options.scales)) == ((0.5, 1.0), Scales)
     assert (options.format, type(options.format)) == (("npy",), Names)
+
+
+@pytest.fixture
+def with_beam(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda module: module)
+
+
+def test_what_stands_behind_two_hyphens_are_options_of_the_runner(with_beam):
+    arguments = ["--model=m", "--out=o", "--runner=direct", "--input=i*", "--batch_size=3"]
+    behind = ["--direct_num_workers", "2", "--a=b, c"]
+    prepared = with_runner_options([*arguments, "--", *behind])
+    options = given(PredictOptions, *prepared)
+    assert (options.runner, options.input, options.batch_size) == ("direct", "i*", 3)
+    assert list(options.runner_options) == behind
+    assert given(PredictOptions, *with_runner_options(arguments)).runner_options == ()
+    # Without a runner these are files whose names begin with a hyphen.
+    files = ["--model=m", "--out=o", "--", "-a.png"]
+    assert with_runner_options(files) == files
+
+
+def test_images_are_named_in_the_way_of_the_work(with_beam, monkeypatch):
+    on_runner = {"runner": "direct", "input": "i"}
+    for message, changes in {
+        r"^images='': it must be files, folders": {},
+        "^input='i': it must be given with a --runner": {"images": ("a",), "input": "i"},
+        "^runner_options=": {"images": ("a",), "runner_options": ("--x",)},
+        "^images='a b': it must be named by --input": {**on_runner, "images": ("a", "b")},
+        "^input=None: it must be a file": {"runner": "direct"},
+        "^runner='storm': it must be one of direct, dataflow": {"runner": "storm", "input": "i"},
+        "^shard='0/2': it must be left out": {**on_runner, "shard": Shard((0, 2))},
+        "^label_frames=True": {**on_runner, "label_frames": True},
+        "^format='png,coco': it must be others": {**on_runner, "format": "png,coco"},
+    }.items():
+        with pytest.raises(InputError, match=message):
+            PredictOptions(model="m", out="o", **changes)
+    monkeypatch.setattr("importlib.util.find_spec", lambda module: None)
+    with pytest.raises(InputError, match=r"pip install -c constraints-beam.txt 'fcn_tf\[beam\]'"):
+        PredictOptions(model="m", out="o", **on_runner)

@@ -130,6 +130,16 @@ TABLE = {
         },
         leaves=("labelled/photo.jpg.png",),
     ),
+    "docs/beam.md": Page(
+        not_run={
+            "python3 -m venv": "needs a registry of packages; .ci/run installs the extra so",
+            "fcn-tf predict --runner direct": "needs the extra beam, which excludes those of the "
+            "other pages; tests/beam/test_predicting.py has the same calls",
+            "fcn-tf predict --runner dataflow": "needs Dataflow",
+            "fcn-tf predict --runner flink": "needs Flink",
+            "fcn-tf predict --runner spark": "needs Spark",
+        },
+    ),
     "docs/data.md": Page(
         prepare=("street", "retina", "cvat_export", "CamVid"),
         not_run={

@@ -99,7 +99,7 @@ def test_a_large_map_is_labelled_in_windows_with_the_same_result(
     from fcn_tf.inference.polygons import write_polygons
 
     monkeypatch.setattr("fcn_tf.images.read.WINDOWS_PIXELS", 1000)
-    monkeypatch.setattr("fcn_tf.commands.predict.MAX_PIXELS", 2000)
+    monkeypatch.setattr("fcn_tf.inference.labelling.MAX_PIXELS", 2000)
     monkeypatch.setattr("fcn_tf.inference.predictor.Predictor.__call__", None)  # the whole image
     write_raster(tmp_path / "in/a.tif", MAP)
     with pytest.raises(RunError):
@@ -133,7 +133,7 @@ def test_a_model_that_takes_whole_images_has_the_limit_of_photos(tmp_path, monke
     )
     predict(options)
     check_tiff(tmp_path / "out/a.tif.labels.tif", expected_labels())
-    monkeypatch.setattr("fcn_tf.commands.predict.MAX_PIXELS", 2000)
+    monkeypatch.setattr("fcn_tf.inference.labelling.MAX_PIXELS", 2000)
     with pytest.raises(RunError):
         predict(dataclasses.replace(options, overwrite=True))
 
