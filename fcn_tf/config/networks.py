@@ -89,6 +89,7 @@ class WholeNetworkSpec:
         geometries: what `geometry` may be.
         upsampling: what `upsampling` may be; "fixed" where nothing of it is trained.
         has_multi_grid: whether the blocks of its last stage may have rates of their own.
+        has_published_weights: whether `import-weights` reads a file of its authors.
         convolutions_of: key of `TRUNKS` of the classifier whose convolutions the network has, under
             the same names, so that its weights fit; None if it has those of none.
     """
@@ -100,6 +101,7 @@ class WholeNetworkSpec:
     geometries: tuple[str, ...] = ("same",)
     upsampling: tuple[str, ...] = ("fixed", "learned")
     has_multi_grid: bool = False
+    has_published_weights: bool = False
     convolutions_of: str | None = None
 
 
@@ -111,6 +113,7 @@ def _torchvision(head: str, trunk: str, dropout: float = 0.0) -> WholeNetworkSpe
         output_strides=(8, 16) if is_resnet else (16,),
         dropout=dropout,
         has_multi_grid=is_resnet,
+        has_published_weights=True,
     )
 
 
@@ -358,6 +361,26 @@ def check_network(network: NetworkArguments, prefix: str = "") -> None:
         for holds, key, allowed in rules(network):
             name = key if key == "variant" else prefix + key
             check(holds, name, getattr(network, key), allowed)
+
+
+def unused_settings(network: NetworkArguments) -> list[str]:
+    """What is set away from its default and has no effect in this network, a sentence each.
+
+    Recipes set the units of fc6 and fc7 for the networks that have these layers. Another variant
+    or trunk with the same recipe is no mistake, so this is said and not refused.
+    """
+    whole = network.variant in WHOLE_NETWORKS
+    of = network.variant if whole else f"trunk={network.trunk}"
+    builder = None if whole else TRUNKS[network.trunk].build
+    settings = (
+        ("head_units", 4096, ("vgg", "alexnet"), "has no fc6 and fc7"),
+        ("fc6_kernel", 7, ("vgg",), "has no fc6 of another size"),
+    )
+    return [
+        f"model.{key}={getattr(network, key)} has no effect: {of} {reason}."
+        for key, default, builders, reason in settings
+        if builder not in builders and getattr(network, key) != default
+    ]
 
 
 def _range_rules(network: NetworkArguments) -> Iterator[_Rule]:

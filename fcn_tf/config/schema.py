@@ -437,7 +437,7 @@ class Config:
         tfds_config = (data.tfds_config or "voc2012") if name == "voc" else None
         eval_steps = training.eval_every_steps or math.ceil(training.max_steps / 10)
         checkpoint_steps = training.checkpoint_every_steps or eval_steps
-        self._check_network()
+        check_network(self.network, prefix="model.")
         self._check_start()
         rate = self.optimizer.learning_rate
         reduction = self.loss.reduction
@@ -450,9 +450,11 @@ class Config:
         )
         object.__setattr__(self, "training", training)
 
-    def _check_network(self) -> None:
+    @property
+    def network(self) -> NetworkArguments:
+        """The arguments of `build_fcn` that choose the architecture."""
         values = {key: getattr(self.model, key) for key in NETWORK_KEYS}
-        check_network(NetworkArguments(variant=self.variant, **values), prefix="model.")
+        return NetworkArguments(variant=self.variant, **values)
 
     def _check_start(self) -> None:
         """Whether the weights to start from go together with the network and with each other."""

@@ -21,6 +21,7 @@ from fcn_tf.config.networks import (
     NetworkArguments,
     application_trunk,
     check_network,
+    unused_settings,
 )
 from fcn_tf.errors import InputError
 
@@ -245,3 +246,30 @@ def test_what_combines_and_what_does_not(accepted, refused, message):
     check_network(replace(PLAIN, **accepted), "model.")
     with pytest.raises(InputError, match=f"^{message}"):
         check_network(replace(PLAIN, **refused), "model.")
+
+
+@pytest.mark.parametrize(
+    ("network", "unused"),
+    [
+        ({"head_units": 256, "fc6_kernel": 3}, []),
+        ({"variant": "unet"}, []),
+        (
+            {"variant": "unet", "head_units": 256, "fc6_kernel": 3},
+            [
+                "model.head_units=256 has no effect: unet has no fc6 and fc7.",
+                "model.fc6_kernel=3 has no effect: unet has no fc6 of another size.",
+            ],
+        ),
+        # AlexNet's fc6 is 6 x 6; a trunk of keras.applications is scored without one.
+        (
+            {"trunk": "alexnet", "head_units": 256, "fc6_kernel": 3},
+            ["model.fc6_kernel=3 has no effect: trunk=alexnet has no fc6 of another size."],
+        ),
+        (
+            {"trunk": "resnet50", "head_units": 4095},
+            ["model.head_units=4095 has no effect: trunk=resnet50 has no fc6 and fc7."],
+        ),
+    ],
+)
+def test_settings_that_a_network_does_not_have_are_named(network, unused):
+    assert unused_settings(replace(PLAIN, **network)) == unused
