@@ -20,6 +20,7 @@ from fcn_tf.config.networks import (
     TRUNK_LAYERS,
     TRUNKS,
     UPSAMPLING,
+    VARIANT_NAMES,
     VARIANTS,
     WHOLE_NETWORKS,
     NetworkArguments,
@@ -31,7 +32,7 @@ from fcn_tf.errors import InputError, check
 # The names that may be given. They come from the tables, which mypy cannot read; jsonargparse
 # would read what stands in `if TYPE_CHECKING`.
 if not TYPE_CHECKING:
-    VariantName = Literal[(*VARIANTS, *WHOLE_NETWORKS)]
+    VariantName = Literal[VARIANT_NAMES]
     TrunkName = Literal[tuple(TRUNKS)]
     GeometryName = Literal[GEOMETRY_NAMES]
     UpsamplingName = Literal[UPSAMPLING]
@@ -198,7 +199,7 @@ class ModelConfig:
         weights: what the trunk starts from, "imagenet" (downloaded once), the Keras file of that
             classifier (.keras, .weights.h5, .h5), or "none" for random weights.
         weights_layers: which layers of VGG take these weights, "all", or "convolutions" for a light
-            head, a file without the top, or segnet.
+            head, a file without the top, segnet, or unet_on_trunk.
         trainable: which layers are trained, "all", or "score" for the score layers alone.
     """
 
@@ -389,7 +390,8 @@ class Config:
     Args:
         variant: fcn32s, fcn16s, fcn8s (each starts from the coarser one) or fcn8s_atonce; or
             torchvision's fcn_resnet50, fcn_resnet101, deeplabv3_resnet50, deeplabv3_resnet101,
-            deeplabv3_mobilenetv3 or lraspp_mobilenetv3; or unet; or segnet or segnet_basic.
+            deeplabv3_mobilenetv3 or lraspp_mobilenetv3; or unet; or segnet or segnet_basic; or
+            unet_on_trunk or deeplabv3_on_trunk, the head of that network on model.trunk.
         seed: of weights, shuffling, augmentation, dropout and loss sampling.
         workdir: the run's folder; default runs/<config>-<variant>.
         resume: "always" continues the run in workdir, by default the newest of its name; "auto"
@@ -467,8 +469,11 @@ class Config:
         allowed = "all without model.weights"
         check(whole or given, "model.weights_layers", model.weights_layers, allowed)
         if model.trainable == "score":
-            started = self.init_from is not None or (given and whole)
+            # The heads of TRUNK_HEADS have more layers than those that score.
+            is_fcn = self.variant in VARIANTS
+            started = self.init_from is not None or (given and whole and is_fcn)
             allowed = "all, or give all layers of model.weights, or init_from, to a trunk"
+            allowed = allowed if is_fcn else f"all, or give init_from, with {self.variant}"
             check(started, "model.trainable", "score", allowed)
         if given:
             self._check_classifier()
@@ -478,6 +483,7 @@ class Config:
         model, network = self.model, WHOLE_NETWORKS.get(self.variant)
         name = network.convolutions_of if network else model.trunk
         of = self.variant if network else f"trunk={name}"
+        is_fcn = self.variant in VARIANTS
         allowed = f"none with {of}: Keras has no such classifier; start from a model (init_from)"
         known = name is not None and TRUNKS[name].classifier is not None
         check(known, "model.weights", model.weights, allowed)
@@ -487,7 +493,8 @@ class Config:
         allowed = f"all with trunk={name}"
         check(of_vgg or whole, "model.weights_layers", model.weights_layers, allowed)
         allowed = f"convolutions with {self.variant}, which has no others of {trunk.classifier}"
-        check(not (network and whole), "model.weights_layers", model.weights_layers, allowed)
+        has_others = is_fcn or not of_vgg
+        check(has_others or not whole, "model.weights_layers", model.weights_layers, allowed)
         if model.weights != "imagenet":
             return
         widths = trunk.imagenet_widths

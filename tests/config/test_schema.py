@@ -190,6 +190,28 @@ def test_segnet_starts_from_the_convolutions_of_vgg16(variant, given, message):
         Config(variant=variant, model=ModelConfig(**{**start, **given}))
 
 
+@pytest.mark.parametrize(
+    ("accepted", "refused", "message"),
+    [
+        (
+            {"weights_layers": "convolutions"},
+            {},
+            r"weights_layers='all': it must be convolutions with unet_on_trunk, which has no",
+        ),
+        (
+            {"trunk": "resnet50"},
+            {"trunk": "resnet50", "trainable": "score"},
+            r"trainable='score': it must be all, or give init_from, with unet_on_trunk",
+        ),
+    ],
+)
+def test_a_trunk_with_another_head_starts_from_its_classifier(accepted, refused, message):
+    start = {"weights": "imagenet"}
+    assert Config(variant="unet_on_trunk", model=ModelConfig(**start, **accepted))
+    with pytest.raises(InputError, match=message):
+        Config(variant="unet_on_trunk", model=ModelConfig(**start, **refused))
+
+
 def test_a_file_of_weights_may_be_of_any_width():
     model = ModelConfig(width=0.5, fc6_kernel=1, head_units=8, weights="mine.keras")
     assert Config(model=model).model == model
