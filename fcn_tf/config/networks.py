@@ -89,6 +89,7 @@ class WholeNetworkSpec:
         geometries: what `geometry` may be.
         upsampling: what `upsampling` may be; "fixed" where nothing of it is trained.
         has_multi_grid: whether the blocks of its last stage may have rates of their own.
+        has_auxiliary: whether the published network is trained with a second head on its trunk.
         has_published_weights: whether `import-weights` reads a file of its authors.
         convolutions_of: key of `TRUNKS` of the classifier whose convolutions the network has, under
             the same names, so that its weights fit; None if it has those of none.
@@ -101,6 +102,7 @@ class WholeNetworkSpec:
     geometries: tuple[str, ...] = ("same",)
     upsampling: tuple[str, ...] = ("fixed", "learned")
     has_multi_grid: bool = False
+    has_auxiliary: bool = False
     has_published_weights: bool = False
     convolutions_of: str | None = None
 
@@ -113,6 +115,7 @@ def _torchvision(head: str, trunk: str, dropout: float = 0.0) -> WholeNetworkSpe
         output_strides=(8, 16) if is_resnet else (16,),
         dropout=dropout,
         has_multi_grid=is_resnet,
+        has_auxiliary=head in ("fcn", "deeplabv3"),
         has_published_weights=True,
     )
 

@@ -196,6 +196,8 @@ class ModelConfig:
             means 8.
         multi_grid: factors on the rates of the three blocks of the last stage of torchvision's
             ResNets, [1, 2, 4] in the paper of DeepLab v3; default none, as torchvision.
+        auxiliary_weight: weight of the loss of a second head, which torchvision's fcn_* and
+            deeplabv3_* have in training alone; 0.5 as published, 0 for none.
         weights: what the trunk starts from, "imagenet" (downloaded once), the Keras file of that
             classifier (.keras, .weights.h5, .h5), or "none" for random weights.
         weights_layers: which layers of VGG take these weights, "all", or "convolutions" for a light
@@ -212,6 +214,7 @@ class ModelConfig:
     upsampling: UpsamplingName = "learned"
     output_stride: OutputStride = 32
     multi_grid: list[int] = field(default_factory=list)
+    auxiliary_weight: float = 0.0
     weights: str = "none"
     weights_layers: TrunkLayers = "all"
     trainable: Literal["all", "score"] = "all"
@@ -440,6 +443,7 @@ class Config:
         eval_steps = training.eval_every_steps or math.ceil(training.max_steps / 10)
         checkpoint_steps = training.checkpoint_every_steps or eval_steps
         check_network(self.network, prefix="model.")
+        self._check_auxiliary()
         self._check_start()
         rate = self.optimizer.learning_rate
         reduction = self.loss.reduction
@@ -457,6 +461,19 @@ class Config:
         """The arguments of `build_fcn` that choose the architecture."""
         values = {key: getattr(self.model, key) for key in NETWORK_KEYS}
         return NetworkArguments(variant=self.variant, **values)
+
+    def _check_auxiliary(self) -> None:
+        """Whether the network has an auxiliary head that is trained."""
+        weight, network = self.model.auxiliary_weight, WHOLE_NETWORKS.get(self.variant)
+        key = "model.auxiliary_weight"
+        check(0 <= weight < math.inf, key, weight, "0 or above, and finite")
+        has_head = network is not None and network.has_auxiliary
+        with_head = ", ".join(name for name, one in WHOLE_NETWORKS.items() if one.has_auxiliary)
+        allowed = f"0 with {self.variant}: {with_head} have an auxiliary head"
+        check(has_head or weight == 0, key, weight, allowed)
+        trains_trunk = self.model.trainable == "all"
+        allowed = "0 with model.trainable=score: the head trains the trunk"
+        check(trains_trunk or weight == 0, key, weight, allowed)
 
     def _check_start(self) -> None:
         """Whether the weights to start from go together with the network and with each other."""
