@@ -10,6 +10,7 @@ import tensorflow as tf
 from fcn_tf.config.networks import (
     FROM_MINUS_1_TO_1,
     LAST,
+    TRUNK_HEADS,
     TRUNKS,
     WHOLE_NETWORKS,
     application_trunk,
@@ -50,6 +51,12 @@ NETWORKS = {
     "unet": {"variant": "unet", "width": 1 / 16},
     "segnet": {"variant": "segnet"},
     "segnet_basic": {"variant": "segnet_basic"},
+    "unet_on_trunk": {"variant": "unet_on_trunk", "trunk": "vgg16", "width": 1 / 16},
+    "deeplabv3_on_trunk": {
+        "variant": "deeplabv3_on_trunk",
+        "trunk": "mobilenetv3_large",
+        "width": 0.25,
+    },
 }
 # The others have more of the layers of vgg16, deeplabv3_resnet50, lraspp_mobilenetv3, segnet and
 # alexnet, and nothing else: resnet50 the blocks of torchvision's, with the skips of
@@ -71,6 +78,8 @@ STEPS = {
     "lraspp_mobilenetv3": 60,
     "unet": 60,
     "segnet": 30,
+    "unet_on_trunk": 60,
+    "deeplabv3_on_trunk": 60,
 }
 # After a few steps the values of SegNet's windows are so close that 8 bits move many of them.
 QUANTIZE = {"segnet": ("float32",)}
@@ -84,7 +93,7 @@ def each(*light, of=tuple(NETWORKS)):
 
 def arguments_of(name):
     """The variant of a network and the other arguments of `build_fcn`."""
-    trunk = {} if name in WHOLE_NETWORKS else {"trunk": name}
+    trunk = {"trunk": name} if name in TRUNKS else {}
     arguments = {"width": 0.125, "head_units": 64, **trunk, **NETWORKS[name]}
     return arguments.pop("variant", "fcn8s"), arguments
 
@@ -97,7 +106,7 @@ def build(name, num_classes=5):
 
 
 def test_there_is_a_test_of_each():
-    assert set(NETWORKS) == {*TRUNKS, *WHOLE_NETWORKS}
+    assert set(NETWORKS) == {*TRUNKS, *WHOLE_NETWORKS, *TRUNK_HEADS}
 
 
 @pytest.mark.slow
@@ -143,7 +152,12 @@ def test_tiles_equal_the_whole(name):
     model = build(name)
     image = random_images(1050, 1150, 3)
     if margin_px(model) is None:
-        assert name in ("mobilenetv3_large", "efficientnetv2_b0", *WHOLE_NETWORKS)
+        assert name in (
+            "mobilenetv3_large",
+            "efficientnetv2_b0",
+            "deeplabv3_on_trunk",
+            *WHOLE_NETWORKS,
+        )
         with pytest.raises(InputError, match=r"of the layer (ResizeLike|Global\w+)"):
             Predictor(model, tile_px=512)
         return
@@ -157,7 +171,7 @@ def test_tiles_equal_the_whole(name):
     assert relative_difference(tiles[None], whole[None]) < 1e-4
 
 
-@pytest.mark.parametrize("name", [n for n in NETWORKS if n not in ("alexnet", *WHOLE_NETWORKS)])
+@pytest.mark.parametrize("name", [n for n in TRUNKS if n != "alexnet"])
 def test_a_constant_score_map_stays_constant_to_the_border(name):
     model = build(name, 3)
     expected = np.zeros(3)

@@ -58,6 +58,13 @@ def import_weights(options: ImportWeightsOptions) -> None:
         return
     if options.file is None or options.variant is None:
         raise InputError("import-weights needs FILE and --variant, or else --from hed.")
+    whole = WHOLE_NETWORKS.get(options.variant)
+    if whole and not whole.has_published_weights:
+        raise InputError(
+            f"--variant {options.variant}: import-weights reads no published file of it. Train it "
+            f"(fcn-tf train --variant {options.variant}), or import one of torchvision's networks "
+            "or the authors' FCNs."
+        )
     out = _free_file(options.out, ".keras")
     import_quietly("tensorflow")
     from fcn_tf.classes import palette_or_voc
@@ -70,9 +77,9 @@ def import_weights(options: ImportWeightsOptions) -> None:
     if network.get("trunk") == "alexnet" and options.variant != "fcn32s":
         raise InputError(f"{options.file} holds AlexNet: give --variant fcn32s.")
     geometry = options.geometry or "caffe"
-    if options.variant in WHOLE_NETWORKS:
+    if whole:
         geometry = options.geometry or "same"
-        network["dropout"] = WHOLE_NETWORKS[options.variant].dropout
+        network["dropout"] = whole.dropout
     names = _class_names(options.class_names, network["num_classes"])
     palette = palette_or_voc(None, network["num_classes"])
     try:

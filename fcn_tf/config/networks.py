@@ -10,7 +10,7 @@ A network of keras.applications becomes a trunk by one more entry of `TRUNKS`; s
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -89,6 +89,8 @@ class WholeNetworkSpec:
         geometries: what `geometry` may be.
         upsampling: what `upsampling` may be; "fixed" where nothing of it is trained.
         has_multi_grid: whether the blocks of its last stage may have rates of their own.
+        has_auxiliary: whether the published network is trained with a second head on its trunk.
+        has_published_weights: whether `import-weights` reads a file of its authors.
         convolutions_of: key of `TRUNKS` of the classifier whose convolutions the network has, under
             the same names, so that its weights fit; None if it has those of none.
     """
@@ -100,6 +102,8 @@ class WholeNetworkSpec:
     geometries: tuple[str, ...] = ("same",)
     upsampling: tuple[str, ...] = ("fixed", "learned")
     has_multi_grid: bool = False
+    has_auxiliary: bool = False
+    has_published_weights: bool = False
     convolutions_of: str | None = None
 
 
@@ -111,6 +115,8 @@ def _torchvision(head: str, trunk: str, dropout: float = 0.0) -> WholeNetworkSpe
         output_strides=(8, 16) if is_resnet else (16,),
         dropout=dropout,
         has_multi_grid=is_resnet,
+        has_auxiliary=head in ("fcn", "deeplabv3"),
+        has_published_weights=True,
     )
 
 
@@ -130,6 +136,32 @@ WHOLE_NETWORKS = {
     ),
     "segnet": WholeNetworkSpec("segnet", {"blocks": _VGG16_BLOCKS}, (32,), convolutions_of="vgg16"),
     "segnet_basic": WholeNetworkSpec("segnet_basic", {}, (16,)),
+}
+
+
+@dataclass(frozen=True)
+class TrunkHeadSpec:
+    """A head of another family than FCN, for each trunk of `TRUNKS` that has the maps it takes.
+
+    Args:
+        build: key of `fcn_tf.models.trunk_heads.HEADS`.
+        takes_levels: whether it takes a map of each size (`TrunkSpec.levels`). If not, it takes the
+            last map alone, of a trunk that can be dilated (`TrunkSpec.is_dilated_from`).
+        output_stride: px between the cells of the coarsest map that its trunk makes.
+        upsampling: what `upsampling` may be.
+    """
+
+    build: str
+    takes_levels: bool
+    output_stride: int = 32
+    upsampling: tuple[str, ...] = ("learned",)
+
+
+TRUNK_HEADS = {
+    "unet_on_trunk": TrunkHeadSpec("unet", takes_levels=True),
+    "deeplabv3_on_trunk": TrunkHeadSpec(
+        *("deeplabv3", False), output_stride=16, upsampling=("fixed", "learned")
+    ),
 }
 
 
@@ -203,6 +235,10 @@ class TrunkSpec:
         upscore_px: side of fcn32s's upsampling kernel in the geometry "caffe".
         caffe_crop_px: rows and columns that fcn32s cuts from the logits in the geometry
             "caffe"; None for those of `VARIANTS`, which are VGG16's.
+        levels: its endpoints by their level. A cell of level l has a side of 2 ** (l - 1) px, as in
+            U-Net. None if it does not give them.
+        is_dilated_from: the endpoint behind which its layers can be dilated in place of their last
+            stride, or None.
     """
 
     build: str
@@ -217,6 +253,8 @@ class TrunkSpec:
     imagenet_widths: tuple[float, ...] = (1.0,)
     upscore_px: int = 64
     caffe_crop_px: int | None = None
+    levels: Mapping[int, str] = field(default_factory=dict)
+    is_dilated_from: str | None = None
 
 
 def application_trunk(
@@ -227,6 +265,8 @@ def application_trunk(
     fc7: str | None,
     rgb: RgbStatistics | None,
     centre: float,
+    pool1: str | None = None,
+    pool2: str | None = None,
     keras_options: Mapping[str, Any] | None = None,
     has_width: bool = True,
     imagenet_widths: tuple[float, ...] = (1.0,),
@@ -241,15 +281,21 @@ def application_trunk(
         fc7: name of its layer whose map (1/32) becomes `fc7`.
         rgb: as `TrunkSpec`.
         centre: as `TrunkSpec`.
+        pool1, pool2: names of its layers at 1/2 and 1/4. With both the trunk serves every head of
+            `TRUNK_HEADS`.
         keras_options: further keyword arguments of the function in keras.applications.
         has_width: whether that function takes `alpha`, the factor on its filters.
         imagenet_widths: as `TrunkSpec`.
     """
+    endpoints = {"pool3": pool3, "pool4": pool4, "fc7": fc7}
+    serves_heads = pool1 is not None and pool2 is not None
+    if serves_heads:
+        endpoints = {"pool1": pool1, "pool2": pool2, **endpoints}
     return TrunkSpec(
         build="application",
         options={
             "classifier": classifier,
-            "endpoints": {"pool3": pool3, "pool4": pool4, "fc7": fc7},
+            "endpoints": endpoints,
             "keras_options": dict(keras_options or {}),
         },
         classifier=classifier,
@@ -257,6 +303,8 @@ def application_trunk(
         centre=centre,
         has_width=has_width,
         imagenet_widths=imagenet_widths,
+        levels=dict(enumerate(endpoints, start=2)) if serves_heads else {},
+        is_dilated_from="pool4" if serves_heads else None,
     )
 
 
@@ -268,6 +316,7 @@ def _vgg_trunk(classifier: str, blocks: tuple[tuple[int, int], ...]) -> TrunkSpe
         classifier=classifier,
         geometries=("same", "caffe"),
         output_strides=OUTPUT_STRIDES,
+        levels={block: f"block{block}" for block in range(1, len(blocks) + 1)},
     )
 
 
@@ -286,6 +335,8 @@ TRUNKS = {
     "googlenet": TrunkSpec(build="googlenet", centre=LAST),
     "resnet50": application_trunk(
         "ResNet50",
+        pool1="conv1_relu",
+        pool2="conv2_block3_out",
         pool3="conv3_block4_out",
         pool4="conv4_block6_out",
         fc7="conv5_block3_out",
@@ -295,6 +346,9 @@ TRUNKS = {
     ),
     "mobilenetv3_large": application_trunk(
         "MobileNetV3Large",
+        # The sum behind it, expanded_conv_add, is there at some widths alone.
+        pool1="expanded_conv_project_bn",
+        pool2="expanded_conv_2_add",
         pool3="expanded_conv_5_add",
         pool4="expanded_conv_11_add",
         fc7=None,
@@ -305,6 +359,8 @@ TRUNKS = {
     ),
     "efficientnetv2_b0": application_trunk(
         "EfficientNetV2B0",
+        pool1="block1a_project_activation",
+        pool2="block2b_add",
         pool3="block3b_add",
         pool4="block5e_add",
         fc7="top_activation",
@@ -335,6 +391,8 @@ class NetworkArguments:
     multi_grid: Sequence[int] = ()
 
 
+VARIANT_NAMES = (*VARIANTS, *WHOLE_NETWORKS, *TRUNK_HEADS)
+
 # The names of all `NetworkArguments` but the variant: keys of `model` in a configuration.
 NETWORK_KEYS = tuple(one.name for one in fields(NetworkArguments) if one.name != "variant")
 
@@ -353,16 +411,48 @@ def check_network(network: NetworkArguments, prefix: str = "") -> None:
     Raises:
         InputError: an argument is out of range or does not fit another.
     """
-    combination = _whole_rules if network.variant in WHOLE_NETWORKS else _trunk_rules
-    for rules in (_range_rules, combination):
+    for rules in (_range_rules, _rules_of(network.variant)):
         for holds, key, allowed in rules(network):
             name = key if key == "variant" else prefix + key
             check(holds, name, getattr(network, key), allowed)
 
 
+def _rules_of(variant: str) -> Callable[[NetworkArguments], Iterator[_Rule]]:
+    if variant in WHOLE_NETWORKS:
+        return _whole_rules
+    return _trunk_head_rules if variant in TRUNK_HEADS else _trunk_rules
+
+
+def published_stride(variant: str) -> int:
+    """What an `output_stride` of 32, the default, means for a variant."""
+    if variant in WHOLE_NETWORKS:
+        return WHOLE_NETWORKS[variant].output_strides[0]
+    return TRUNK_HEADS[variant].output_stride if variant in TRUNK_HEADS else 32
+
+
+def unused_settings(network: NetworkArguments) -> list[str]:
+    """What is set away from its default and has no effect in this network, a sentence each.
+
+    Recipes set the units of fc6 and fc7 for the networks that have these layers. Another variant
+    or trunk with the same recipe is no mistake, so this is said and not refused.
+    """
+    is_fcn = network.variant in VARIANTS
+    of = f"trunk={network.trunk}" if is_fcn else network.variant
+    builder = TRUNKS[network.trunk].build if is_fcn else None
+    settings = (
+        ("head_units", 4096, ("vgg", "alexnet"), "has no fc6 and fc7"),
+        ("fc6_kernel", 7, ("vgg",), "has no fc6 of another size"),
+    )
+    return [
+        f"model.{key}={getattr(network, key)} has no effect: {of} {reason}."
+        for key, default, builders, reason in settings
+        if builder not in builders and getattr(network, key) != default
+    ]
+
+
 def _range_rules(network: NetworkArguments) -> Iterator[_Rule]:
     """The values of each argument, whatever the others are."""
-    yield _one_of(network, "variant", (*VARIANTS, *WHOLE_NETWORKS))
+    yield _one_of(network, "variant", VARIANT_NAMES)
     yield _one_of(network, "trunk", TRUNKS)
     yield _one_of(network, "geometry", GEOMETRY_NAMES)
     yield _one_of(network, "upsampling", UPSAMPLING)
@@ -389,6 +479,31 @@ def _whole_rules(network: NetworkArguments) -> Iterator[_Rule]:
     choices = tuple(dict.fromkeys((32, *strides)))
     yield _one_of(network, "output_stride", choices, f" with {variant}{means}")
     yield spec.has_multi_grid or not network.multi_grid, "multi_grid", f"left out with {variant}"
+
+
+def _trunk_head_rules(network: NetworkArguments) -> Iterator[_Rule]:
+    """Which trunks a head of `TRUNK_HEADS` stands on, and what it leaves to choose."""
+    variant, spec = network.variant, TRUNK_HEADS[network.variant]
+    with_variant = f" with {variant}"
+    yield _one_of(network, "trunk", trunks_of(variant), with_variant)
+    with_trunk = f" with trunk={network.trunk}"
+    yield TRUNKS[network.trunk].has_width or network.width == 1, "width", f"1{with_trunk}"
+    yield _one_of(network, "geometry", ("same",), with_variant)
+    yield _one_of(network, "upsampling", spec.upsampling, with_variant)
+    strides = tuple(dict.fromkeys((32, spec.output_stride)))
+    means = "" if len(strides) == 1 else f", for which 32 means {spec.output_stride}"
+    yield _one_of(network, "output_stride", strides, f"{with_variant}{means}")
+    yield not network.multi_grid, "multi_grid", f"left out with {variant}"
+
+
+def trunks_of(variant: str) -> list[str]:
+    """The trunks that a variant of `TRUNK_HEADS` can stand on."""
+    takes_levels = TRUNK_HEADS[variant].takes_levels
+    return [
+        name
+        for name, trunk in TRUNKS.items()
+        if (trunk.levels if takes_levels else trunk.is_dilated_from)
+    ]
 
 
 def _trunk_rules(network: NetworkArguments) -> Iterator[_Rule]:

@@ -20,6 +20,7 @@ from fcn_tf.config.networks import (
     TRUNK_LAYERS,
     TRUNKS,
     UPSAMPLING,
+    VARIANT_NAMES,
     VARIANTS,
     WHOLE_NETWORKS,
     NetworkArguments,
@@ -31,7 +32,7 @@ from fcn_tf.errors import InputError, check
 # The names that may be given. They come from the tables, which mypy cannot read; jsonargparse
 # would read what stands in `if TYPE_CHECKING`.
 if not TYPE_CHECKING:
-    VariantName = Literal[(*VARIANTS, *WHOLE_NETWORKS)]
+    VariantName = Literal[VARIANT_NAMES]
     TrunkName = Literal[tuple(TRUNKS)]
     GeometryName = Literal[GEOMETRY_NAMES]
     UpsamplingName = Literal[UPSAMPLING]
@@ -195,10 +196,12 @@ class ModelConfig:
             means 8.
         multi_grid: factors on the rates of the three blocks of the last stage of torchvision's
             ResNets, [1, 2, 4] in the paper of DeepLab v3; default none, as torchvision.
+        auxiliary_weight: weight of the loss of a second head, which torchvision's fcn_* and
+            deeplabv3_* have in training alone; 0.5 as published, 0 for none.
         weights: what the trunk starts from, "imagenet" (downloaded once), the Keras file of that
             classifier (.keras, .weights.h5, .h5), or "none" for random weights.
         weights_layers: which layers of VGG take these weights, "all", or "convolutions" for a light
-            head, a file without the top, or segnet.
+            head, a file without the top, segnet, or unet_on_trunk.
         trainable: which layers are trained, "all", or "score" for the score layers alone.
     """
 
@@ -211,6 +214,7 @@ class ModelConfig:
     upsampling: UpsamplingName = "learned"
     output_stride: OutputStride = 32
     multi_grid: list[int] = field(default_factory=list)
+    auxiliary_weight: float = 0.0
     weights: str = "none"
     weights_layers: TrunkLayers = "all"
     trainable: Literal["all", "score"] = "all"
@@ -389,7 +393,8 @@ class Config:
     Args:
         variant: fcn32s, fcn16s, fcn8s (each starts from the coarser one) or fcn8s_atonce; or
             torchvision's fcn_resnet50, fcn_resnet101, deeplabv3_resnet50, deeplabv3_resnet101,
-            deeplabv3_mobilenetv3 or lraspp_mobilenetv3; or unet; or segnet or segnet_basic.
+            deeplabv3_mobilenetv3 or lraspp_mobilenetv3; or unet; or segnet or segnet_basic; or
+            unet_on_trunk or deeplabv3_on_trunk, the head of that network on model.trunk.
         seed: of weights, shuffling, augmentation, dropout and loss sampling.
         workdir: the run's folder; default runs/<config>-<variant>.
         resume: "always" continues the run in workdir, by default the newest of its name; "auto"
@@ -437,7 +442,8 @@ class Config:
         tfds_config = (data.tfds_config or "voc2012") if name == "voc" else None
         eval_steps = training.eval_every_steps or math.ceil(training.max_steps / 10)
         checkpoint_steps = training.checkpoint_every_steps or eval_steps
-        self._check_network()
+        check_network(self.network, prefix="model.")
+        self._check_auxiliary()
         self._check_start()
         rate = self.optimizer.learning_rate
         reduction = self.loss.reduction
@@ -450,9 +456,24 @@ class Config:
         )
         object.__setattr__(self, "training", training)
 
-    def _check_network(self) -> None:
+    @property
+    def network(self) -> NetworkArguments:
+        """The arguments of `build_fcn` that choose the architecture."""
         values = {key: getattr(self.model, key) for key in NETWORK_KEYS}
-        check_network(NetworkArguments(variant=self.variant, **values), prefix="model.")
+        return NetworkArguments(variant=self.variant, **values)
+
+    def _check_auxiliary(self) -> None:
+        """Whether the network has an auxiliary head that is trained."""
+        weight, network = self.model.auxiliary_weight, WHOLE_NETWORKS.get(self.variant)
+        key = "model.auxiliary_weight"
+        check(0 <= weight < math.inf, key, weight, "0 or above, and finite")
+        has_head = network is not None and network.has_auxiliary
+        with_head = ", ".join(name for name, one in WHOLE_NETWORKS.items() if one.has_auxiliary)
+        allowed = f"0 with {self.variant}: {with_head} have an auxiliary head"
+        check(has_head or weight == 0, key, weight, allowed)
+        trains_trunk = self.model.trainable == "all"
+        allowed = "0 with model.trainable=score: the head trains the trunk"
+        check(trains_trunk or weight == 0, key, weight, allowed)
 
     def _check_start(self) -> None:
         """Whether the weights to start from go together with the network and with each other."""
@@ -465,8 +486,11 @@ class Config:
         allowed = "all without model.weights"
         check(whole or given, "model.weights_layers", model.weights_layers, allowed)
         if model.trainable == "score":
-            started = self.init_from is not None or (given and whole)
+            # The heads of TRUNK_HEADS have more layers than those that score.
+            is_fcn = self.variant in VARIANTS
+            started = self.init_from is not None or (given and whole and is_fcn)
             allowed = "all, or give all layers of model.weights, or init_from, to a trunk"
+            allowed = allowed if is_fcn else f"all, or give init_from, with {self.variant}"
             check(started, "model.trainable", "score", allowed)
         if given:
             self._check_classifier()
@@ -476,6 +500,7 @@ class Config:
         model, network = self.model, WHOLE_NETWORKS.get(self.variant)
         name = network.convolutions_of if network else model.trunk
         of = self.variant if network else f"trunk={name}"
+        is_fcn = self.variant in VARIANTS
         allowed = f"none with {of}: Keras has no such classifier; start from a model (init_from)"
         known = name is not None and TRUNKS[name].classifier is not None
         check(known, "model.weights", model.weights, allowed)
@@ -485,7 +510,8 @@ class Config:
         allowed = f"all with trunk={name}"
         check(of_vgg or whole, "model.weights_layers", model.weights_layers, allowed)
         allowed = f"convolutions with {self.variant}, which has no others of {trunk.classifier}"
-        check(not (network and whole), "model.weights_layers", model.weights_layers, allowed)
+        has_others = is_fcn or not of_vgg
+        check(has_others or not whole, "model.weights_layers", model.weights_layers, allowed)
         if model.weights != "imagenet":
             return
         widths = trunk.imagenet_widths

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from fcn_tf.config.files import METRICS_FILE, RUN_CONFIG_FILE, load_config
-from fcn_tf.config.networks import WHOLE_NETWORKS
+from fcn_tf.config.networks import TRUNK_HEADS, WHOLE_NETWORKS
 from fcn_tf.config.schema import Config
 from fcn_tf.errors import InputError
 from fcn_tf.evaluation.metrics import SCORES
@@ -27,6 +27,8 @@ CARD_FILE = "README.md"
 OF_FCN = ("variant", "trunk", "width", "head_units", "fc6_kernel", "geometry", "upsampling")
 # Arguments of the networks that are built as a whole.
 OF_WHOLE = ("width", "output_stride", "geometry", "multi_grid")
+# Those of other heads on a trunk.
+OF_TRUNK_HEAD = ("trunk", "width", "output_stride")
 NO_LICENSE = "unknown"  # a name that model hubs know
 RUN_USAGE = f"""```python
 import fcn_tf
@@ -198,7 +200,7 @@ def _data_name(config: Config | None) -> str:
 
 
 def _trained_on(network: Mapping[str, Any], config: Config | None, unknown: str) -> list[str]:
-    keys = ("variant", *OF_WHOLE) if network["variant"] in WHOLE_NETWORKS else OF_FCN
+    keys = _shown_arguments(network["variant"])
     rows = [["", ""], *([key, f"`{network[key]}`"] for key in keys if network[key] != ())]
     if config is None:
         return [f"What it was trained on is not known: {unknown}.", markdown_table(rows)]
@@ -216,6 +218,12 @@ def _trained_on(network: Mapping[str, Any], config: Config | None, unknown: str)
     ]
     what = f"Data: {escaped(_data_name(config))} (`data.name: {data.name}`), the split `train`."
     return [what, markdown_table(rows)]
+
+
+def _shown_arguments(variant: str) -> tuple[str, ...]:
+    if variant in WHOLE_NETWORKS:
+        return ("variant", *OF_WHOLE)
+    return ("variant", *OF_TRUNK_HEAD) if variant in TRUNK_HEADS else OF_FCN
 
 
 def _scores(scores: Mapping[str, Any] | None, names: Sequence[str]) -> list[str]:

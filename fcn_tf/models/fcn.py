@@ -17,14 +17,17 @@ from fcn_tf.classes import check_num_classes
 from fcn_tf.config.networks import (
     GEOMETRIES,
     NETWORK_KEYS,
+    TRUNK_HEADS,
     TRUNKS,
     WHOLE_NETWORKS,
     NetworkArguments,
     check_network,
+    published_stride,
 )
 from fcn_tf.errors import check
 from fcn_tf.models.head import fcn_head
 from fcn_tf.models.layers import CaffePreprocessing, Standardization, Tensor
+from fcn_tf.models.trunk_heads import HEADS
 from fcn_tf.models.trunks import BUILDERS
 from fcn_tf.models.trunks.arguments import TrunkArguments
 from fcn_tf.models.whole import whole_network
@@ -56,14 +59,15 @@ def build_fcn(
 
     Convolutions start from He's initialization; those of keras.applications start as Keras
     initializes them. Score layers start at zero and upsampling layers as bilinear
-    interpolation, so a fresh network answers 0 everywhere. SegNet's scores start from He's
-    initialization, as published.
+    interpolation, so a fresh network answers 0 everywhere. The scores of SegNet and U-Net start
+    from He's initialization, as published.
 
     Args:
         variant: "fcn32s", "fcn16s", "fcn8s" or "fcn8s_atonce"; or torchvision's
             "fcn_resnet50", "fcn_resnet101", "deeplabv3_resnet50", "deeplabv3_resnet101",
             "deeplabv3_mobilenetv3" or "lraspp_mobilenetv3", which have their own trunk,
-            preprocessing and head; or "unet", "segnet" or "segnet_basic".
+            preprocessing and head; or "unet", "segnet" or "segnet_basic"; or "unet_on_trunk" or
+            "deeplabv3_on_trunk", which have the head of these networks on `trunk`.
         num_classes: number of channels of the logits, 2 to 255.
         trunk: a key of `fcn_tf.config.networks.TRUNKS`.
         width: factor on the number of filters of the trunk's convolutions, at least 1/64.
@@ -171,9 +175,8 @@ class FCN(keras.Model):
             fits = value is None or len(value) == num_classes
             check(fits, key, value, f"{num_classes} long (num_classes)")
         network = replace(network, multi_grid=tuple(network.multi_grid))  # a list in files
-        if network.variant in WHOLE_NETWORKS and network.output_stride == 32:
-            own_stride, *_ = WHOLE_NETWORKS[network.variant].output_strides
-            network = replace(network, output_stride=own_stride)
+        if network.output_stride == 32:
+            network = replace(network, output_stride=published_stride(network.variant))
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
         images = keras.Input(input_shape, name="image", dtype="float32")
         logits = _logits(images, network, num_classes, policy)
@@ -237,6 +240,9 @@ def _logits(images: Tensor, network: NetworkArguments, num_classes: int, policy:
     if network.variant in WHOLE_NETWORKS:
         return whole_network(images, network, num_classes, policy)
     endpoints = _endpoints(images, network, policy)
+    if network.variant in TRUNK_HEADS:
+        head = HEADS[TRUNK_HEADS[network.variant].build]
+        return head(images, endpoints, network, num_classes, policy)
     return fcn_head(images, endpoints, network, num_classes)
 
 
@@ -255,5 +261,6 @@ def _endpoints(images: Tensor, network: NetworkArguments, policy: Any) -> dict[s
         output_stride=network.output_stride,
         geometry=geometry,
         dtype=policy,
+        gives_levels=network.variant in TRUNK_HEADS and TRUNK_HEADS[network.variant].takes_levels,
     )
     return BUILDERS[trunk.build](preprocessing(images), arguments, **trunk.options)

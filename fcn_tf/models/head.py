@@ -56,7 +56,7 @@ def _upsampled_to_skip(
     is_learned = network.upsampling != "fixed"
     if network.geometry == "caffe":
         return _transposed(skip.upscore, scores, 4, factor=2, is_learned=is_learned)
-    scores = _interpolated(
+    scores = interpolated(
         skip.upscore,
         scores,
         factor=2,
@@ -87,7 +87,7 @@ def _caffe_logits(scores: Tensor, images: Tensor, network: NetworkArguments) -> 
 def _bilinear_logits(scores: Tensor, images: Tensor, network: NetworkArguments) -> Tensor:
     """Scores (N, h, w, C) upsampled to the images' size in one step."""
     variant = VARIANTS[network.variant]
-    return _interpolated(
+    return interpolated(
         variant.upscore,
         scores,
         # A smaller output stride leaves the window of pixels that a cell sees, and so its
@@ -105,10 +105,10 @@ def _nonlinear_logits(scores: Tensor, images: Tensor, network: NetworkArguments)
     factor = 2
     while factor < variant.factor:
         name = f"{variant.upscore}_x{factor}"
-        scores = _interpolated(name, scores, factor=2, centre_px=centre_px, is_learned=True)
+        scores = interpolated(name, scores, factor=2, centre_px=centre_px, is_learned=True)
         scores = _activated(name, scores)
         factor *= 2
-    return _interpolated(
+    return interpolated(
         f"{variant.upscore}_x{factor}",
         scores,
         factor=2,
@@ -123,13 +123,13 @@ def _activated(name: str, scores: Tensor) -> Tensor:
     return layers.Activation("elu", name=f"{name}_elu", dtype="float32")(scores)
 
 
-def _interpolated(
+def interpolated(
     name: str,
     scores: Tensor,
     *,
     factor: int,
     centre_px: float,
-    is_learned: bool,
+    is_learned: bool = False,
     reference: Tensor | None = None,
 ) -> Tensor:
     """Bilinear upsampling that is exact up to the border.

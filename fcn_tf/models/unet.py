@@ -20,6 +20,9 @@ FILTERS = (64, 128, 256, 512, 1024)  # of each level
 # "Drop-out layers at the end of the contracting path": in the authors' network, behind the last two
 # levels. What is copied from the first of them was dropped too.
 DROPPED = (4, 5)
+# Scores start as all convolutions do (section 3). Were they 0 at the start, as FCN's are, the path
+# behind them would learn more slowly: nothing else carries the image to the scores.
+SCORES_START = "he_normal"
 GRID_PX = 2 ** (len(FILTERS) - 1)  # sides that every pool divides by 2 without a rest
 # Of the geometry "valid":
 MARGIN_PX = 92  # what the convolutions take away on each side
@@ -71,20 +74,50 @@ def unet_scores(x: Tensor, network: NetworkArguments, num_classes: int, dtype: A
             x = layers.Dropout(network.dropout, name=f"drop{level}", dtype=dtype)(x)
         copied.append(x)
     for level in range(len(filters) - 1, 0, -1):
-        number, finer = filters[level - 1], copied[level - 1]
-        x = layers.Conv2DTranspose(
-            number,
-            2,
-            strides=2,
-            kernel_initializer="he_normal",
-            name=f"up{level}",
+        x = expanded(
+            *(x, copied[level - 1], level),
+            filters=filters[level - 1],
+            padding=network.geometry,
             dtype=dtype,
-        )(x)
-        if network.geometry == "valid":
-            finer = Crop(CROPS[level - 1], name=f"up{level}_crop", dtype=dtype)([finer, x])
-        x = layers.Concatenate(name=f"up{level}_concat", dtype=dtype)([finer, x])
-        x = two_convolutions(x, f"up{level}", number)
-    return scores_of(x, num_classes)
+        )
+    return scores_of(x, num_classes, kernel_initializer=SCORES_START)
+
+
+def expanded(
+    x: Tensor,
+    copied: Tensor | None,
+    level: int,
+    *,
+    filters: int,
+    dtype: Any,
+    padding: str = "same",
+) -> Tensor:
+    """A level of the expansive path, from the map of the next coarser one.
+
+    Args:
+        x: (N, h, w, C).
+        copied: the map of the contracting path at this level; None for a level without one.
+        level: its number, which names the layers.
+        filters: number of channels of the result.
+        dtype: dtype policy.
+        padding: "same", or "valid" as published.
+
+    Returns:
+        (N, 2 h, 2 w, filters); with "valid" both sides are 4 cells shorter.
+    """
+    x = layers.Conv2DTranspose(
+        filters,
+        2,
+        strides=2,
+        kernel_initializer="he_normal",
+        name=f"up{level}",
+        dtype=dtype,
+    )(x)
+    if copied is not None:
+        if padding == "valid":
+            copied = Crop(CROPS[level - 1], name=f"up{level}_crop", dtype=dtype)([copied, x])
+        x = layers.Concatenate(name=f"up{level}_concat", dtype=dtype)([copied, x])
+    return _two_convolutions(x, f"up{level}", filters, padding=padding, dtype=dtype)
 
 
 def _two_convolutions(x: Tensor, name: str, filters: int, *, padding: str, dtype: Any) -> Tensor:

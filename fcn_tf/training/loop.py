@@ -12,6 +12,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from fcn_tf.config.networks import unused_settings
 from fcn_tf.config.schema import Config
 from fcn_tf.data import open_source
 from fcn_tf.data.faults import BrokenFile, data_errors_as
@@ -80,6 +81,9 @@ def train(
         resumed = cluster.is_chief and check_workdir(workdir, config.resume)
         if cluster.is_chief and not resumed:
             check_start(config)
+        if cluster.is_chief:
+            for sentence in unused_settings(config.network):
+                print(sentence, flush=True)
         source = _open_source(config, cluster)
         # Only now: what prepares a data set draws random numbers, too.
         keras.utils.set_random_seed(config.seed)

@@ -29,6 +29,7 @@ from fcn_tf.inference.tiles import DEFAULT_TILE_PX
 from fcn_tf.models import build_fcn, train_scores_only
 from fcn_tf.models.layers import Conv2D
 from fcn_tf.models.margin import margin_px
+from fcn_tf.models.torchvision.auxiliary import with_auxiliary
 from fcn_tf.training.averaging import WeightAverage
 from fcn_tf.training.distribution import Cluster
 from fcn_tf.training.evaluation import compile_evaluation_call
@@ -61,6 +62,9 @@ class Run:
         palette: C RGB triples, those of the data set or PASCAL VOC's.
         samples_a_step: images in the batch of one step, of all devices together.
         model: the `FCN`, with the weights of the last step.
+        in_training: the network that is trained, `model` or, with an auxiliary head, one that
+            shares its layers and has a second output.
+        output_weights: the weight of the loss of each of its outputs.
         loss: the `TrainingLoss`.
         optimizer: the Keras optimizer.
         schedule: its learning rate, a `Schedule`.
@@ -151,14 +155,19 @@ class Run:
         _compute_wide_kernels_as_patches(self.model)
         if config.model.trainable == "score":
             train_scores_only(self.model)
+        self.in_training: keras.Model = self.model
+        self.output_weights: tuple[float, ...] = (1.0,)
+        if config.model.auxiliary_weight:
+            self.in_training = with_auxiliary(self.model)
+            self.output_weights = (1.0, config.model.auxiliary_weight)
         self.optimizer = make_optimizer(
             config.optimizer, self.schedule, config.training.precision, self.cluster.replicas
         )
         self.model.optimizer = self.optimizer  # where Keras' callbacks look for it
-        trained = self.model.trainable_variables
+        trained = self.in_training.trainable_variables
         self.optimizer.build(trained)
-        self.statistics = [v for v in self.model.weights if v.name.startswith("moving_")]
-        self.random_states = _random_states(self.model, self.loss.random_states)
+        self.statistics = [v for v in self.in_training.weights if v.name.startswith("moving_")]
+        self.random_states = _random_states(self.in_training, self.loss.random_states)
         averaged = [*trained, *self.statistics] if config.optimizer.ema else []
         self.average = WeightAverage(averaged, config.optimizer.ema)
 
@@ -289,7 +298,7 @@ def _random_states(model: keras.Model, of_loss: Sequence[Any]) -> list[tf.Variab
 
 def _variables_by_name(run: Run) -> dict[str, tf.Variable]:
     """All that a run changes: weights, random states, optimizer and average."""
-    named = {f"model/{variable.path}": variable.value for variable in run.model.weights}
+    named = {f"model/{variable.path}": variable.value for variable in run.in_training.weights}
     # By number: Keras counts their names on through the whole process.
     named |= {f"random/{index}": state for index, state in enumerate(run.random_states)}
     for index, variable in enumerate(run.optimizer.variables):

@@ -6,7 +6,7 @@ accumulated ones. `TrainingLoss` says how the loss of the step follows from its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
@@ -60,7 +60,7 @@ def compile_train_call(
     strategy, optimizer = run.cluster.strategy, run.optimizer
     training, replicas = run.config.training, run.cluster.replicas
     whole_gradient = needs_whole_gradient(run.config.optimizer, training.precision)
-    variables = run.model.trainable_variables
+    variables = run.in_training.trainable_variables
     share_of_gradient = compile_gradient(run)
     # Where the share is the whole step, the pass for the gradient has all that the sums need.
     shares = replicas * training.accumulate_steps
@@ -112,18 +112,19 @@ def compile_gradient(run: Run) -> Callable[..., Any]:
     It returns the device's share of the gradient, a list of tensors; of the loss, float32; and
     its counts, int32 (C, C).
     """
-    model, optimizer, training = run.model, run.optimizer, run.config.training
-    values = [variable.value for variable in model.trainable_variables]
+    optimizer, training = run.optimizer, run.config.training
+    values = [variable.value for variable in run.in_training.trainable_variables]
 
     def of_batch(images: tf.Tensor, masks: tf.Tensor, norm: tf.Tensor, sums: Any) -> Any:
         # Only the trained weights are watched: nothing is recorded of frozen layers.
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(values)
-            logits = model(images, training=True)  # (n, h, w, C)
-            total = run.loss.total(masks, logits, training=True, sums=sums)
+            outputs = _outputs(run, images)  # each (n, h, w, C)
+            total = _total(run, masks, outputs, sums)
             loss = tf.reduce_sum(tf.math.divide_no_nan(total, norm))  # of each term, where several
             scaled = optimizer.scale_loss(loss)
-        return tape.gradient(scaled, values), loss, count_pixels(masks, logits, run.num_classes)
+        counts = count_pixels(masks, outputs[0], run.num_classes)
+        return tape.gradient(scaled, values), loss, counts
 
     if training.jit_compile:
         of_batch = tf.function(of_batch, jit_compile=True)
@@ -136,7 +137,7 @@ def compile_gradient(run: Run) -> Callable[..., Any]:
 
 
 def compile_sums(run: Run) -> Callable[..., Any]:
-    """A function of a device's images and masks: the loss's `sums` over them.
+    """A function of a device's images and masks: the loss's `sums` over them, of each output.
 
     The pass takes no gradient and leaves no trace: the pass for the gradient draws the same
     dropout, and running statistics take in each batch once.
@@ -144,13 +145,14 @@ def compile_sums(run: Run) -> Callable[..., Any]:
     changed = [*run.random_states, *(variable.value for variable in run.statistics)]
 
     def of_batch(images: tf.Tensor, masks: tf.Tensor) -> Any:
-        return run.loss.sums(masks, run.model(images, training=True))
+        return [run.loss.sums(masks, logits) for logits in _outputs(run, images)]
 
     if run.config.training.jit_compile:
         of_batch = tf.function(of_batch, jit_compile=True)
 
     def zeros() -> Any:  # the sums over no image
-        return run.loss.sums(tf.zeros((0, 1, 1), tf.uint8), tf.zeros((0, 1, 1, run.num_classes)))
+        masks, logits = tf.zeros((0, 1, 1), tf.uint8), tf.zeros((0, 1, 1, run.num_classes))
+        return [run.loss.sums(masks, logits) for _ in run.output_weights]
 
     of_share = _over_accumulated_batches(of_batch, zeros, run.config.training.accumulate_steps)
 
@@ -162,6 +164,31 @@ def compile_sums(run: Run) -> Callable[..., Any]:
         return sums
 
     return without_trace
+
+
+def _outputs(run: Run, images: tf.Tensor) -> list[tf.Tensor]:
+    """The logits (n, h, w, C) of the network, and behind them those of its auxiliary head."""
+    found = run.in_training(images, training=True)
+    return found if len(run.output_weights) > 1 else [found]
+
+
+def _total(
+    run: Run, masks: tf.Tensor, outputs: Sequence[tf.Tensor], sums: Sequence[Any] | None
+) -> tf.Tensor:
+    """What a share adds to the loss of the step, the sum over the outputs.
+
+    Args:
+        run: the run.
+        masks, outputs: the share.
+        sums: of the whole step, of each output; None where the loss needs none, and where the share
+            is the whole.
+    """
+    of_outputs = zip(outputs, sums or [None] * len(outputs), run.output_weights, strict=True)
+    totals = [
+        run.loss.total(masks, logits, training=True, sums=its_sums) * weight
+        for logits, its_sums, weight in of_outputs
+    ]
+    return sum(totals[1:], start=totals[0])
 
 
 def _over_accumulated_batches(

@@ -108,3 +108,10 @@ def test_what_cannot_be_written_is_refused_before_the_file_is_read(tmp_path):
             )
     assert (tmp_path / "taken.keras").read_bytes() == b"mine"
     assert [path.name for path in tmp_path.iterdir()] == ["taken.keras"]
+
+
+@pytest.mark.parametrize("variant", ["unet", "segnet", "segnet_basic"])
+def test_a_network_without_a_published_file_is_refused_by_name(tmp_path, variant):
+    options = ImportWeightsOptions(file="none.npz", variant=variant, out=str(tmp_path / "m.keras"))
+    with pytest.raises(InputError, match=f"^--variant {variant}: .*no published file of it"):
+        import_weights(options)

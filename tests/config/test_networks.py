@@ -21,6 +21,9 @@ from fcn_tf.config.networks import (
     NetworkArguments,
     application_trunk,
     check_network,
+    published_stride,
+    trunks_of,
+    unused_settings,
 )
 from fcn_tf.errors import InputError
 
@@ -117,6 +120,18 @@ def test_what_each_trunk_offers():
     without = {"include_preprocessing": False}
     for name in ("mobilenetv3_large", "efficientnetv2_b0"):
         assert TRUNKS[name].options["keras_options"] == without
+
+
+def test_which_trunks_serve_the_heads_of_other_families():
+    """VGG's levels begin at the size of the image, those of the others at half of it."""
+    of_applications = ["resnet50", "mobilenetv3_large", "efficientnetv2_b0"]
+    assert trunks_of("unet_on_trunk") == ["vgg16", "vgg19", *of_applications]
+    assert trunks_of("deeplabv3_on_trunk") == of_applications
+    assert dict(TRUNKS["vgg16"].levels) == {level: f"block{level}" for level in range(1, 6)}
+    levels = {2: "pool1", 3: "pool2", 4: "pool3", 5: "pool4", 6: "fc7"}
+    assert [dict(TRUNKS[name].levels) for name in of_applications] == [levels] * 3
+    assert [published_stride(n) for n in ("fcn8s", "unet", "unet_on_trunk")] == [32, 1, 32]
+    assert [published_stride(n) for n in ("deeplabv3_on_trunk", "segnet")] == [16, 32]
 
 
 def test_a_trunk_of_keras_applications_has_a_width_unless_it_says_otherwise():
@@ -234,6 +249,42 @@ FINER = "model.output_stride=8: it must be 32, unless variant=fcn32s"
             {"variant": "lraspp_mobilenetv3", "output_stride": 8},
             "model.output_stride=8: it must be one of 32, 16 with lraspp_mobilenetv3",
         ),
+        # Heads of other families on a trunk.
+        (
+            {"variant": "unet_on_trunk", "width": 0.5},
+            {"variant": "unet_on_trunk", "trunk": "googlenet"},
+            "model.trunk='googlenet': it must be one of vgg16, vgg19, resnet50, .* with unet_on_tr",
+        ),
+        (
+            {"variant": "unet_on_trunk", "trunk": "vgg19"},
+            {"variant": "unet_on_trunk", "geometry": "caffe"},
+            "model.geometry='caffe': it must be one of same with unet_on_trunk",
+        ),
+        (
+            {"variant": "unet_on_trunk", "trunk": "mobilenetv3_large", "width": 0.5},
+            {"variant": "unet_on_trunk", "trunk": "resnet50", "width": 0.5},
+            ONE_WIDTH.format(0.5),
+        ),
+        (
+            {"variant": "unet_on_trunk"},
+            {"variant": "unet_on_trunk", "upsampling": "fixed"},
+            "model.upsampling='fixed': it must be one of learned with unet_on_trunk",
+        ),
+        (
+            {"variant": "deeplabv3_on_trunk", "trunk": "resnet50", "output_stride": 16},
+            {"variant": "deeplabv3_on_trunk"},
+            "model.trunk='vgg16': it must be one of resnet50, mobilenetv3_large, .* with deeplabv3",
+        ),
+        (
+            {"variant": "deeplabv3_on_trunk", "trunk": "resnet50", "upsampling": "fixed"},
+            {"variant": "deeplabv3_on_trunk", "trunk": "resnet50", "output_stride": 8},
+            "model.output_stride=8: it must be one of 32, 16 with .*, for which 32 means 16",
+        ),
+        (
+            {"variant": "deeplabv3_on_trunk", "trunk": "efficientnetv2_b0"},
+            {"variant": "deeplabv3_on_trunk", "trunk": "resnet50", "multi_grid": [1, 2, 4]},
+            r"model.multi_grid=\[1, 2, 4\]: it must be left out with deeplabv3_on_trunk",
+        ),
         (
             {"variant": "segnet", "upsampling": "fixed"},
             {"variant": "segnet", "output_stride": 16},
@@ -245,3 +296,34 @@ def test_what_combines_and_what_does_not(accepted, refused, message):
     check_network(replace(PLAIN, **accepted), "model.")
     with pytest.raises(InputError, match=f"^{message}"):
         check_network(replace(PLAIN, **refused), "model.")
+
+
+@pytest.mark.parametrize(
+    ("network", "unused"),
+    [
+        ({"head_units": 256, "fc6_kernel": 3}, []),
+        ({"variant": "unet"}, []),
+        (
+            {"variant": "unet", "head_units": 256, "fc6_kernel": 3},
+            [
+                "model.head_units=256 has no effect: unet has no fc6 and fc7.",
+                "model.fc6_kernel=3 has no effect: unet has no fc6 of another size.",
+            ],
+        ),
+        (
+            {"variant": "unet_on_trunk", "head_units": 256},
+            ["model.head_units=256 has no effect: unet_on_trunk has no fc6 and fc7."],
+        ),
+        # AlexNet's fc6 is 6 x 6; a trunk of keras.applications is scored without one.
+        (
+            {"trunk": "alexnet", "head_units": 256, "fc6_kernel": 3},
+            ["model.fc6_kernel=3 has no effect: trunk=alexnet has no fc6 of another size."],
+        ),
+        (
+            {"trunk": "resnet50", "head_units": 4095},
+            ["model.head_units=4095 has no effect: trunk=resnet50 has no fc6 and fc7."],
+        ),
+    ],
+)
+def test_settings_that_a_network_does_not_have_are_named(network, unused):
+    assert unused_settings(replace(PLAIN, **network)) == unused

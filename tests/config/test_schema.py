@@ -190,6 +190,49 @@ def test_segnet_starts_from_the_convolutions_of_vgg16(variant, given, message):
         Config(variant=variant, model=ModelConfig(**{**start, **given}))
 
 
+@pytest.mark.parametrize(
+    ("accepted", "refused", "message"),
+    [
+        (
+            {"weights_layers": "convolutions"},
+            {},
+            r"weights_layers='all': it must be convolutions with unet_on_trunk, which has no",
+        ),
+        (
+            {"trunk": "resnet50"},
+            {"trunk": "resnet50", "trainable": "score"},
+            r"trainable='score': it must be all, or give init_from, with unet_on_trunk",
+        ),
+    ],
+)
+def test_a_trunk_with_another_head_starts_from_its_classifier(accepted, refused, message):
+    start = {"weights": "imagenet"}
+    assert Config(variant="unet_on_trunk", model=ModelConfig(**start, **accepted))
+    with pytest.raises(InputError, match=message):
+        Config(variant="unet_on_trunk", model=ModelConfig(**start, **refused))
+
+
+@pytest.mark.parametrize(
+    ("variant", "given", "message"),
+    [
+        ("fcn8s", {}, "0.5: it must be 0 with fcn8s: fcn_resnet50, .* have an auxiliary head"),
+        ("lraspp_mobilenetv3", {}, "0.5: it must be 0 with lraspp_mobilenetv3: "),
+        ("fcn_resnet50", {"auxiliary_weight": -0.1}, "-0.1: it must be 0 or above, and finite"),
+        ("fcn_resnet50", {"auxiliary_weight": float("inf")}, "inf: it must be 0 or above"),
+        ("fcn_resnet50", {"trainable": "score"}, "0.5: it must be 0 with model.trainable=score"),
+    ],
+)
+def test_an_auxiliary_head_is_of_torchvisions_networks(variant, given, message):
+    for accepted in ("fcn_resnet101", "deeplabv3_resnet50", "deeplabv3_mobilenetv3"):
+        Config(variant=accepted, model=ModelConfig(auxiliary_weight=0.5))
+    with pytest.raises(InputError, match=f"^model.auxiliary_weight={message}"):
+        Config(
+            variant=variant,
+            init_from="a",
+            model=ModelConfig(**{"auxiliary_weight": 0.5, **given}),
+        )
+
+
 def test_a_file_of_weights_may_be_of_any_width():
     model = ModelConfig(width=0.5, fc6_kernel=1, head_units=8, weights="mine.keras")
     assert Config(model=model).model == model

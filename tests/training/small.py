@@ -83,6 +83,8 @@ def small_run(
         config=config,
         num_classes=CLASSES,
         model=model,
+        in_training=model,
+        output_weights=(1.0,),
         loss=SquaredSum() if squared else make_loss(config.loss, None, seed=1),
         optimizer=optimizer,
         statistics=[v for v in model.weights if v.name.startswith("moving_")],

@@ -114,11 +114,23 @@ def test_the_network_is_the_one_that_is_configured():
 
 
 def test_the_multi_grid_is_the_one_that_is_configured():
-    options = {"trunk": "vgg16", "width": 1 / 64, "multi_grid": [1, 2, 4]}
-    model = make_run(variant="fcn_resnet50", model=options).model
+    options = {"trunk": "vgg16", "width": 1 / 64, "multi_grid": [1, 2, 4], "auxiliary_weight": 0.4}
+    run = make_run(variant="fcn_resnet50", model=options)
+    model = run.model
     # Of a stage whose rate is 4.
     rates = [model.get_layer(f"backbone_layer4_{block}_conv2").dilation_rate for block in range(3)]
     assert rates == [(4, 4), (8, 8), (16, 16)]
+    # The auxiliary head is trained and in the checkpoint, and no part of the network.
+    head = {f"aux_classifier_{part}" for part in ("0/kernel", "1/gamma", "1/beta")}
+    head |= {f"aux_classifier_{part}" for part in ("4/kernel", "4/bias")}
+    statistics = {f"aux_classifier_1/moving_{one}" for one in ("mean", "variance")}
+    of_model = {variable.path for variable in model.weights}
+    assert run.output_weights == (1, 0.4)
+    assert {v.path for v in run.in_training.weights} - of_model == head | statistics
+    assert head < {variable.path for variable in run.in_training.trainable_variables}
+    assert statistics < {variable.path for variable in run.statistics}
+    assert {f"model/{path}" for path in head | statistics} < set(run.variables)
+    assert not any(layer.name.startswith("aux") for layer in model.layers)
 
 
 def test_variant_and_geometry_are_those_that_are_configured():

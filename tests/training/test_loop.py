@@ -204,6 +204,7 @@ def test_what_is_left_of_a_run_that_ends_too_early(folder, tmp_path, monkeypatch
     """First another machine is told to stop, before there is a model; then the disk is full."""
     heard, callback = [], keras.callbacks.Callback()
     config = change(config_of(folder), "training", max_minutes=2.5)
+    config = change(config, "model", fc6_kernel=3)
     monkeypatch.setattr("fcn_tf.training.loop.fit", ended_by(Stopped(), heard))
     monkeypatch.setattr("fcn_tf.training.loop.time", SimpleNamespace(monotonic=lambda: 1000.0))
     with pytest.raises(RunError, match=r"Another machine .*; the state after step 2 is saved"):
@@ -220,10 +221,9 @@ def test_what_is_left_of_a_run_that_ends_too_early(folder, tmp_path, monkeypatch
     config = change(config, "optimizer", learning_rate=2 * rate)
     with pytest.raises(RunError, match=r"run is full: a checkpoint needs .* MB"):
         train(dataclasses.replace(config, resume="auto"), tmp_path / "run")
-    assert (
-        f"The learning rate changes: {rate:.3g} at step 2, {2 * rate:.3g}"
-        in capsys.readouterr().out
-    )
+    said = capsys.readouterr().out
+    assert f"The learning rate changes: {rate:.3g} at step 2, {2 * rate:.3g}" in said
+    assert "\nmodel.fc6_kernel=3 has no effect: trunk=alexnet has no fc6 of another size.\n" in said
     assert heard[1] == ([], math.inf, 2)
     assert (tmp_path / "run/report/learning_curve.png").exists()
     assert not (tmp_path / "run/report/scores.json").exists()

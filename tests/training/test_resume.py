@@ -10,6 +10,7 @@ import pytest
 
 from fcn_tf.config.schema import Config, DataConfig, ModelConfig, TrainingConfig
 from fcn_tf.errors import InputError, RunError
+from fcn_tf.models import load_model
 from fcn_tf.training.checkpoints import checkpoints
 from fcn_tf.training.loop import train
 from fcn_tf.training.workdir import locked
@@ -77,6 +78,25 @@ def test_a_run_goes_on_once_a_broken_file_is_mended(tmp_path, monkeypatch):
     path.write_bytes(contents)
     resume(config, tmp_path / "run")
     assert_same_run(tmp_path / "run", tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_a_run_with_an_auxiliary_head_goes_on_with_it(config, tmp_path):
+    """To the same bits; what is saved for use has none of it, and a run without it is another."""
+    model = ModelConfig(width=1 / 64, dropout=0.1, auxiliary_weight=0.5)
+    config = dataclasses.replace(config, variant="fcn_resnet50", model=model)
+    config = change(config, "training", max_steps=4, eval_every_steps=2)
+    train(config, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "run", callbacks=[stop_after(2)])
+    resume(config, tmp_path / "run")
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+    held = np.load(tmp_path / "run/checkpoints/step-000000004.npz")
+    assert held["model/aux_classifier_4/bias"].any()  # it started at 0
+    saved = load_model(tmp_path / "run")
+    assert not [layer.name for layer in saved.layers if layer.name.startswith("aux")]
+    with pytest.raises(InputError, match=r"aux_classifier_0/kernel is only in the checkpoint"):
+        resume(change(config, "model", auxiliary_weight=0.0), tmp_path / "run")
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """The compiled calls against steps and scores by hand; test_distribution.py has two devices."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -28,6 +29,23 @@ from tests.training.small import (
 def test_steps_by_hand(case):
     """The batch's images differ in their numbers of labelled pixels."""
     assert_same_steps(take_steps(small_run(**CASES[case])), steps_by_hand(**CASES[case]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parts", [1, 2])
+def test_an_auxiliary_output_adds_its_share_to_every_loss(parts):
+    """The second output is the first, so that with half of the weight all is half as much again."""
+    plain, run = (small_run(loss=OF_ALL_LOSSES, accumulate_steps=n) for n in (1, parts))
+    logits = run.model.outputs[0]
+    again = keras.layers.Rescaling(1.0)(logits)
+    run.in_training = keras.Model(run.model.inputs[0], [logits, again])
+    run.output_weights = (1.0, 0.5)
+    first, *_ = take_steps(small_run(loss=OF_ALL_LOSSES))["losses"]
+    plain.output_weights = (1.5,)
+    found, expected = take_steps(run), take_steps(plain)
+    assert found["losses"][0] == pytest.approx(1.5 * first, rel=1e-5)
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ policy. It returns float32 scores (N, h, w, num_classes).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from keras import layers
@@ -38,11 +38,24 @@ def deeplab(
     reach as far in the image at every stride.
     """
     published_stride, *_ = WHOLE_NETWORKS[network.variant].output_strides
-    x, filters = endpoints["high"], round(256 * network.width)
+    rates = [rate * published_stride // network.output_stride for rate in ASPP_RATES]
+    return deeplab_scores(endpoints["high"], rates, network, num_classes, dtype=dtype)
+
+
+def deeplab_scores(
+    x: Tensor, rates: Sequence[int], network: NetworkArguments, num_classes: int, *, dtype: Any
+) -> Tensor:
+    """The scores (N, h, w, num_classes) of a map (N, h, w, C), as `deeplab` makes them.
+
+    Args:
+        x: the map.
+        rates: of the three dilated convolutions.
+        network, num_classes, dtype: as all heads take them.
+    """
+    filters = round(256 * network.width)
     branch = "classifier_0_convs_{}_{}".format
     parts = [convolution(x, branch(0, 0), filters, 1, norm=branch(0, 1), dtype=dtype)]
-    for number, published_rate in enumerate(ASPP_RATES, start=1):
-        rate = published_rate * published_stride // network.output_stride
+    for number, rate in enumerate(rates, start=1):
         name, norm = branch(number, 0), branch(number, 1)
         parts.append(convolution(x, name, filters, 3, norm=norm, dilation_rate=rate, dtype=dtype))
     number = len(parts)

@@ -16,6 +16,8 @@ class TrunkArguments:
         width, head_units, fc6_kernel, dropout, output_stride: as `build_fcn` takes them.
         geometry: how the maps are placed on the image.
         dtype: the dtype policy of the layers.
+        gives_levels: whether VGG gives the maps before its pools in place of those behind them and
+            of fc7.
     """
 
     width: float
@@ -25,3 +27,4 @@ class TrunkArguments:
     output_stride: int
     geometry: GeometrySpec
     dtype: Any
+    gives_levels: bool = False

@@ -6,9 +6,13 @@ from collections.abc import Sequence
 
 from keras import layers
 
-from fcn_tf.models.layers import DilatedMaxPooling, Tensor
+from fcn_tf.models.layers import DilatedMaxPooling, PadToGrid, Tensor
 from fcn_tf.models.trunks.arguments import TrunkArguments
-from fcn_tf.models.trunks.convolutions import convolution, dense_as_convolutions
+from fcn_tf.models.trunks.convolutions import (
+    convolution,
+    dense_as_convolutions,
+    with_dropout,
+)
 
 
 def vgg(
@@ -28,9 +32,13 @@ def vgg(
     Returns:
         Maps pool3 (N, H/8, W/8, 256 width), pool4 (N, H/16, W/16, 512 width) and fc7
         (N, H/32, W/32, head_units). With an output stride s below 32, those that would be
-        coarser than 1/s are (N, H/s, W/s, …).
+        coarser than 1/s are (N, H/s, W/s, …). Or the maps of `gives_levels`, block1 (N, H, W,
+        64 width) to block5 (N, H/16, W/16, 512 width), of the image filled up to a multiple of
+        the last one's cells.
     """
     dtype, pad_px = arguments.dtype, arguments.geometry.pad_px
+    if arguments.gives_levels:
+        images = PadToGrid(2 ** (len(blocks) - 1), name="pad", dtype=dtype)(images)
     endpoints, stride, dilation = {}, 1, 1
     x = layers.ZeroPadding2D(pad_px, name="pad", dtype=dtype)(images) if pad_px else images
     for block, (convolutions, filters) in enumerate(blocks, start=1):
@@ -46,6 +54,9 @@ def vgg(
                 dilation_rate=dilation,
                 dtype=dtype,
             )
+        endpoints[f"block{block}"] = x  # (N, H / 2^(block - 1), W / 2^(block - 1), filters)
+        if arguments.gives_levels and block == len(blocks):
+            return {**endpoints, f"block{block}": with_dropout(x, f"drop{block}", arguments)}
         if stride < arguments.output_stride:
             # "same" rounds the size up, as Caffe's pooling does.
             x = layers.MaxPooling2D(2, padding="same", name=f"pool{block}", dtype=dtype)(x)

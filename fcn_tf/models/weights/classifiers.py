@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from fcn_tf.config.networks import TRUNK_LAYERS, TRUNKS, WHOLE_NETWORKS, TrunkSpec
+from fcn_tf.config.networks import TRUNK_LAYERS, TRUNKS, VARIANTS, WHOLE_NETWORKS, TrunkSpec
 from fcn_tf.errors import InputError, check
 from fcn_tf.files import unreadable_as_input_error
 from fcn_tf.models.fcn import FCN
@@ -22,7 +22,7 @@ from fcn_tf.models.weights.transfer import (
     Transfer,
     Variable,
     copy_all,
-    is_of_scores,
+    is_of_head,
     shortened,
 )
 
@@ -60,13 +60,13 @@ def load_trunk(model: FCN, source: Source, layers: str = "all") -> Transfer:
     layer but the top is copied as it is.
 
     Args:
-        model: an `FCN` whose trunk is a classifier of keras.applications, or SegNet, whose encoder
-            has VGG16's convolutions.
+        model: an `FCN` whose trunk is a classifier of keras.applications, with whichever head; or
+            SegNet, whose encoder has VGG16's convolutions.
         source: "imagenet", which keras.applications downloads once, or a file of that
             classifier: .keras, .weights.h5 or .h5, of VGG with the top. A narrower classifier
             fits if it has the same layer names and the model's width.
         layers: "all", or "convolutions" to keep VGG's fc6 and fc7 as they are: for a light
-            head, for a file without the top, and for SegNet, which has neither.
+            head, for a file without the top, and for SegNet and U-Net, which have neither.
 
     Raises:
         InputError: a layer is missing or has another shape, there is no such file, Keras has
@@ -141,7 +141,8 @@ def _trunk_with_classifier(model: FCN, layers: str) -> TrunkSpec:
             f"{model.variant}{of} grows from no classifier of keras.applications: start from a "
             "model of this package or from a published one."
         )
-    if whole and layers != "convolutions":
+    is_fcn = model.variant in VARIANTS
+    if trunk.build == "vgg" and not is_fcn and layers != "convolutions":
         raise InputError(
             f"layers={layers}: {model.variant} has the convolutions of {trunk.classifier} alone: "
             "take convolutions."
@@ -168,7 +169,7 @@ def _trunk_layers(model: FCN) -> dict[str, str]:
     return {
         layer.name: layer.name
         for layer in model.layers
-        if layer.weights and not is_of_scores(layer.name)
+        if layer.weights and not is_of_head(layer.name)
     }
 
 

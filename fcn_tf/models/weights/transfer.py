@@ -93,6 +93,11 @@ def is_of_scores(name: str) -> bool:
     return name.startswith(("score", "upscore"))
 
 
+def is_of_head(name: str) -> bool:
+    """Whether a layer of a network on a trunk belongs to its head: FCN's, U-Net's or DeepLab's."""
+    return is_of_scores(name) or name.startswith(("up", "classifier_"))
+
+
 def shortened(names: Iterable[str], limit: int = 8, separator: str = ", ") -> str:
     """The first names in alphabetical order, and how many more there are; "none" for none."""
     names = sorted(names)
