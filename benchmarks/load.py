@@ -67,6 +67,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
+    parser.add_argument("--rate", type=int, help="in place of 1.: requests a second")
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--overload_minutes", type=float, default=2)
     parser.add_argument("--trial_seconds", type=float, default=30)
@@ -96,7 +97,7 @@ def measure(url, arguments):
     send(url, 1, arguments.trial_seconds / 3, users=2)  # the first calls compile
     most = send(url, 1, arguments.trial_seconds, users=16)
     print(f"16 users without a pause: {most.answered_a_second:.0f} requests a second", flush=True)
-    rate = held(url, max(1, int(most.answered_a_second)), arguments.trial_seconds)
+    rate = arguments.rate or held(url, int(most.answered_a_second), arguments.trial_seconds)
     first = send(url, rate, 60 * arguments.minutes)
     twice = send(url, 2 * rate, 60 * arguments.overload_minutes, ends_at_once=True)
     after = send(url, rate, min(WATCHED_S, 60 * arguments.minutes))
@@ -134,7 +135,7 @@ def held(url, rate, seconds):
         if keeps_up and not trial.refused + trial.failed:
             break
         rate = max(1, min(rate - 1, int(0.9 * rate)))
-    return rate
+    return max(1, rate)
 
 
 class Phase:

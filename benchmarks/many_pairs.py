@@ -123,13 +123,13 @@ def measure_index(pairs):
     from fcn_tf.data.order import training_order
     from fcn_tf.data.source import Source
 
-    def stream(count, skip=0, is_wanted=None):
+    def source_of(count):
         kept = Kept()
         for number in range(count):
             file = f"train/{number:09d}.png"
             kept.add(row_of(f"{number:09d}", f"images/{file}", f"masks/{file}"))
         named = NamedPairs(Path("/data/street"), kept.lines())
-        source = Source(
+        return Source(
             ("a", "b"),
             {"train": count},
             records=lambda split: None,
@@ -137,21 +137,23 @@ def measure_index(pairs):
             decode=lambda record, window=None: {},
             record_at=lambda split, number: pair_record(named.in_order, number),
         )
+
+    def stream(source, skip=0, is_wanted=None):
         started = time.perf_counter()
         records = iter(training_order(source, 0, skip, is_wanted))
         next(records)
         return time.perf_counter() - started, records
 
-    stream(100)  # what is loaded and compiled once is not the index
+    stream(source_of(100))  # what is loaded and compiled once is not the index
     before = resident_mb()
     forget_peak()
-    taken = []
+    source, taken = source_of(pairs), []
     for skip, is_wanted in (
         (0, None),
         (7 * pairs + pairs // 2, None),
         (pairs - 5, lambda number: number % 8 == 3),  # it goes on into the second epoch
     ):
-        seconds, records = stream(pairs, skip, is_wanted)
+        seconds, records = stream(source, skip, is_wanted)
         for _ in range(20):
             next(records)
         taken.append(seconds)

@@ -124,10 +124,11 @@ class Joined(Servable):
         with self.changed:
             while len(batch) < self.max_batch_size and (left := end - time.monotonic()) > 0:
                 self.changed.wait(left)
-            if self.open_batches.get(signature) is batch:
-                del self.open_batches[signature]
         try:
             with self.running:
+                with self.changed:  # until here it was open to further requests
+                    if self.open_batches.get(signature) is batch:
+                        del self.open_batches[signature]
                 self.run(signature, batch)
         except Exception as error:
             for request in batch:
