@@ -38,6 +38,15 @@ class Script(NamedTuple):
 
 SCRIPTS = {
     "any_size.py": Script((), [(4, 4)]),
+    "beam.py": Script(
+        (
+            "1: same files True, 1 dead letters",
+            "2: same files True, 1 dead letters",
+            "Killed with N files written: the same afterwards True, N images done twice",
+            "`evaluate`, 5 images: same scores True",
+        ),
+        [(3, 6)],
+    ),
     "data.py": Script((), [(5, 4)]),
     "gigapixel.py": Script(
         (
@@ -146,6 +155,7 @@ SCRIPTS = {
 }
 # The extra that a script needs, and its modules.
 NEEDS = {
+    "beam.py": needs_extra("beam", "apache_beam"),
     "data.py": needs_extra("bench", "torch"),
     "gigapixel.py": needs_extra("maps", "rasterio"),
     "gpu.py": needs_extra("backends", "jax", "torch"),

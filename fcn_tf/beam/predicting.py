@@ -125,7 +125,6 @@ def predict_on_runner(job: Job, given: str, runner: str, arguments: Sequence[str
     model = resolved(job.model)
     job = replace(job, model=model, wanted=replace(job.wanted, out=out))
     options = pipeline_options(runner, arguments)
-    beam.io.filesystems.FileSystems.set_options(options)
     paths = {"--model": model, "--input": resolved(given), "--out": out}
     check_reached(runner, options, paths)
     images = find_input(given)

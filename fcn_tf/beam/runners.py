@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 
 import apache_beam as beam
+from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import (
     DirectOptions,
     FlinkRunnerOptions,
@@ -36,7 +37,7 @@ OWN_MASTER = re.compile(r"\[local\]|\[auto\]|local(\[.+\])?")
 
 
 def pipeline_options(runner: str, arguments: Sequence[str]) -> PipelineOptions:
-    """The options of a pipeline.
+    """The options of a pipeline, which the file systems of this process take as well.
 
     Args:
         runner: a key of `BEAMS_NAMES`.
@@ -56,6 +57,7 @@ def pipeline_options(runner: str, arguments: Sequence[str]) -> PipelineOptions:
             raise InputError("--runner dataflow: pip install 'apache-beam[gcp]' brings it.")
     else:
         _check_java(runner, options)
+    FileSystems.set_options(options)
     return options
 
 

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
-from fcn_tf.commands.options import NamesModelAndData, PredictionOptions, command
-from fcn_tf.errors import InputError, RunError
+from fcn_tf.commands.options import (
+    NamesModelAndData,
+    PredictionOptions,
+    RunnerOptions,
+    command,
+    with_runner_options,
+)
+from fcn_tf.errors import InputError, RunError, check
 from fcn_tf.files import make_folder
 from fcn_tf.quiet import import_quietly
 
+if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    from fcn_tf.config.schema import DataConfig
+    from fcn_tf.data.source import Source
+    from fcn_tf.evaluation.score import Evaluation
+    from fcn_tf.inference.predictor import Predictor
+
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateOptions(PredictionOptions, NamesModelAndData):
+class EvaluateOptions(PredictionOptions, NamesModelAndData, RunnerOptions):
     """What is scored, on what, and where the report goes.
 
     Args:
@@ -28,6 +45,14 @@ class EvaluateOptions(PredictionOptions, NamesModelAndData):
     out: str | None = None
     compare: str | None = None
 
+    def __post_init__(self) -> None:
+        PredictionOptions.__post_init__(self)
+        RunnerOptions.__post_init__(self)
+        if "://" in self.model:
+            allowed = "a path, where there is no --runner"
+            check(self.runner is not None, "model", self.model, allowed)
+            check(self.out is not None, "out", self.out, "given for a model at a URL")
+
 
 def evaluate(options: EvaluateOptions) -> None:
     """Score a model: the paper's four scores, the IU and the Dice of each class, and a report.
@@ -41,6 +66,7 @@ def evaluate(options: EvaluateOptions) -> None:
     """
     data = options.data_or_runs()
     import_quietly("tensorflow")
+    arguments = None if options.runner is None else _arguments_of(options)
     from fcn_tf.data import open_source
     from fcn_tf.data.faults import data_errors_as
     from fcn_tf.evaluation.report import default_out, write_report
@@ -48,10 +74,16 @@ def evaluate(options: EvaluateOptions) -> None:
     from fcn_tf.inference.predictor import Predictor
 
     paths = [options.model, *([options.compare] if options.compare else [])]
-    predictors = {
-        path: Predictor(path, tile_px=options.tile_px, flip=options.flip, scales=options.scales)
-        for path in paths
-    }
+    with tempfile.TemporaryDirectory() as folder:
+        how: dict[str, Any] = {
+            "tile_px": options.tile_px,
+            "flip": options.flip,
+            "scales": options.scales,
+        }
+        predictors = {
+            path: Predictor(_at_hand(path, f"{folder}/{number}"), **how)
+            for number, path in enumerate(paths)
+        }
     if data is None:
         raise InputError(
             f"--model {options.model} does not say what data it is for: give --config or --data.*."
@@ -66,8 +98,79 @@ def evaluate(options: EvaluateOptions) -> None:
         check_classes(predictor.model, source, path)
     out = default_out(options.model, options.split, options.out)
     make_folder(out)
+    on_runner = None
+    if arguments is not None:
+        on_runner = _evaluations_on_runner(
+            options, arguments, data=data, predictors=predictors, source=source
+        )
     with data_errors_as(RunError, source, options.split):
-        write_report(predictors, source, options.split, out)
+        write_report(predictors, source, options.split, out, evaluated=on_runner)
 
 
-COMMAND = command(EvaluateOptions, evaluate)
+def _at_hand(model: str, folder: str) -> str | Path:
+    """The path of a model on this disk: a copy in a folder, of one that workers have at a URL."""
+    if "://" not in model:
+        return model
+    from fcn_tf.beam.files import fetched_model
+
+    return fetched_model(model, folder)
+
+
+def _arguments_of(options: EvaluateOptions) -> PipelineOptions:
+    """The options of Beam, checked.
+
+    Raises:
+        InputError: Beam does not know one, or the runner lacks something or reaches no model.
+    """
+    import_quietly("apache_beam")
+    from fcn_tf.beam.files import resolved
+    from fcn_tf.beam.runners import check_reached, pipeline_options
+
+    assert options.runner is not None
+    arguments = pipeline_options(options.runner, options.runner_options)
+    models = {"--model": options.model, "--compare": options.compare}
+    paths = {option: resolved(path) for option, path in models.items() if path}
+    check_reached(options.runner, arguments, paths)
+    return arguments
+
+
+def _evaluations_on_runner(
+    options: EvaluateOptions,
+    arguments: PipelineOptions,
+    *,
+    data: DataConfig,
+    predictors: dict[str, Predictor],
+    source: Source,
+) -> Callable[[str], Evaluation]:
+    """A function from the name of a predictor to what workers of Beam find.
+
+    Raises:
+        InputError: workers do not reach the data.
+    """
+    from fcn_tf.beam.files import resolved
+    from fcn_tf.beam.runners import check_reached
+    from fcn_tf.beam.scoring import Scoring, evaluate_on_runner
+
+    assert options.runner is not None
+    runner = options.runner
+    places = {f"--data.{key}": getattr(data, key) for key in ("data_dir", "tfds_dir")}
+    check_reached(
+        runner, arguments, {key: resolved(place) for key, place in places.items() if place}
+    )
+
+    def evaluated(name: str) -> Evaluation:
+        predictor = predictors[name]
+        scoring = Scoring(
+            model=resolved(name),
+            data=data,
+            split=options.split,
+            tile_px=predictor.tile_px,
+            flip=predictor.flip,
+            scales=predictor.scales,
+        )
+        return evaluate_on_runner(scoring, predictor, source, runner=runner, options=arguments)
+
+    return evaluated
+
+
+COMMAND = command(EvaluateOptions, evaluate, with_runner_options)

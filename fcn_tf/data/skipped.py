@@ -26,6 +26,10 @@ class Skipped:
         """What is wrong with each record, in the order of their names."""
         return [self._faults[name] for name in sorted(self._faults)]
 
+    def faults(self) -> dict[str, str]:
+        """What is wrong with each record, by its name."""
+        return dict(self._faults)
+
     def note(self, name: str, text: str, size: int | None = None) -> None:
         """Notes a record that is skipped.
 

@@ -38,6 +38,17 @@ def evaluate_predictor(predictor: Predictor, source: Source, split: str) -> Eval
     return evaluate_split(parts, predictor.model.num_classes)
 
 
+def counts_of(predictor: Predictor, image: NDArray[np.uint8], truth: NDArray[np.uint8]) -> Counts:
+    """What one image adds to the counts of a split.
+
+    Args:
+        predictor: as in `evaluate_predictor`.
+        image: uint8 (H, W, 3), RGB.
+        truth: uint8 (H, W), labels and VOID.
+    """
+    return _count(truth, _answer(predictor, image), predictor.model.num_classes)
+
+
 def predicted(
     predictor: Predictor, image: NDArray[np.uint8]
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:

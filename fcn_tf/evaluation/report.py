@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,12 @@ def default_out(path: str | Path, split: str, out: str | None = None) -> Path:
 
 
 def write_report(
-    predictors: Mapping[str, Predictor], source: Source, split: str, out: Path
+    predictors: Mapping[str, Predictor],
+    source: Source,
+    split: str,
+    out: Path,
+    *,
+    evaluated: Callable[[str], Evaluation] | None = None,
 ) -> None:
     """Prints the scores; writes scores.json, the figures, and report.html that shows them all.
 
@@ -80,17 +85,19 @@ def write_report(
         source: the data set.
         split: one of its splits.
         out: folder for the files.
+        evaluated: what an evaluation finds, by the name of a predictor; by default it is made here.
     """
+    evaluated = evaluated or (lambda name: evaluate_predictor(predictors[name], source, split))
     size = source.split_sizes[split]
     images = counted(size, "image{}")
     (name, predictor), *others = predictors.items()
-    found = evaluate_predictor(predictor, source, split)
+    found = evaluated(name)
     summary = _summary(found, source, split)
     lines = [f"{name} on {split}, {images}: mean IU {percent(summary['mean_iou'])} %."]
     head, rows = ["", "%"], score_rows(summary)
     other_iou = None
-    for other_name, other in others:
-        other_summary = _summary(evaluate_predictor(other, source, split), source, split)
+    for other_name, _ in others:
+        other_summary = _summary(evaluated(other_name), source, split)
         other_iou = other_summary["class_iou"]
         head, rows = ["", "A", "B", "B - A"], compared_rows(summary, other_summary)
         lines.append(f"B is {other_name}: mean IU {percent(other_summary['mean_iou'])} %.")

@@ -51,6 +51,7 @@ class Predictor:
 
     Attributes:
         model: the `LoadedModel`.
+        other_sizes: heights and widths of the images that were scaled or filled up so far.
 
     Raises:
         InputError: no such model, or options that do not fit it.
@@ -78,7 +79,7 @@ class Predictor:
         self.scales = tuple(scales)
         self.batch_size = batch_size
         self.shows_progress = shows_progress
-        self._other_sizes: set[tuple[int, int]] = set()  # that were scaled or filled up
+        self.other_sizes: set[tuple[int, int]] = set()
         self._check_options()
         self._check_options_of_model()
         # What the model takes at once, of an image that is then enlarged by the largest scale.
@@ -144,7 +145,7 @@ class Predictor:
 
     def other_sizes_line(self) -> str | None:
         """A line that says which images were scaled or filled up so far, for the file's sake."""
-        return other_sizes_line(self.model, self._other_sizes)
+        return other_sizes_line(self.model, self.other_sizes)
 
     def tiles(self, shape: Sequence[int]) -> list[Tile]:
         """How an image of this shape is cut.
@@ -238,7 +239,7 @@ class Predictor:
         pixels = opened(image, self.model.value_range, self.model.bands)
         height_px, width_px = pixels.shape[:2]
         if is_other_size(self.model, (height_px, width_px)):
-            self._other_sizes.add((height_px, width_px))
+            self.other_sizes.add((height_px, width_px))
         return pixels
 
     def _at_once(self, size_px: Sequence[int]) -> int:

@@ -205,9 +205,9 @@ def test_a_file_that_breaks_while_it_is_read_ends_with_1(
     """It is whole when the data set is opened."""
     opened = report.write_report
 
-    def broken(*arguments):
+    def broken(*arguments, **options):
         (tmp_path / "data/images/val/1.png").write_bytes(b"broken")
-        opened(*arguments)
+        opened(*arguments, **options)
 
     monkeypatch.setattr(report, "write_report", broken)
     done = run_here("evaluate", "--model=run")

@@ -135,6 +135,8 @@ TABLE = {
             "python3 -m venv": "needs a registry of packages; .ci/run installs the extra so",
             "fcn-tf predict --runner direct": "needs the extra beam, which excludes those of the "
             "other pages; tests/beam/test_predicting.py has the same calls",
+            "fcn-tf evaluate --runner direct": "needs the extra beam; tests/beam/test_scoring.py "
+            "has the same call",
             "fcn-tf predict --runner dataflow": "needs Dataflow",
             "fcn-tf predict --runner flink": "needs Flink",
             "fcn-tf predict --runner spark": "needs Spark",
