@@ -242,7 +242,7 @@ def _logits(images: Tensor, network: NetworkArguments, num_classes: int, policy:
     endpoints = _endpoints(images, network, policy)
     if network.variant in TRUNK_HEADS:
         head = HEADS[TRUNK_HEADS[network.variant].build]
-        return head(images, endpoints, network, num_classes, policy)
+        return head(images, endpoints, network, num_classes, dtype=policy)
     return fcn_head(images, endpoints, network, num_classes)
 
 

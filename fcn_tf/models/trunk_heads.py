@@ -27,6 +27,7 @@ def unet(
     endpoints: Mapping[str, Tensor],
     network: NetworkArguments,
     num_classes: int,
+    *,
     dtype: Any,
 ) -> Tensor:
     """U-Net's expansive path (Ronneberger et al. 2015), whose contracting path is the trunk.
@@ -52,6 +53,7 @@ def deeplab(
     endpoints: Mapping[str, Tensor],
     network: NetworkArguments,
     num_classes: int,
+    *,
     dtype: Any,
 ) -> Tensor:
     """DeepLab v3's atrous spatial pyramid pooling on the trunk's last map, at 1/16.
