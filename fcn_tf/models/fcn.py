@@ -59,8 +59,8 @@ def build_fcn(
 
     Convolutions start from He's initialization; those of keras.applications start as Keras
     initializes them. Score layers start at zero and upsampling layers as bilinear
-    interpolation, so a fresh network answers 0 everywhere. The scores of SegNet and U-Net start
-    from He's initialization, as published.
+    interpolation, so a fresh network answers 0 everywhere. The scores of "segnet",
+    "segnet_basic" and "unet" start from He's initialization, as published.
 
     Args:
         variant: "fcn32s", "fcn16s", "fcn8s" or "fcn8s_atonce"; or torchvision's
