@@ -59,8 +59,8 @@ def build_fcn(
 
     Convolutions start from He's initialization; those of keras.applications start as Keras
     initializes them. Score layers start at zero and upsampling layers as bilinear
-    interpolation, so a fresh network answers 0 everywhere. The scores of SegNet and U-Net start
-    from He's initialization, as published.
+    interpolation, so a fresh network answers 0 everywhere. The scores of "segnet",
+    "segnet_basic" and "unet" start from He's initialization, as published.
 
     Args:
         variant: "fcn32s", "fcn16s", "fcn8s" or "fcn8s_atonce"; or torchvision's
@@ -242,7 +242,7 @@ def _logits(images: Tensor, network: NetworkArguments, num_classes: int, policy:
     endpoints = _endpoints(images, network, policy)
     if network.variant in TRUNK_HEADS:
         head = HEADS[TRUNK_HEADS[network.variant].build]
-        return head(images, endpoints, network, num_classes, policy)
+        return head(images, endpoints, network, num_classes, dtype=policy)
     return fcn_head(images, endpoints, network, num_classes)
 
 

@@ -14,7 +14,7 @@ from fcn_tf.config.networks import TRUNK_HEADS, TRUNKS, NetworkArguments
 from fcn_tf.models.head import interpolated
 from fcn_tf.models.layers import Crop, Tensor, scores_of
 from fcn_tf.models.torchvision.heads import deeplab_scores
-from fcn_tf.models.unet import SCORES_START, expanded
+from fcn_tf.models.unet import expanded
 
 # Of a level of U-Net's expansive path; VGG's widest blocks have as many.
 MOST_FILTERS = 512
@@ -27,6 +27,7 @@ def unet(
     endpoints: Mapping[str, Tensor],
     network: NetworkArguments,
     num_classes: int,
+    *,
     dtype: Any,
 ) -> Tensor:
     """U-Net's expansive path (Ronneberger et al. 2015), whose contracting path is the trunk.
@@ -43,7 +44,8 @@ def unet(
         if copied is not None:
             filters = min(copied.shape[-1], MOST_FILTERS)
         x = expanded(x, copied, level, filters=filters, dtype=dtype)
-    scores = scores_of(x, num_classes, kernel_initializer=SCORES_START)
+    # They start at 0, as FCN's do: the maps of a trunk are not of size 1, and VGG's are of 100.
+    scores = scores_of(x, num_classes)
     return Crop(0, name="score_fr_crop", dtype="float32")([scores, images])
 
 
@@ -52,6 +54,7 @@ def deeplab(
     endpoints: Mapping[str, Tensor],
     network: NetworkArguments,
     num_classes: int,
+    *,
     dtype: Any,
 ) -> Tensor:
     """DeepLab v3's atrous spatial pyramid pooling on the trunk's last map, at 1/16.

@@ -114,13 +114,14 @@ def as_list(tensors):
     return tensors if isinstance(tensors, list) else [tensors]
 
 
-def test_a_fresh_network_starts_from_he_and_from_scores_of_zero():
+def test_a_fresh_network_starts_from_he_and_so_do_its_scores():
     """A kernel of 2 x 2 counts four inputs for each of its filters, as in the authors' network."""
-    model = build_fcn("unet", 3, width=0.125)
-    for name, inputs in (("down4_conv2", 9 * 64), ("up3_conv1", 9 * 64), ("up4", 4 * 64)):
+    model = build_fcn("unet", 200, width=0.125)
+    inputs = {"down4_conv2": 9 * 64, "up3_conv1": 9 * 64, "up4": 4 * 64, "score_fr": 8}
+    for name, number in inputs.items():
         kernel = model.get_layer(name).kernel.numpy()
-        assert kernel.std() == pytest.approx((2 / inputs) ** 0.5, rel=0.04)
-    assert not model(random_images(1, 20, 20, 3), training=False).numpy().any()
+        tolerance = 0.04 if kernel.size > 10_000 else 0.1
+        assert kernel.std() == pytest.approx((2 / number) ** 0.5, rel=tolerance), name
 
 
 def test_of_572_px_388_are_left():
