@@ -1,12 +1,19 @@
 """Which TFLite files LiteRT.js runs whole on WebGPU, and whether they give the CPU's labels.
 
     python benchmarks/webgpu.py [--networks vgg16,resnet50] [--kinds float32,int8]
+    python benchmarks/webgpu.py --random
 
-Networks with random weights are converted with an input of float32, and run in a headless Chromium
-on its software adapter. Prints Markdown. "checked" is what TensorFlow's check for its GPU delegate
-says. The labels are compared where the two best scores differ by more than 0.01, and the last two
-columns compare with the network in Keras. Exits with 1 where a file does not run whole, or where
-one of float32 or float16 gives less than 99.9 % of the CPU's labels.
+Each network is trained on generated scenes, unless its run is in --out, and converted with an input
+of float32 (of uint8 for integer, which has no other). The files run in a headless Chromium on its
+software adapter, on other scenes. Prints Markdown. "checked" is what TensorFlow's check for its GPU
+delegate says. The labels of WebGPU are compared with the CPU's on all pixels, and both with those
+of the network in Keras where its two best scores differ by more than 0.01. Exits with 1 where a
+file does not run whole, or one of float32, float16 or int8 gives less than 99.9 % of the CPU's
+labels.
+
+With --random the networks have random weights. Their labels depend on small differences, so wrong
+operations show; but 8 bits are then too few. So int8 has no bar, the files answer one image, and
+all labels are compared where two scores differ.
 """
 
 import argparse
@@ -20,22 +27,47 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
+from typing import NamedTuple
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from rows import course, report, train_run
 from toy import exit_code, parse
 
 SAME_LABELS = 0.999
+# WebGPU does not round the activations of `dynamic`, and CPUs do.
+HELD, HELD_RANDOM = ("float32", "float16", "int8"), ("float32", "float16")
 MARGIN = 0.01  # of the two best scores of a pixel that counts
-STEPS = 30  # in which batch normalisation takes the statistics of the images
+
+
+class Network(NamedTuple):
+    """What is trained: options of `fcn-tf train`, and for how many steps."""
+
+    values: dict
+    steps: int
+
+
 NETWORKS = {
-    "vgg16": {"variant": "fcn8s", "width": 0.125},
-    "resnet50": {"variant": "fcn8s", "trunk": "resnet50"},
-    "mobilenetv3_large": {"variant": "fcn8s", "trunk": "mobilenetv3_large", "width": 0.25},
-    "efficientnetv2_b0": {"variant": "fcn8s", "trunk": "efficientnetv2_b0"},
-    "fcn_resnet50": {"variant": "fcn_resnet50", "width": 0.125},
+    "vgg16": Network({"variant": "fcn8s"}, 1000),
+    "resnet50": Network({"variant": "fcn8s", "model.trunk": "resnet50", "model.width": 1.0}, 200),
+    "mobilenetv3_large": Network(
+        {"variant": "fcn8s", "model.trunk": "mobilenetv3_large", "model.width": 0.25}, 1000
+    ),
+    "efficientnetv2_b0": Network(
+        {
+            "variant": "fcn8s",
+            "model.trunk": "efficientnetv2_b0",
+            "model.width": 1.0,
+            "data.crop_px": 128,
+        },
+        300,
+    ),
+    "fcn_resnet50": Network({"variant": "fcn_resnet50", "model.width": 0.125}, 1000),
 }
+# With random weights: what NETWORKS leaves to the recipe, of the head, and in how many steps batch
+# normalisation takes the statistics of the images.
+RANDOM_WIDTH, HEAD_UNITS, STEPS = {"vgg16": {"model.width": 0.125}}, 64, 30
 # A software adapter; on Linux it needs Vulkan.
 FLAGS = (
     *("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"),
@@ -48,19 +80,28 @@ PAGE = """<!doctype html>
 import { getWebGpuDevice, loadAndCompile, loadLiteRt, Tensor } from "@litertjs/core";
 await loadLiteRt("./litert/wasm/");
 window.hasGpu = getWebGpuDevice() !== null;
-window.answer = async ([file, shape]) => {
-    const read = async (name) => (await fetch(name)).arrayBuffer();
+window.answer = async ([takes, shape, count]) => {
+    // Two files of one name that are written within a second are the same to a browser's cache.
+    const read = async (name) => (await fetch(name, { cache: "no-store" })).arrayBuffer();
+    const numbers = takes === "uint8" ? Uint8Array : Float32Array;
+    const answers = [];
     try {
         const options = { accelerator: "webgpu", gpuOptions: { precision: "fp32" } };
-        const network = await loadAndCompile(new Uint8Array(await read(file)), options);
+        const network = await loadAndCompile(new Uint8Array(await read("model.tflite")), options);
         if (!network.isFullyAccelerated) return { refused: "in part" };
-        const image = new Tensor(new Float32Array(await read("image.bin")), shape);
-        const [output] = await network.run([image]);
-        const scores = new Uint8Array((await output.data()).slice().buffer);
-        let text = "";
-        for (const one of scores) text += String.fromCharCode(one);
+        for (let index = 0; index < count; index++) {
+            const image = new Tensor(new numbers(await read(`image-${index}.bin`)), shape);
+            const [output] = await network.run([image]);
+            let text = "";
+            for (const one of new Uint8Array((await output.data()).slice().buffer)) {
+                text += String.fromCharCode(one);
+            }
+            answers.push(btoa(text));
+            image.delete();
+            output.delete();
+        }
         network.delete();
-        return { scores: btoa(text) };
+        return { answers };
     } catch (error) {
         return { refused: String(error.message ?? error) };
     }
@@ -77,36 +118,72 @@ class Server(http.server.SimpleHTTPRequestHandler):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("runs/webgpu"))
     parser.add_argument("--networks", default=",".join(NETWORKS))
     parser.add_argument("--kinds", default="float32,float16,dynamic,int8")
+    parser.add_argument("--random", action="store_true", help="random weights")
+    parser.add_argument("--steps", type=int, help="of each network")
     parser.add_argument("--size_px", type=int, nargs=2, default=(96, 128))
-    parser.add_argument("--head_units", type=int, default=64)
+    parser.add_argument("--images", type=int, default=20)
+    parser.add_argument("--calibration_images", type=int, default=100)
+    parser.add_argument("overrides", nargs="*", help="passed on to train, after --")
     arguments = parse(
-        parser, networks="vgg16", kinds="float32,int8", size_px=(64, 96), head_units=16
+        parser,
+        networks="vgg16",
+        kinds="float32,int8",
+        steps=20,
+        size_px=(64, 96),
+        images=2,
+        calibration_images=4,
+        overrides=["--data.batch_size=2", "--data.crop_px=64"],
     )
     missed = False
-    with tempfile.TemporaryDirectory() as folder, opened(Path(folder)) as page:
-        print("| network | kind | checked | whole | as the CPU, % | CPU, % | WebGPU, % |")
-        print("|---|---|---|---|---|---|---|")
-        images = scenes(arguments.size_px)
+    if arguments.random:
+        calibration = scenes(8, arguments, seed=0)
+        images = calibration[:1]
+    else:
+        images = scenes(arguments.images, arguments, seed=[0, 23])
+        calibration = scenes(arguments.calibration_images, arguments, seed=[1, 23])
+    with tempfile.TemporaryDirectory() as folder, opened(Path(folder)) as on_webgpu:
+        columns = ("checked", "whole", "WebGPU as CPU", "CPU as Keras", "WebGPU as Keras")
+        print(f"| network | mean IU | kind | {' | '.join(columns)} |", "|---" * 8 + "|", sep="\n")
         for name in arguments.networks.split(","):
-            model = network(name, arguments, np.stack(images))
+            if arguments.random:
+                model, mean_iou = of_random_weights(name, np.stack(calibration)), ""
+            else:
+                model, mean_iou = trained(name, arguments)
             for kind in arguments.kinds.split(","):
-                row = compared(model, kind, images, Path(folder), page)
-                print("|", " | ".join([name, kind, *row[0]]), "|", flush=True)
-                missed = missed or row[1]
+                content = converted(model, kind, calibration)
+                cells, share = compared(
+                    *(content, model, images, on_webgpu), decided_alone=arguments.random
+                )
+                print("|", " | ".join([name, mean_iou, kind, *cells]), "|", flush=True)
+                held = kind in (HELD_RANDOM if arguments.random else HELD)
+                missed |= share is None or (held and share < SAME_LABELS)
     return exit_code(missed, arguments)
 
 
-def network(name, arguments, images):
-    """A network with random weights, whose labels differ from place to place."""
+def trained(name, arguments):
+    """A network, and its mean IU on val in %."""
+    from fcn_tf.models import load_model
+
+    workdir, network = arguments.out / name, NETWORKS[name]
+    if not report(workdir):
+        values = course(arguments.steps or network.steps, seed=0) | network.values
+        train_run("shapes", workdir, values, arguments.overrides)
+    return load_model(workdir), f"{100 * report(workdir)['mean_iou']:.1f}"
+
+
+def of_random_weights(name, images):
+    """A network of random weights, whose labels differ from place to place."""
     import keras
 
     import fcn_tf
 
     keras.utils.set_random_seed(0)
-    given = {**NETWORKS[name], "head_units": arguments.head_units}
-    model = fcn_tf.build_fcn(given.pop("variant"), 21, **given)
+    values = RANDOM_WIDTH.get(name, {}) | NETWORKS[name].values
+    sizes = {key: values[f"model.{key}"] for key in ("trunk", "width") if f"model.{key}" in values}
+    model = fcn_tf.build_fcn(values["variant"], 21, head_units=HEAD_UNITS, **sizes)
     random = np.random.default_rng(0)
     scored = []
     for layer in model.layers:
@@ -124,40 +201,61 @@ def network(name, arguments, images):
     return model
 
 
-def scenes(size_px):
+def scenes(count, arguments, seed):
     from fcn_tf.data.shapes import draw_scene
     from fcn_tf.images.read import resize
 
-    random = np.random.default_rng(0)
-    return [resize(draw_scene(random)[0], tuple(size_px)) for _ in range(8)]
+    random = np.random.default_rng(seed)
+    return [resize(draw_scene(random)[0], tuple(arguments.size_px)) for _ in range(count)]
 
 
-def compared(model, kind, images, folder, page):
-    """The cells of a row behind its kind, and whether a bar is missed."""
+def converted(model, kind, calibration):
+    from fcn_tf.exporting.tflite import convert
+
+    takes = "uint8" if kind == "integer" else "float32"
+    return convert(model, kind, calibration[0].shape[:2], takes, calibration=calibration)
+
+
+def compared(content, model, images, on_webgpu, *, decided_alone):
+    """The cells of a row behind its kind, and how many labels of WebGPU are the CPU's, or None."""
     import tensorflow as tf
+    from ai_edge_litert.interpreter import Interpreter
 
-    from fcn_tf.exporting.tflite import convert, run
-
-    content = convert(model, kind, images[0].shape[:2], "float32", calibration=images)
-    (folder / "model.tflite").write_bytes(content)
-    (folder / "image.bin").write_bytes(images[0].astype(np.float32).tobytes())
+    on_cpu = Interpreter(model_content=content)
+    on_cpu.allocate_tensors()
+    given, answered = on_cpu.get_input_details()[0], on_cpu.get_output_details()[0]
+    images = [image[None].astype(given["dtype"]) for image in images]
     checked = "yes" if is_for_gpus(content) else "no"
-    on_cpu = run(str(folder / "model.tflite"))(images[0])["scores"]
-    in_keras = np.asarray(tf.nn.softmax(model(images[0][None], training=False)[0]))
-    found = page.evaluate("(what) => window.answer(what)", ["model.tflite", [1, *images[0].shape]])
+    found = on_webgpu(content, images)
     if "refused" in found:
-        return [checked, f"no: {' '.join(found['refused'].split())}", "", "", ""], True
-    on_gpu = np.frombuffer(base64.b64decode(found["scores"]), np.float32).reshape(on_cpu.shape)
-    shares = [same(on_gpu, on_cpu), same(on_cpu, in_keras), same(on_gpu, in_keras)]
-    missed = kind in ("float32", "float16") and shares[0] < SAME_LABELS
-    return [checked, "yes", *(f"{100 * share:.2f}" for share in shares)], missed or checked == "no"
+        return [checked, f"no: {' '.join(found['refused'].split())}", "", "", ""], None
+    shares = []
+    for image, scores in zip(images, found["answers"], strict=True):
+        on_cpu.set_tensor(given["index"], image)
+        on_cpu.invoke()
+        cpu = on_cpu.get_tensor(answered["index"])[0]
+        gpu = np.frombuffer(base64.b64decode(scores), cpu.dtype).reshape(cpu.shape)
+        keras = np.asarray(tf.nn.softmax(model(image, training=False)[0]))
+        counted = is_decided(cpu) if decided_alone else np.True_
+        shares.append(
+            [
+                same(gpu, cpu)[counted].mean(),
+                same(cpu, keras)[is_decided(keras)].mean(),
+                same(gpu, keras)[is_decided(keras)].mean(),
+            ]
+        )
+    means = np.mean(shares, axis=0)
+    cells = [checked, "yes", *(f"{100 * share:.2f}" for share in means)]
+    return cells, means[0] if checked == "yes" else None
 
 
-def same(scores, reference):
-    """The share of the decided pixels of a reference that have its labels."""
-    second, best = np.sort(reference)[..., -2:].transpose(2, 0, 1)
-    decided = best - second > MARGIN
-    return (scores.argmax(-1) == reference.argmax(-1))[decided].mean()
+def same(scores, others):
+    return scores.argmax(-1) == others.argmax(-1)
+
+
+def is_decided(scores):
+    second, best = np.sort(scores)[..., -2:].transpose(2, 0, 1)
+    return best - second > MARGIN
 
 
 def is_for_gpus(content):
@@ -172,7 +270,7 @@ def is_for_gpus(content):
 
 @contextlib.contextmanager
 def opened(folder):
-    """A page in Chromium that has LiteRT.js, and is served from a folder."""
+    """A function that has a page in Chromium run a file on images; the page lies in a folder."""
     from playwright.sync_api import sync_playwright
 
     from fcn_tf.exporting.browser import find_browser
@@ -190,7 +288,15 @@ def opened(folder):
         page.wait_for_function("window.isReady", timeout=300_000)
         if not page.evaluate("window.hasGpu"):
             sys.exit("This Chromium has no software adapter for WebGPU.")
-        yield page
+
+        def answers(content, images):
+            (folder / "model.tflite").write_bytes(content)
+            for index, image in enumerate(images):
+                (folder / f"image-{index}.bin").write_bytes(image.tobytes())
+            given = [images[0].dtype.name, images[0].shape, len(images)]
+            return page.evaluate("(given) => window.answer(given)", given)
+
+        yield answers
         browser.close()
     server.shutdown()
 

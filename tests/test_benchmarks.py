@@ -151,7 +151,11 @@ SCRIPTS = {
             r"each photo after it: N ms \(N to N\)",
         )
     ),
-    "webgpu.py": Script((r"\| vgg16 \| int8 \| yes \| yes \| N \| N \| N \|",), [(2, 7)]),
+    "webgpu.py": Script(
+        (r"\| vgg16 \| N \| int8 \| yes \| yes \| N \| N \| N \|",),
+        [(2, 8)],
+        ("--out", "{out}"),
+    ),
 }
 # The extra that a script needs, and its modules.
 NEEDS = {

@@ -148,7 +148,7 @@ def test_a_valid_unet_of_any_size_is_refused(tmp_path):
 
 
 def test_enlarging_is_bilinear_resizing():
-    """Nine channels, which are enlarged in three parts."""
+    """Nine channels, which are enlarged in two parts."""
     scores = np.random.default_rng(0).standard_normal((1, 3, 5, 9), "float32")
     expected = tf.image.resize(scores, (24, 40))
     np.testing.assert_allclose(enlarged(tf.constant(scores), 8), expected, atol=1e-5)
