@@ -58,8 +58,8 @@ NETWORKS = {
         "width": 0.25,
     },
 }
-# The others have more of the layers of vgg16, deeplabv3_resnet50, lraspp_mobilenetv3, segnet and
-# alexnet, and nothing else: resnet50 the blocks of torchvision's, with the skips of
+# These have more of the layers of vgg16, deeplabv3_resnet50, lraspp_mobilenetv3, segnet, alexnet and
+# unet, and nothing else: resnet50 the blocks of torchvision's, with the skips of
 # mobilenetv3_large.
 UNTRAINED = (
     "vgg19",
@@ -69,6 +69,7 @@ UNTRAINED = (
     "deeplabv3_resnet101",
     "deeplabv3_mobilenetv3",
     "segnet_basic",
+    "unet_on_trunk",
 )
 TRAINED = [name for name in NETWORKS if name not in UNTRAINED]
 STEPS = {
@@ -78,7 +79,6 @@ STEPS = {
     "lraspp_mobilenetv3": 60,
     "unet": 60,
     "segnet": 30,
-    "unet_on_trunk": 60,
     "deeplabv3_on_trunk": 60,
 }
 # After a few steps the values of SegNet's windows are so close that 8 bits move many of them.
