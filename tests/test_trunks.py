@@ -58,8 +58,8 @@ NETWORKS = {
         "width": 0.25,
     },
 }
-# These have more of the layers of vgg16, deeplabv3_resnet50, lraspp_mobilenetv3, segnet, alexnet and
-# unet, and nothing else: resnet50 the blocks of torchvision's, with the skips of
+# These have more of the layers of vgg16, deeplabv3_resnet50, lraspp_mobilenetv3, segnet, alexnet
+# and unet, and nothing else: resnet50 the blocks of torchvision's, with the skips of
 # mobilenetv3_large.
 UNTRAINED = (
     "vgg19",
