@@ -198,6 +198,8 @@ TABLE = {
             "fcn-tf import-weights --from hed": "tests/models/test_hed.py writes such a file",
             "python train.py --config camvid_vgg16": "needs CamVid, and the file; docs/scale.md "
             "trains the recipe camvid on a folder like it",
+            "fcn-tf export --model runs/camvid_vgg16-fcn8s": "the commands of docs/serving.md and "
+            "README.md, on a run that needs CamVid",
         },
     ),
     "docs/performance.md": Page(
