@@ -60,6 +60,8 @@ def heatmap(
     out = Path(out)
     if out.suffix.lower() != ".png" or (out.exists() and out.samefile(image)):
         raise InputError(f"--out {out}: it must end in .png and not be the image.")
+    # Weights may be fetched for vgg16; an image that cannot be read is refused before.
+    pixels = read_rgb(image) if model == "vgg16" else None
     found = _model(model, weights)
     if isinstance(found, Predictor):
         if preprocessing is not None or class_names is not None:
@@ -77,7 +79,8 @@ def heatmap(
         network = _convolutionalized(found, model)
         columns = _columns(classes, network.output.shape[-1], class_names)
         mode = preprocessing or "caffe"
-        drawn = _of_classifier(found, network, image, columns, preprocessing=mode)
+        pixels = read_rgb(image) if pixels is None else pixels
+        drawn = _of_classifier(found, network, pixels, columns, preprocessing=mode)
     if (pages := pages_of(image)) > 1:
         print(f"{image} has {pages} pages or frames, of which the first is taken.")
 
@@ -132,11 +135,16 @@ def _of_segmentation(predictor: Predictor, image: str | Path, classes: Sequence[
 
 
 def _of_classifier(
-    classifier: Any, network: Any, image: str | Path, columns: list[int], *, preprocessing: str
+    classifier: Any,
+    network: Any,
+    pixels: NDArray[np.uint8],
+    columns: list[int],
+    *,
+    preprocessing: str,
 ) -> Drawn:
     """The probabilities that the classifier's network gives at every place."""
     side_px = classifier.inputs[0].shape[1:3]
-    pixels = _enlarged(read_rgb(image), side_px)
+    pixels = _enlarged(pixels, side_px)
     fed = pixels[None].astype("float32")
     if preprocessing != "none":
         fed = keras.applications.imagenet_utils.preprocess_input(fed, mode=preprocessing)
