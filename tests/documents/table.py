@@ -133,6 +133,7 @@ TABLE = {
     "docs/beam.md": Page(
         not_run={
             "python3 -m venv": "needs a registry of packages; .ci/run installs the extra so",
+            "beam/bin/pip install": "needs a registry of packages; .ci/run installs the extra so",
             "fcn-tf predict --runner direct": "needs the extra beam, which excludes those of the "
             "other pages; tests/beam/test_predicting.py has the same calls",
             "fcn-tf evaluate --runner direct": "needs the extra beam; tests/beam/test_scoring.py "
