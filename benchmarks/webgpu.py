@@ -144,6 +144,8 @@ def main():
     else:
         images = scenes(arguments.images, arguments, seed=[0, 23])
         calibration = scenes(arguments.calibration_images, arguments, seed=[1, 23])
+        for name in arguments.networks.split(","):  # first: a training prints, too
+            train(name, arguments)
     with tempfile.TemporaryDirectory() as folder, opened(Path(folder)) as on_webgpu:
         columns = ("checked", "whole", "WebGPU as CPU", "CPU as Keras", "WebGPU as Keras")
         print(f"| network | mean IU | kind | {' | '.join(columns)} |", "|---" * 8 + "|", sep="\n")
@@ -151,7 +153,7 @@ def main():
             if arguments.random:
                 model, mean_iou = of_random_weights(name, np.stack(calibration)), ""
             else:
-                model, mean_iou = trained(name, arguments)
+                model, mean_iou = trained(arguments.out / name)
             for kind in arguments.kinds.split(","):
                 content = converted(model, kind, calibration)
                 cells, share = compared(
@@ -163,14 +165,18 @@ def main():
     return exit_code(missed, arguments)
 
 
-def trained(name, arguments):
-    """A network, and its mean IU on val in %."""
-    from fcn_tf.models import load_model
-
+def train(name, arguments):
+    """Trains a network, or goes on with it, if it has not ended."""
     workdir, network = arguments.out / name, NETWORKS[name]
     if not report(workdir):
         values = course(arguments.steps or network.steps, seed=0) | network.values
         train_run("shapes", workdir, values, arguments.overrides)
+
+
+def trained(workdir):
+    """The network of a run, and its mean IU on val in %."""
+    from fcn_tf.models import load_model
+
     return load_model(workdir), f"{100 * report(workdir)['mean_iou']:.1f}"
 
 

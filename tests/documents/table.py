@@ -201,6 +201,7 @@ TABLE = {
             "trains the recipe camvid on a folder like it",
             "fcn-tf export --model runs/camvid_vgg16-fcn8s": "the commands of docs/serving.md and "
             "README.md, on a run that needs CamVid",
+            "fcn-tf evaluate --model exported/street": "as the export above",
         },
     ),
     "docs/performance.md": Page(
