@@ -357,15 +357,15 @@ def test_five_thousand_images(model, tmp_path, monkeypatch, capsys):
     for number in broken:
         (tmp_path / f"in/{number:04}.png").write_bytes(b"broken")
     resident = []
-    import fcn_tf.images.read
+    import fcn_tf.inference.labelling
 
-    opened = fcn_tf.images.read.open_pixels
+    opened = fcn_tf.inference.labelling.open_pixels
 
     def watched(*arguments, **named):
         resident.append(psutil.Process().memory_info().rss)
         return opened(*arguments, **named)
 
-    monkeypatch.setattr(fcn_tf.images.read, "open_pixels", watched)
+    monkeypatch.setattr(fcn_tf.inference.labelling, "open_pixels", watched)
     with pytest.raises(RunError, match="20 of 5000 images failed"):
         label(model[1], tmp_path, format="png")
     named = capsys.readouterr().err
