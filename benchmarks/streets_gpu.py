@@ -13,6 +13,7 @@ With --choices the rows are other choices than the recipe's, in streets_choices.
 """
 
 import argparse
+import functools
 import os
 import sys
 from pathlib import Path
@@ -25,7 +26,7 @@ import keras
 import numpy as np
 from jax_loop import Loop, load_split
 from recorded import Recorded, commit_of_code, show
-from rows import SCORES, Row
+from rows import SCORES, Row, course
 from streets import (
     ALL_CLAIMS,
     FROM_RANDOM,
@@ -34,6 +35,7 @@ from streets import (
     SAME,
     SCORES_ALONE,
     TOY,
+    check_given,
     settings_of,
     toy_photographs,
 )
@@ -81,8 +83,7 @@ def main():
     name = "streets_choices.json" if arguments.choices else "streets_gpu.json"
     recorded = Recorded(arguments.results or folder / name)
     if not arguments.table:
-        if not arguments.data_dir or not (arguments.weights or arguments.toy):
-            parser.error("--data_dir and --weights: give photographs, and VGG16's convolutions.")
+        check_given(parser, arguments)
         settings = settings_of(arguments)
         if refusal := recorded.refusal(settings):
             parser.error(refusal)
@@ -108,7 +109,9 @@ def measure_rows(rows, arguments, recorded, settings):
             model = start_of(
                 name, config, arguments.weights, seed, ends.get((rows[name].start, seed))
             )
-            loop = loop or Loop(model, config, *splits_of(arguments.data_dir, config))
+            loop = loop or Loop(
+                model, config, *splits_of(arguments.data_dir, config.data.ignore_label)
+            )
             given = [variable.value for variable in model.trainable_variables]
             weights, _, seconds = loop.train(loop.rates(), seed, given)
             if any(row.start == name for row in rows.values()):
@@ -132,16 +135,17 @@ def measured(loop, weights):
     return row | {"images": len(loop.val[0])}
 
 
-def splits_of(folder, config):
-    """Images and masks of train, and of val."""
-    return [load_split(folder, split, config.data.ignore_label) for split in ("train", "val")]
+@functools.cache
+def splits_of(folder, ignore_label):
+    """Images and masks of train, and of val; read once for all rows."""
+    return [load_split(folder, split, ignore_label) for split in ("train", "val")]
 
 
 def config_of(row, arguments):
     """The `Config` of a row."""
     values = {} if arguments.choices else dict(SAME)
     values |= (TOY | {"data.crop_px": 24} if arguments.toy else {}) | row.values
-    values |= {"training.max_steps": arguments.steps, "training.eval_every_steps": arguments.steps}
+    values |= course(arguments.steps, seed=0)
     values.pop("model.trainable", None)  # `start_of` sees to that
     return load_config(RECIPE, **values, **{"data.data_dir": str(arguments.data_dir)})
 
