@@ -44,11 +44,19 @@ class Rates(NamedTuple):
 
 
 class State(NamedTuple):
-    """A run between two steps; lists of an array for each trained variable."""
+    """A run between two steps.
+
+    Args:
+        weights, momenta, velocities: lists of an array for each trained variable.
+        statistics: of an array for each running statistic.
+        averages: running averages of the weights, and then of the statistics.
+        step: the number of updates so far.
+    """
 
     weights: list
     momenta: list
     velocities: list
+    statistics: list
     averages: list
     step: jax.Array
 
@@ -155,6 +163,15 @@ def change_color(pixels, key, strength):
     return jnp.clip(jnp.round((pixels - gray) * saturation + gray), 0, 255)
 
 
+def is_statistic(variable):
+    return variable.name.startswith("moving_")
+
+
+def averaged_of(model):
+    """The variables that a run averages: those that are trained, and the running statistics."""
+    return [*model.trainable_variables, *filter(is_statistic, model.non_trainable_variables)]
+
+
 class Loop:
     """A network's compiled training steps and its evaluation.
 
@@ -169,12 +186,13 @@ class Loop:
 
     def __init__(self, model, config, train, val):
         check_known(config, train[1].shape[1:])
-        if any(variable.name.startswith("moving_") for variable in model.weights):
-            raise SystemExit(f"{config.variant}: this loop keeps no running statistics.")
         self.model, self.config = model, config
         self.images, self.masks = (jax.device_put(array) for array in train)
         self.val = val
-        self.others = [variable.value for variable in model.non_trainable_variables]
+        others = model.non_trainable_variables
+        # The places of the running statistics among them; all others stay as they are.
+        self.moving = [place for place, one in enumerate(others) if is_statistic(one)]
+        self.others = [variable.value for variable in others]
         self.is_kernel = [len(v.shape) > 1 for v in model.trainable_variables]
         self.steps = jax.jit(self._steps, donate_argnums=0)
         self.labels = jax.jit(self._labels)
@@ -192,18 +210,19 @@ class Loop:
         } | changed
         return Rates(**values | {"class_weights": jnp.array(values["class_weights"], jnp.float32)})
 
-    def train(self, rates, seed, weights=None):
-        """Trains from the model's weights, or from `weights`.
+    def train(self, rates, seed, values=None):
+        """Trains from the model's values of `averaged_of`, or from `values`.
 
         Returns:
-            the averaged weights after the last step, a list; the loss of each step; the seconds
-            that the steps took, without compiling.
+            the averages after the last step, a list as `averaged_of`; the loss of each step; the
+            seconds that the steps took, without compiling.
         """
-        weights = weights or [v.value for v in self.model.trainable_variables]
-        fresh = [jnp.array(weight) for weight in weights]  # a copy: the steps overwrite it
-        zeros = [jnp.zeros_like(weight) for weight in fresh]
-        copies = [jnp.array(weight) for weight in fresh]
-        state = State(fresh, zeros, [jnp.array(zero) for zero in zeros], copies, jnp.array(0))
+        values = values or [variable.value for variable in averaged_of(self.model)]
+        count = len(values) - len(self.moving)
+        fresh = [jnp.array(value) for value in values]  # a copy: the steps overwrite it
+        zeros = [[jnp.zeros_like(weight) for weight in fresh[:count]] for _ in range(2)]
+        copies = [jnp.array(value) for value in values]
+        state = State(fresh[:count], *zeros, fresh[count:], copies, jnp.array(0))
         records = self._records(rates.max_steps, seed)  # (steps, N)
         key, losses, seconds = jax.random.key(seed), [], 0.0
         for first in range(0, rates.max_steps, STEPS_A_CALL):
@@ -214,12 +233,12 @@ class Loop:
         measured = max(rates.max_steps - STEPS_A_CALL, 1)
         return state.averages, np.concatenate(losses), seconds * rates.max_steps / measured
 
-    def scores(self, weights):
-        """The scores on val, `scores_from_confusion`'s, with these weights."""
+    def scores(self, averages):
+        """The scores on val, `scores_from_confusion`'s, with what `train` returned."""
         classes = self.model.output_shape[-1]
         counts = np.zeros((classes, classes), np.int64)
         for image, mask in zip(*self.val, strict=True):
-            labels = np.asarray(self.labels(weights, image[None]))[0]
+            labels = np.asarray(self.labels(averages, image[None]))[0]
             counts += confusion_matrix(mask, labels, classes)
         return scores_from_confusion(counts)
 
@@ -230,8 +249,17 @@ class Loop:
         orders = [random.permutation(images) for _ in range(-(-needed // images))]
         return np.concatenate(orders)[:needed].reshape(steps, -1)
 
-    def _labels(self, weights, images):
-        logits, _ = self.model.stateless_call(weights, self.others, images, training=False)
+    def _others(self, statistics):
+        """The values of all variables that are not trained."""
+        others = list(self.others)
+        for place, value in zip(self.moving, statistics, strict=True):
+            others[place] = value
+        return others
+
+    def _labels(self, averages, images):
+        count = len(averages) - len(self.moving)
+        others = self._others(averages[count:])
+        logits, _ = self.model.stateless_call(averages[:count], others, images, training=False)
         return jnp.argmax(logits, -1).astype(jnp.uint8)
 
     def _steps(self, state, records, key, rates):
@@ -242,13 +270,16 @@ class Loop:
         images, masks = jax.vmap(lambda *one: view(*one, self.config))(
             self.images[records], self.masks[records], keys[1:]
         )
-        loss, gradients = jax.value_and_grad(self._loss)(
-            state.weights, images, masks, keys[0], rates
+        state_before = (state.weights, state.statistics)
+        (loss, statistics), gradients = jax.value_and_grad(self._loss, has_aux=True)(
+            *state_before, (images, masks), keys[0], rates
         )
-        return self._updated(state, gradients, rates), loss
+        return self._updated(state._replace(statistics=statistics), gradients, rates), loss
 
-    def _loss(self, weights, images, masks, key, rates):
-        logits, _ = self.model.stateless_call(weights, self.others, images, training=True)
+    def _loss(self, weights, statistics, batch, key, rates):
+        """The loss of a batch, and the running statistics after it."""
+        (images, masks), others = batch, self._others(statistics)
+        logits, others = self.model.stateless_call(weights, others, images, training=True)
         fraction, config = self.config.loss.sample_fraction, self.config.loss
         # On JAX a loss keeps no state to draw with.
         loss = make_loss(replace(config, sample_fraction=1.0), list(rates.class_weights), 0)
@@ -258,7 +289,8 @@ class Loop:
         else:
             drawn = jax.random.uniform(key, masks.shape) < fraction
             total = jnp.sum(jnp.where(drawn, loss.of_pixels(masks, logits), 0.0)) / fraction
-        return jnp.sum(jnp.where(norm > 0, total / jnp.where(norm > 0, norm, 1.0), 0.0))
+        loss = jnp.sum(jnp.where(norm > 0, total / jnp.where(norm > 0, norm, 1.0), 0.0))
+        return loss, [others[place] for place in self.moving]
 
     def _updated(self, state, gradients, rates):
         """The state after AdamW's step on a gradient whose norm is clipped."""
@@ -270,9 +302,9 @@ class Loop:
         adam = rate * jnp.sqrt(1 - BETA_2**count) / (1 - BETA_1**count)
         # The number of updates counts this one.
         forget = 1 - jnp.minimum(rates.ema, (1 + count) / (10 + count))
-        new = State([], [], [], [], state.step + 1)
-        arrays = zip(*state[:4], gradients, self.is_kernel, strict=True)
-        for weight, momentum, velocity, average, gradient, decays in arrays:
+        new = State([], [], [], state.statistics, [], state.step + 1)
+        arrays = zip(*state[:3], gradients, self.is_kernel, strict=True)
+        for weight, momentum, velocity, gradient, decays in arrays:
             gradient = gradient * clip
             momentum = BETA_1 * momentum + (1 - BETA_1) * gradient
             velocity = BETA_2 * velocity + (1 - BETA_2) * jnp.square(gradient)
@@ -282,5 +314,7 @@ class Loop:
             new.weights.append(weight)
             new.momenta.append(momentum)
             new.velocities.append(velocity)
-            new.averages.append(average + forget * (weight - average))
+        values = [*new.weights, *new.statistics]
+        for average, value in zip(state.averages, values, strict=True):
+            new.averages.append(average + forget * (value - average))
         return new

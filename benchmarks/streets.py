@@ -52,6 +52,10 @@ from fcn_tf.config.networks import NETWORK_KEYS
 RECIPE = "camvid_vgg16"
 FIRST = ("fcn32s", "fcn16s, staged", "fcn8s, staged", "fcn8s_atonce", "fcn8s")
 SCORES_ALONE, FROM_RANDOM = "fcn8s, score layers alone", "fcn8s, random weights"
+# The kin, whose encoder takes the same convolutions.
+KIN = {"segnet": {"variant": "segnet"}, "unet_on_trunk": {"variant": "unet_on_trunk"}}
+KIN_FROM_RANDOM = {name: f"{name}, random weights" for name in KIN}
+ALL_FROM_RANDOM = {FROM_RANDOM, *KIN_FROM_RANDOM.values()}
 ROWS = {name: ON_VGG16[name] for name in (*FIRST, SCORES_ALONE)} | {
     FROM_RANDOM: Row({"variant": "fcn8s"}),
     "fcn8s, upsampling fixed": ON_VGG16["fcn8s, upsampling fixed"],
@@ -60,9 +64,15 @@ ROWS = {name: ON_VGG16[name] for name in (*FIRST, SCORES_ALONE)} | {
     "fcn8s, a quarter of the pixels": ON_VGG16["fcn8s, a quarter of the pixels"],
     "fcn32s, output stride 8": ON_VGG16["fcn32s, output stride 8"],
 }
+ROWS |= {name: Row(values) for name, values in KIN.items()}
+ROWS |= {random: Row(KIN[name]) for name, random in KIN_FROM_RANDOM.items()}
 ALL_CLAIMS = CLAIMS | {
     "32s < 8s, the same steps": Claim(("fcn32s", "fcn8s")),
     "random weights below the trained trunk": Claim((FROM_RANDOM, "fcn8s")),
+}
+ALL_CLAIMS |= {
+    f"random weights below the trained trunk, {name}": Claim((random, name))
+    for name, random in KIN_FROM_RANDOM.items()
 }
 # Whatever the recipe says of them.
 SAME = {
@@ -221,7 +231,7 @@ def values_of(name, seed, arguments):
     values["training.checkpoint_every_steps"] = max(1, arguments.steps // CHECKPOINTS)
     values["data.data_dir"] = str(arguments.data_dir)
     has_start = start_of(name, seed, arguments) is not None
-    weights = None if has_start or name == FROM_RANDOM else arguments.weights
+    weights = None if has_start or name in ALL_FROM_RANDOM else arguments.weights
     values["model.weights"] = str(weights or "none")
     values["model.weights_layers"] = "convolutions" if weights else "all"
     return values

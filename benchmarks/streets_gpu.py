@@ -24,11 +24,12 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # others may sh
 import jax
 import keras
 import numpy as np
-from jax_loop import Loop, load_split
+from jax_loop import Loop, averaged_of, load_split
 from recorded import Recorded, commit_of_code, show
 from rows import SCORES, Row, course
 from streets import (
     ALL_CLAIMS,
+    ALL_FROM_RANDOM,
     FROM_RANDOM,
     RECIPE,
     ROWS,
@@ -59,6 +60,7 @@ CHOICES = {
     ),
     "fc6 3x3, head 1024": Row({"model.head_units": 1024, "model.fc6_kernel": 3}),
     "fcn8s_atonce": Row({"variant": "fcn8s_atonce"}),
+    FROM_RANDOM: Row({}),
 }
 
 
@@ -109,26 +111,28 @@ def measure_rows(rows, arguments, recorded, settings):
             model = start_of(
                 name, config, arguments.weights, seed, ends.get((rows[name].start, seed))
             )
+            if name == SCORES_ALONE:  # a loop holds what is not trained, here of one seed
+                loop = None
             loop = loop or Loop(
                 model, config, *splits_of(arguments.data_dir, config.data.ignore_label)
             )
-            given = [variable.value for variable in model.trainable_variables]
-            weights, _, seconds = loop.train(loop.rates(), seed, given)
+            averaged = averaged_of(model)
+            averages, _, seconds = loop.train(loop.rates(), seed, [v.value for v in averaged])
             if any(row.start == name for row in rows.values()):
-                for variable, weight in zip(model.trainable_variables, weights, strict=True):
-                    variable.assign(weight)
+                for variable, average in zip(averaged, averages, strict=True):
+                    variable.assign(average)
                 ends[name, seed] = model
             if (name, seed) in wanted:
                 row = {"row": name, "seed": seed, "steps": arguments.steps}
-                row |= measured(loop, weights) | {"minutes": round(seconds / 60, 3)}
+                row |= measured(loop, averages) | {"minutes": round(seconds / 60, 3)}
                 row |= {"cores": jax.devices()[0].device_kind, "commit": commit_of_code()}
                 recorded.add(row, settings)
                 print(f"{name}, seed {seed}: {100 * row['mean_iou']:.1f} %", flush=True)
 
 
-def measured(loop, weights):
+def measured(loop, averages):
     """The scores on val, as a row holds them."""
-    scores = loop.scores(weights)
+    scores = loop.scores(averages)
     row = {score: float(scores[score]) for score in SCORES}
     iou = (None if np.isnan(value) else float(value) for value in scores["class_iou"])
     row["class_iou"] = dict(zip(loop.config.data.class_names, iou, strict=True))
@@ -158,7 +162,7 @@ def start_of(name, config, weights, seed, coarser):
     model = build_fcn(config.variant, classes, dtype=config.training.precision, **network)
     if coarser:
         warm_start(model, coarser)
-    elif weights and name != FROM_RANDOM:
+    elif weights and name not in ALL_FROM_RANDOM:
         load_trunk(model, weights, "convolutions")
     if name == SCORES_ALONE:
         train_scores_only(model)
