@@ -67,7 +67,7 @@ FROM_RANDOM = {
         {"variant": "fcn_resnet50", "model.width": 0.25}, published="60.5 (torchvision, on COCO)"
     ),
     "deeplabv3_resnet50": Row(
-        {"variant": "deeplabv3_resnet50", "model.width": 0.25},
+        {"variant": "deeplabv3_resnet50", "model.width": 0.25, "model.dropout": 0.5},
         published="66.4 (torchvision, on COCO)",
     ),
     "lraspp_mobilenetv3": Row(
@@ -76,7 +76,11 @@ FROM_RANDOM = {
     ),
     # Without batch normalization it starts to learn later from twice this rate.
     "unet": Row({"variant": "unet", "model.width": 0.25, "optimizer.learning_rate": 2e-3}),
-    "segnet": Row({"variant": "segnet"}),
+    # Four times this rate is too much for them.
+    "segnet": Row({"variant": "segnet", "model.width": 0.5, "optimizer.learning_rate": 1e-3}),
+    "segnet_basic": Row(
+        {"variant": "segnet_basic", "model.width": 1.0, "optimizer.learning_rate": 1e-3}
+    ),
 }
 ROWS = ON_VGG16 | FROM_RANDOM
 # Of one of these, as a multiple of --steps.
