@@ -327,6 +327,8 @@ class TrainingConfig:
             are slow. The progress bar moves once a call.
         accumulate_steps: batches whose gradients make one step, for batches that do not fit into
             memory. Batch normalization normalizes each of them alone.
+        batch_norm_pass: before each evaluation, give batch normalizations the statistics of a pass
+            over train, as SegNet's authors do; without it they are running averages.
         precision: what the layers compute in; logits and loss are always float32. mixed_float16
             scales the loss.
         jit_compile: compile the step with XLA; give crop_px with it.
@@ -342,6 +344,7 @@ class TrainingConfig:
     patience: int | None = None
     steps_per_call: int = 10
     accumulate_steps: int = 1
+    batch_norm_pass: bool = False
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     jit_compile: bool = False
     deterministic: bool = False

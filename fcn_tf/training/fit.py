@@ -239,6 +239,9 @@ def _evaluate(course: _Course) -> bool:
         if any(run.cluster.sum_over_workers([course.signals.number is not None])):
             raise Stopped
 
+    if run.config.training.batch_norm_pass:
+        with data_errors_as(BrokenFile, run.source, "train"):
+            run.take_statistics(stop_if_asked)
     with data_errors_as(BrokenFile, run.source, "val"):
         val_line = run.evaluate(stop_if_asked)
         pictures = run.pictures() if course.folder else {}

@@ -31,6 +31,7 @@ from fcn_tf.models.layers import Conv2D
 from fcn_tf.models.margin import margin_px
 from fcn_tf.models.torchvision.auxiliary import with_auxiliary
 from fcn_tf.training.averaging import WeightAverage
+from fcn_tf.training.batch_norm import compile_statistics_call, take_statistics
 from fcn_tf.training.distribution import Cluster
 from fcn_tf.training.evaluation import compile_evaluation_call
 from fcn_tf.training.losses import make_loss
@@ -167,6 +168,11 @@ class Run:
         trained = self.in_training.trainable_variables
         self.optimizer.build(trained)
         self.statistics = [v for v in self.in_training.weights if v.name.startswith("moving_")]
+        if config.training.batch_norm_pass and not self.statistics:
+            raise InputError(
+                f"training.batch_norm_pass=True: {config.variant} on this trunk has no batch "
+                "normalization. Leave it out."
+            )
         self.random_states = _random_states(self.in_training, self.loss.random_states)
         averaged = [*trained, *self.statistics] if config.optimizer.ema else []
         self.average = WeightAverage(averaged, config.optimizer.ema)
@@ -196,6 +202,7 @@ class Run:
         self.taken = Taken(self.num_classes)
         self.train_call = compile_train_call(self, self.cluster.distribute(share), self.taken)
         self._evaluation_call = compile_evaluation_call(self)
+        self._statistics_call = compile_statistics_call(self)
         self.predict = Predictor(self.model)
 
     def coming_records(self, samples: int, steps: int) -> tf.data.Dataset:
@@ -218,6 +225,10 @@ class Run:
                 state.assign(state + tf.cast([device, 0], state.dtype))
 
         self.cluster.strategy.run(seed)
+
+    def take_statistics(self, between_calls: Callable[[], None]) -> None:
+        """Takes the statistics of batch normalizations from train; see `take_statistics`."""
+        take_statistics(self, self._statistics_call, between_calls)
 
     def evaluate(self, between_calls: Callable[[], None] = lambda: None) -> dict[str, Any]:
         """Scores the network on val, with the averaged weights if there are any.

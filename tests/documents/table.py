@@ -260,6 +260,10 @@ TABLE = {
             "fcn-tf train --config street.yaml --variant segnet --model.dropout 0 "
             "--model.weights imagenet": "--model.weights vgg16.keras",
         },
+        not_run={
+            "fcn-tf train --config street.yaml --training.batch_norm_pass": "the first command "
+            "with an option, which tests/training/test_batch_norm.py shows",
+        },
     ),
     "docs/scale.md": Page(
         prepare=("CamVid",),

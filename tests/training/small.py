@@ -1,5 +1,6 @@
 """What the compiled calls ask of a run, with a network of one layer: its steps by hand."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import keras
@@ -7,17 +8,27 @@ import numpy as np
 import tensorflow as tf
 
 from fcn_tf.classes import VOID
-from fcn_tf.config.schema import Config, LossConfig, OptimizerConfig, TrainingConfig
+from fcn_tf.config.schema import (
+    Config,
+    DataConfig,
+    LossConfig,
+    OptimizerConfig,
+    TrainingConfig,
+)
+from fcn_tf.data import training_batches
 from fcn_tf.evaluation.metrics import confusion_matrix
 from fcn_tf.training.averaging import WeightAverage
+from fcn_tf.training.batch_norm import compile_statistics_call, take_statistics
 from fcn_tf.training.distribution import Cluster
 from fcn_tf.training.evaluation import compile_evaluation_call
 from fcn_tf.training.losses import SegmentationLoss, make_loss
 from fcn_tf.training.optimizers import make_optimizer
 from fcn_tf.training.schedule import make_schedule
 from fcn_tf.training.steps import compile_train_call
+from tests.training.runs import uneven_source
 
 CLASSES, STEPS, IMAGES = 3, 3, 4
+PAIRS = DataConfig(name="shapes", batch_size=2)  # of the pass over train
 RATE, MOMENTUM = 0.5, 0.9  # of the optimizer, and of the running statistics
 
 
@@ -190,6 +201,23 @@ def statistics_by_hand(parts=1, devices=1):
             mean = MOMENTUM * mean + (1 - MOMENTUM) * means
             variance = MOMENTUM * variance + (1 - MOMENTUM) * variances
     return mean, variance
+
+
+def statistics_of_train(run, between_calls=lambda: None):
+    """The running statistics after the pass over the six images of `uneven_source`."""
+    run.source = uneven_source()
+    run.config = dataclasses.replace(run.config, data=PAIRS)
+    take_statistics(run, compile_statistics_call(run), between_calls)
+    norm = run.model.get_layer("norm")
+    return norm.moving_mean.numpy(), norm.moving_variance.numpy()
+
+
+def statistics_of_train_by_hand(devices=1):
+    """The same, of three batches of which each device normalizes its share."""
+    drawn = training_batches(uneven_source(), PAIRS, seed=0).take(3).as_numpy_iterator()
+    shares = [share / 255 for images, _ in drawn for share in np.split(images, devices)]
+    means = np.mean([share.mean((0, 1, 2)) for share in shares], axis=0)
+    return means, np.mean([share.var((0, 1, 2)) for share in shares], axis=0)
 
 
 def evaluated(run, images):

@@ -25,6 +25,7 @@ from tests.training.small import (
     assert_same_steps,
     small_run,
     statistics_by_hand,
+    statistics_of_train_by_hand,
     steps_by_hand,
     take_steps,
 )
@@ -140,6 +141,11 @@ def test_two_devices_are_one_to_every_loss(two_devices):
 def test_running_statistics_are_the_mean_of_the_devices(two_devices):
     expected = statistics_by_hand(devices=2)
     np.testing.assert_allclose(two_devices["statistics"], expected, rtol=1e-5)
+
+
+def test_a_pass_over_train_keeps_the_mean_of_the_devices(two_devices):
+    expected = statistics_of_train_by_hand(devices=2)
+    np.testing.assert_allclose(two_devices["statistics of train"], expected, rtol=1e-5)
 
 
 def test_each_device_draws_its_own_dropout(two_devices):

@@ -40,6 +40,7 @@ class GivenRun:
         self.model = SimpleNamespace(stop_training=True)  # as another run may have left it
         self.val_ious = iter(val_ious)
         self.now, self.step, self.calls = 1000.0, 0, []
+        self.passes = []  # over train: the step and the time
 
     def perf_counter(self):
         return self.now
@@ -60,6 +61,10 @@ class GivenRun:
 
     def learning_rate(self):
         return 0.5 / self.step
+
+    def take_statistics(self, between_calls):
+        between_calls()
+        self.passes.append((self.step, self.now))
 
     def evaluate(self, between_calls):
         self.now += EVALUATION_S
@@ -326,6 +331,14 @@ PATIENT = {"max_steps": 9, "eval_every_steps": 1, "log_every_steps": 9, "patienc
 
 def copied(place, **changes):
     return Place(**{**dataclasses.asdict(place), **changes})
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_pass_over_train_comes_before_each_evaluation(take, asked):
+    run = take(batch_norm_pass=asked).run
+    first_s = 1000 + FIRST_S + 2 * STEP_S
+    expected = [(3, first_s), (6, first_s + EVALUATION_S + 3 * STEP_S)]
+    assert run.passes == (expected if asked else [])
 
 
 def test_a_run_ends_after_evaluations_without_a_gain(take, capsys):

@@ -22,7 +22,14 @@ from tests.training.runs import (
     uneven_config,
     uneven_source,
 )
-from tests.training.small import CASES, OF_ALL_LOSSES, small_run, statistics, take_steps
+from tests.training.small import (
+    CASES,
+    OF_ALL_LOSSES,
+    small_run,
+    statistics,
+    statistics_of_train,
+    take_steps,
+)
 from tests.training.tiled import TILES, counted, network
 
 
@@ -46,6 +53,7 @@ def main(file):
     steps = take_steps(small_run(two, loss=OF_ALL_LOSSES, accumulate_steps=2))
     found |= {f"all losses: {name}": value for name, value in steps.items()}
     found["statistics"] = statistics(small_run(two, normalized=True))
+    found["statistics of train"] = statistics_of_train(small_run(two, normalized=True))
 
     source = uneven_source()
     with pytest.raises(InputError) as refused:
