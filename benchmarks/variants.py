@@ -77,7 +77,7 @@ FROM_RANDOM = {
     # Without batch normalization it starts to learn later from twice this rate.
     "unet": Row({"variant": "unet", "model.width": 0.25, "optimizer.learning_rate": 2e-3}),
     # Four times this rate is too much for them.
-    "segnet": Row({"variant": "segnet", "model.width": 0.5, "optimizer.learning_rate": 1e-3}),
+    "segnet": Row({"variant": "segnet", "model.width": 0.25, "optimizer.learning_rate": 1e-3}),
     "segnet_basic": Row(
         {"variant": "segnet_basic", "model.width": 1.0, "optimizer.learning_rate": 1e-3}
     ),
