@@ -74,9 +74,10 @@ def network(arguments):
     keras.utils.set_random_seed(0)
     sizes = {"width": arguments.width, "head_units": arguments.head_units}
     model = fcn_tf.build_fcn(arguments.variant, CLASSES, trunk=arguments.trunk, **sizes)
-    model.get_layer("score_fr").kernel.assign(
-        np.random.default_rng(0).standard_normal(model.get_layer("score_fr").kernel.shape)
-    )
+    random = np.random.default_rng(0)
+    for layer in model.layers:  # scores start at 0
+        if layer.name.startswith("score") and hasattr(layer, "kernel"):
+            layer.kernel.assign(random.standard_normal(layer.kernel.shape))
     return model
 
 

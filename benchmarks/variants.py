@@ -79,7 +79,7 @@ FROM_RANDOM = {
     # Four times this rate is too much for them.
     "segnet": Row({"variant": "segnet", "model.width": 0.25, "optimizer.learning_rate": 1e-3}),
     "segnet_basic": Row(
-        {"variant": "segnet_basic", "model.width": 1.0, "optimizer.learning_rate": 1e-3}
+        {"variant": "segnet_basic", "model.width": 0.5, "optimizer.learning_rate": 1e-3}
     ),
 }
 ROWS = ON_VGG16 | FROM_RANDOM

@@ -102,6 +102,8 @@ def refused(done, *parts):
 def test_the_users_mistakes_exit_with_2_and_one_line(tmp_path, run_here):
     refused(command("--variant=fcn4s"), "variant", "fcn4s", "fcn8s_atonce")
     refused(run_here("--data.crop=3"), "data.crop", "data.crop_px")
+    formats = ("export", "--model=m", "--out=o", "--formats", "saved_model", "tflite", "onnx")
+    refused(run_here(*formats), "tflite belongs to no option", '"[a, b]"')
     refused(run_here("--training.max_steps=many"), "training.max_steps", "int", "many")
     refused(run_here("--config=nothing"), "nothing", "shapes")
     refused(run_here(f"--data.data_dir={tmp_path}/none"), "no such folder")

@@ -223,6 +223,12 @@ def explain(error: Exception, parser: ArgumentParser) -> str:
         parser: the parser that refused, for the names that it knows.
     """
     message = one_line(error)
+    stray = re.search(r"unrecognized arguments: ([^\s-]\S*)", message)
+    if stray:
+        return (
+            f"{stray[1]} belongs to no option: an option takes one value, and several as a list, "
+            '"[a, b]". --help lists the options.'
+        )
     unknown = re.search(r"unrecognized arguments: -*([^\s=]+)|[oO]ption '([^']+)'", message)
     if unknown:
         return _explain_unknown(unknown[1] or unknown[2], parser)
