@@ -4,6 +4,7 @@ TensorFlow and Keras are imported inside the fixtures: a test of a module that n
 without them.
 """
 
+import gc
 import os
 import random
 import sys
@@ -35,6 +36,15 @@ def pytest_addoption(parser):
 def pytest_collection_modifyitems(config, items):
     items.sort(key=lambda item: item.path.name not in LONGEST)
     skip_what_is_missing(items, config.getoption("all_extras"))
+
+
+def pytest_collection_finish():
+    """Modules, TensorFlow's above all, stay: no search for garbage goes through them again."""
+    gc.collect()
+    gc.freeze()
+    # The defaults have it search every 700 objects; one graph of TensorFlow has hundreds of
+    # thousands.
+    gc.set_threshold(20_000, 20, 20)
 
 
 def pytest_terminal_summary(terminalreporter):

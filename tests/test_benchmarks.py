@@ -19,6 +19,8 @@ from tests.extras import needs_extra
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "benchmarks"
+# JAX compiles for minutes what a toy runs for seconds.
+QUICKLY = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
 NUMBER = r"[-+]?\d[\d,.]*"
 
 
@@ -212,7 +214,7 @@ def test_the_script_runs_at_toy_size(name, tmp_path, few_scenes_dir):
     done = subprocess.run(
         [sys.executable, FOLDER / name, "--toy", *options],
         cwd=ROOT,  # start_up.py runs train.py
-        env={**os.environ, "TFDS_DATA_DIR": few_scenes_dir, "PATH": path_with_fcn_tf()},
+        env={**os.environ, **QUICKLY, "TFDS_DATA_DIR": few_scenes_dir, "PATH": path_with_fcn_tf()},
         capture_output=True,
         text=True,
     )

@@ -308,6 +308,9 @@ TABLE = {
             "fcn-tf train [": FORM,
             "fcn-tf train --config shapes --variant fcn16s": "docs/weights.md trains this variant",
             "fcn-tf train --config runs/shapes-fcn8s/config.yaml": "it is the first command again",
+            "fcn-tf train --data.data_dir street --loss.name ohem": "the command before it, for "
+            "another loss; tests/training/test_distribution.py takes steps of each loss",
+            "fcn-tf train --data.data_dir street --loss.name focal": "as the one above",
         },
         leaves=(
             "runs/shapes-fcn8s/report/learning_curve.png",

@@ -34,12 +34,23 @@ from tests.processes import command
 
 MAX_PIXELS = 200_000
 COLORS = [[number, 2 * number, 255 - number] for number in range(6)]
+NAMED = {"class_names": CLASSES, "palette": COLORS}
+ALEXNET = {"trunk": "alexnet", "geometry": "caffe"}
 
 
 @pytest.fixture(scope="module")
 def model():
-    """Its classes are evened out, so that several of them are answered."""
-    model = narrow_fcn("fcn8s", 6, class_names=CLASSES, palette=COLORS, value_range=(0, 4095))
+    return evened_out(narrow_fcn("fcn8s", 6, **NAMED, value_range=(0, 4095)))
+
+
+@pytest.fixture(scope="module")
+def light():
+    """A network of few layers, where it does not matter of which."""
+    return evened_out(narrow_fcn("fcn32s", 6, **ALEXNET, **NAMED))
+
+
+def evened_out(model):
+    """Of whose classes several are answered."""
     logits = np.asarray(model(random_images(1, 96, 96, 3), training=False))
     bias = model.get_layer("score_fr").bias
     bias.assign(bias - logits.mean((0, 1, 2)))
@@ -282,12 +293,12 @@ def test_bfloat16_halves_the_file(model, few_scenes_dir, tmp_path):
     assert (tmp_path / "m/saved_model/1/saved_model.pb").stat().st_size < 1.2 * weights
 
 
-def test_without_data_generated_scenes_serve_and_int8_is_refused(model, tmp_path):
+def test_without_data_generated_scenes_serve_and_int8_is_refused(light, tmp_path):
     with pytest.raises(InputError, match="int8 needs images"):
-        export(model, tmp_path / "m", options=tflite_alone(quantize="int8"))
+        export(light, tmp_path / "m", options=tflite_alone(quantize="int8"))
     assert not (tmp_path / "m").exists()
     options = tflite_alone(quantize="float16", size=(64, 96))
-    found = export(model, tmp_path / "m", options=options)["tflite"]["float16"]
+    found = export(light, tmp_path / "m", options=options)["tflite"]["float16"]
     assert found["mean_iou"] is None
     described = json.loads((tmp_path / "m/tflite/1/export.json").read_text())
     assert described["verified_on"] == "generated scenes"
@@ -310,13 +321,13 @@ def test_what_differs_is_never_published(model, tmp_path):
     assert not (tmp_path / "saved_model").exists()
 
 
-def test_what_is_refused_does_not_hold_back_the_rest(model, tmp_path, monkeypatch):
+def test_what_is_refused_does_not_hold_back_the_rest(light, tmp_path, monkeypatch):
     tflite = FORMATS["tflite"]
     kinds = {**tflite.kinds, "float16": Kind(bar=Bar(1e-12, 1.0, 1e-12))}
     monkeypatch.setitem(FORMATS, "tflite", replace(tflite, kinds=kinds))
     options = tflite_alone(quantize="float32,float16", size=(64, 96))
     with pytest.raises(RunError, match=r"float16 TFLite file is refused: .* It was not published"):
-        export(model, tmp_path / "m", options=options)
+        export(light, tmp_path / "m", options=options)
     names = sorted(path.name for path in (tmp_path / "m/tflite/1").iterdir())
     assert names == ["README.md", "export.json", "labels.txt", "m-float32.tflite"]
 

@@ -285,6 +285,7 @@ def kinds(few_scenes_dir, tmp_path_factory):
         found = dict.fromkeys(("largest_difference", "mean_iou", "reference_mean_iou"))
         found |= {"same_label": 1.0, "images": 0}
         patch.setattr(Reference, "compare", lambda *given, **options: found)
+        patch.setattr("fcn_tf.exporting.export.VERIFIED_IMAGES", 1)
         export(model, folder / "m", data, scores)
         export(model, folder / "fixed", data, labels)
     files = {kind: folder / f"m/tflite/1/m-{kind}.tflite" for kind in ("float32", "int8")}
