@@ -60,8 +60,9 @@ NETWORKS = {
 }
 # These have more of the layers of vgg16, deeplabv3_resnet50, lraspp_mobilenetv3, segnet, alexnet
 # and unet, and nothing else: resnet50 the blocks of torchvision's, with the skips of
-# mobilenetv3_large.
+# mobilenetv3_large; deeplabv3_on_trunk the head of deeplabv3_resnet50 on that trunk.
 UNTRAINED = (
+    "deeplabv3_on_trunk",
     "vgg19",
     "resnet50",
     "fcn_resnet50",
@@ -79,7 +80,6 @@ STEPS = {
     "lraspp_mobilenetv3": 60,
     "unet": 60,
     "segnet": 30,
-    "deeplabv3_on_trunk": 60,
 }
 # After a few steps the values of SegNet's windows are so close that 8 bits move many of them.
 QUANTIZE = {"segnet": ("float32",)}
