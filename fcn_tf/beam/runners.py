@@ -86,12 +86,18 @@ def works_here(runner: str, options: PipelineOptions) -> bool:
     )
 
 
-def check_reached(runner: str, options: PipelineOptions, paths: dict[str, str]) -> None:
+def check_reached(
+    runner: str,
+    options: PipelineOptions,
+    paths: dict[str, str],
+    remedy: str = "Give a place that they reach, gs://… for example.",
+) -> None:
     """Refuses paths of this machine's disk where the workers run elsewhere.
 
     Args:
         runner, options: of the pipeline.
         paths: each path, by the option that gives it.
+        remedy: what to do, for the message.
 
     Raises:
         InputError: workers cannot reach a path.
@@ -100,7 +106,7 @@ def check_reached(runner: str, options: PipelineOptions, paths: dict[str, str]) 
         if not is_remote(path) and not shares_disk(runner, options):
             raise InputError(
                 f"{option} {path}: the workers of the runner {runner} do not have this machine's "
-                "disk. Give a place that they reach, gs://… for example."
+                f"disk. {remedy}"
             )
 
 
