@@ -7,6 +7,7 @@ import json
 import os
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -199,20 +200,20 @@ def _check_record(job: Job) -> None:
             write_text(path, text)
 
 
-def _say(counts: dict[str, int], job: Job) -> None:
+def _say(counts: Counter[str], job: Job) -> None:
     """Prints what was done.
 
     Raises:
         RunError: images failed.
     """
-    if skipped := counts.get("skipped", 0):
+    if skipped := counts["skipped"]:
         print(f"{counted(skipped, 'finished image{}')} left out; --overwrite predicts again.")
     for name, text in NOTES.items():
-        if count := counts.get(name, 0):
+        if count := counts[name]:
             unit = "file{}" if name == "passed_over" else "image{}"
             print(text.format(counted(count, unit)))
-    done, broken = counts.get("done", 0), counts.get("broken", 0)
-    megapixels, seconds = counts.get("pixels", 0) / 1e6, counts.get("model_us", 0) / 1e6
+    done, broken = counts["done"], counts["broken"]
+    megapixels, seconds = counts["pixels"] / 1e6, counts["model_us"] / 1e6
     print(
         f"{counted(done, 'image{}')} done, in {job.out}: {megapixels:.1f} megapixels, "
         f"{seconds:.1f} s in the model",

@@ -80,7 +80,7 @@ def evaluate_on_runner(
     chunks = chunks_of(source, scoring.split)
     with tempfile.TemporaryDirectory() as here:
         shared = place_for_results(runner, options, here, "counts")
-        with ended_pipeline(runner, options) as pipeline:
+        with ended_pipeline(runner, options, "no score was written") as pipeline:
             _ = (
                 pipeline
                 | "Chunks" >> beam.Create(chunks)

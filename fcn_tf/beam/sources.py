@@ -71,7 +71,7 @@ def place_for_results(runner: str, options: PipelineOptions, here: str, name: st
     if place is None or not is_remote(place):
         raise InputError(
             f"--runner {runner}: the workers do not have this machine's disk: give a place for "
-            "their counts, -- --temp_location gs://bucket/tmp for example."
+            "what they report, -- --temp_location gs://bucket/tmp for example."
         )
     return f"{place.rstrip('/')}/{Path(here).name}-{name}"
 

@@ -118,7 +118,10 @@ def test_a_file_that_breaks_meanwhile_is_handled_as_on_one_machine(
         (["--data.name=voc", "--data.tfds_dir=t"], r"--data.tfds_dir \S+/t: .*gs://"),
         (["--data.name=shapes"], r"The default of --data.tfds_dir, \S+tensorflow_datasets: "),
         (["--data.tfds_name=./made/1.0.0"], r"--data.tfds_name \S+/made/1.0.0: .*disk. Give a"),
-        (["--data.tfds_name=gs://b/1.0.0"], "give a place for their counts, -- --temp_location"),
+        (
+            ["--data.tfds_name=gs://b/1.0.0"],
+            "give a place for what they report, -- --temp_location",
+        ),
         (["--data.name=shapes", "--model=m"], r"--model \S+/m: "),
         (["--data.name=shapes", "--compare=m"], r"--compare \S+/m: "),
         (["--data.name=shapes", "--out=gs://b/o"], "out='gs://b/o': it must be a folder of this"),
