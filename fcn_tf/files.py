@@ -55,8 +55,13 @@ def make_folder(path):
     """Makes a folder for results, before any work is done for them.
 
     Raises:
-        InputError: it is a file, or cannot be written to.
+        InputError: it is a URL or a file, or cannot be written to.
     """
+    if "://" in str(path):
+        raise InputError(
+            f"{path} is a URL, and what is written here goes to a folder of this machine: give the "
+            "path of one. (predict and prepare write to a bucket with --runner.)"
+        )
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -5,6 +5,7 @@ import pytest
 from fcn_tf.errors import InputError
 from fcn_tf.files import (
     is_unfinished,
+    make_folder,
     read_lines,
     remove_unfinished,
     unreadable_as_input_error,
@@ -36,6 +37,13 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path):
         fail_midway()
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_url_is_no_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"^gs://bucket/o is a URL"):
+        make_folder("gs://bucket/o")
+    assert not list(tmp_path.iterdir())
 
 
 def test_lines_are_read_as_people_write_them(tmp_path):

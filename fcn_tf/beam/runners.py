@@ -8,6 +8,7 @@ import io
 import logging
 import re
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import apache_beam as beam
@@ -86,12 +87,18 @@ def works_here(runner: str, options: PipelineOptions) -> bool:
     )
 
 
-def check_reached(runner: str, options: PipelineOptions, paths: dict[str, str]) -> None:
+def check_reached(
+    runner: str,
+    options: PipelineOptions,
+    paths: dict[str, str],
+    remedy: str = "Give a place that they reach, gs://… for example.",
+) -> None:
     """Refuses paths of this machine's disk where the workers run elsewhere.
 
     Args:
         runner, options: of the pipeline.
         paths: each path, by the option that gives it.
+        remedy: what to do, for the message.
 
     Raises:
         InputError: workers cannot reach a path.
@@ -100,40 +107,64 @@ def check_reached(runner: str, options: PipelineOptions, paths: dict[str, str]) 
         if not is_remote(path) and not shares_disk(runner, options):
             raise InputError(
                 f"{option} {path}: the workers of the runner {runner} do not have this machine's "
-                "disk. Give a place that they reach, gs://… for example."
+                f"disk. {remedy}"
             )
 
 
 @contextlib.contextmanager
-def ended_pipeline(runner: str, options: PipelineOptions) -> Iterator[beam.Pipeline]:
-    """Gives a pipeline to build, runs it when the block ends, and waits for its end.
+def failure_in_one_line(runner: str, left: str) -> Iterator[None]:
+    """Turns what a pipeline that is run in the block raises into one line.
 
-    Its result is then `pipeline.result`. The workers of this machine write pages to its terminal,
-    which are dropped.
+    The workers of this machine write pages to its terminal, which are dropped.
+
+    Args:
+        runner: a key of `BEAMS_NAMES`.
+        left: what is left of the work, for the message.
 
     Raises:
-        RunError: it fails; of the pages that Beam says of that, the last line.
+        RunError: the block fails; of the pages that Beam says of that, the last line.
     """
     is_here = runner == "direct"
     with library_messages_dropped() if is_here else contextlib.nullcontext():
         try:
-            with beam.Pipeline(options=options) as pipeline:
-                yield pipeline
+            yield
         except Exception as error:  # each runner raises its own
             lines = [line.strip() for line in str(error).splitlines() if line.strip()]
             reason = lines[-1] if lines else type(error).__name__
             more = "TF_CPP_MIN_LOG_LEVEL=0 shows what its workers say, and " if is_here else ""
             raise RunError(
-                f"The runner {runner} failed: {reason} ({more}--traceback where it was; the same "
-                "command again goes on with what is left.)"
+                f"The runner {runner} failed: {reason} ({more}--traceback where it was; {left}.)"
             ) from error
 
 
-def counted_by(pipeline: beam.Pipeline, namespace: str) -> dict[str, int]:
-    """The counters of a pipeline that has ended, by their names."""
+@contextlib.contextmanager
+def ended_pipeline(
+    runner: str,
+    options: PipelineOptions,
+    left: str = "the same command again goes on with what is left",
+) -> Iterator[beam.Pipeline]:
+    """Gives a pipeline to build, runs it when the block ends, and waits for its end.
+
+    Its result is then `pipeline.result`.
+
+    Args:
+        runner, left: as in `failure_in_one_line`.
+        options: as in `pipeline_options`.
+
+    Raises:
+        RunError: as in `failure_in_one_line`.
+    """
+    with failure_in_one_line(runner, left), beam.Pipeline(options=options) as pipeline:
+        yield pipeline
+
+
+def counted_by(pipeline: beam.Pipeline, namespace: str) -> Counter[str]:
+    """The counters of a pipeline that has ended, by their names, summed over its steps."""
     named = beam.metrics.MetricsFilter().with_namespace(namespace)
-    counters = pipeline.result.metrics().query(named)["counters"]
-    return {one.key.metric.name: one.result or 0 for one in counters}
+    counts: Counter[str] = Counter()
+    for one in pipeline.result.metrics().query(named)["counters"]:
+        counts[one.key.metric.name] += one.result or 0
+    return counts
 
 
 class _Said(logging.Handler):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import io
 import json
 import tempfile
@@ -14,14 +13,14 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
+from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.utils.shared import Shared
 
-from fcn_tf.beam.files import fetched, fetched_model, is_remote
-from fcn_tf.beam.runners import ended_pipeline, shares_disk
+from fcn_tf.beam.files import fetched, fetched_model
+from fcn_tf.beam.runners import ended_pipeline
+from fcn_tf.beam.sources import chunks_of, open_quietly, place_for_results
 from fcn_tf.config.schema import DataConfig
 from fcn_tf.config.types import Scales
-from fcn_tf.data import open_source
 from fcn_tf.data.faults import data_errors_as
 from fcn_tf.data.pipeline import samples_of
 from fcn_tf.data.source import Source
@@ -31,9 +30,6 @@ from fcn_tf.evaluation.score import Counts, Evaluation, evaluate_split
 from fcn_tf.inference.predictor import Predictor
 
 COUNTERS = "fcn_tf.evaluate"  # the namespace of Beam's counters
-IMAGES_TOGETHER = 32
-# Each reads the split up to its last image, where images cannot be read by their numbers.
-MOST_PASSES = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,13 +77,10 @@ def evaluate_on_runner(
         InputError: there is no place that workers and this process have in common.
         RunError: the runner failed, or a file breaks while it is read.
     """
-    size = source.split_sizes[scoring.split]
-    together = IMAGES_TOGETHER if source.record_at else max(1, -(-size // MOST_PASSES))
-    starts = range(0, size, together)
-    chunks = [(start, min(start + together, size)) for start in starts]
+    chunks = chunks_of(source, scoring.split)
     with tempfile.TemporaryDirectory() as here:
-        shared = _place_for_results(runner, options, here)
-        with ended_pipeline(runner, options) as pipeline:
+        shared = place_for_results(runner, options, here, "counts")
+        with ended_pipeline(runner, options, "no score was written") as pipeline:
             _ = (
                 pipeline
                 | "Chunks" >> beam.Create(chunks)
@@ -97,19 +90,6 @@ def evaluate_on_runner(
             )
         file = fetched(shared, here)
         return evaluate_split(_parts(file, predictor, source), predictor.model.num_classes)
-
-
-def _place_for_results(runner: str, options: PipelineOptions, here: str) -> str:
-    """Where workers write their counts: on this disk, or below --temp_location."""
-    if shares_disk(runner, options):
-        return f"{here}/counts"
-    place = options.view_as(GoogleCloudOptions).temp_location
-    if place is None or not is_remote(place):
-        raise InputError(
-            f"--runner {runner}: the workers do not have this machine's disk: give a place for "
-            "their counts, -- --temp_location gs://bucket/tmp for example."
-        )
-    return f"{place.rstrip('/')}/{Path(here).name}-counts"
 
 
 def _parts(file: Path, predictor: Predictor, source: Source) -> Iterator[Counts]:
@@ -124,6 +104,8 @@ def _parts(file: Path, predictor: Predictor, source: Source) -> Iterator[Counts]
             lines.seek(places[number])
             _, text = lines.readline().split(b" ", 1)
             chunk = json.loads(text)
+            if chunk["broken"]:
+                raise RunError(chunk["broken"])
             predictor.other_sizes.update(map(tuple, chunk["other_sizes"]))
             for name, text in chunk["skipped"].items():
                 if source.skipped is not None:
@@ -155,10 +137,7 @@ class _Loaded:
 
 
 def _load(scoring: Scoring) -> _Loaded:
-    # The process that started the work has said what there is to say of the data.
-    with contextlib.redirect_stdout(io.StringIO()):
-        source = open_source(scoring.data, trains=False)
-    return _Loaded(scoring.predictor(), source)
+    return _Loaded(scoring.predictor(), open_quietly(scoring.data))
 
 
 class CountImages(beam.DoFn):
@@ -173,12 +152,29 @@ class CountImages(beam.DoFn):
         self._scoring, self._shared = scoring, shared
 
     def setup(self) -> None:
-        self._loaded: _Loaded = self._shared.acquire(lambda: _load(self._scoring))
+        self._refused = ""
+        try:
+            self._loaded: _Loaded = self._shared.acquire(lambda: _load(self._scoring))
+        except InputError as error:  # what was checked before the work began broke meanwhile
+            self._refused = str(error)
 
     def process(self, chunk: Sequence[int]) -> Iterator[str]:
+        said: dict[str, Any] = {"broken": self._refused}
+        if not self._refused:
+            try:
+                said |= self._counted(range(*chunk))
+            except RunError as error:  # the process that adds up raises it, as on one machine
+                said["broken"] = str(error)
+        yield f"{chunk[0]} {json.dumps(said, ensure_ascii=True)}"
+
+    def _counted(self, numbers: Sequence[int]) -> dict[str, Any]:
+        """The counts of images, and what there is to say of them.
+
+        Raises:
+            RunError: a file breaks while it is read.
+        """
         predictor, source = self._loaded.predictor, self._loaded.source
-        numbers, split = range(*chunk), self._scoring.split
-        parts: list[dict[str, str]] = []
+        split, parts = self._scoring.split, []
         with data_errors_as(RunError, source, split):
             for sample in samples_of(source, split, numbers):
                 counts = counts_of(predictor, sample["image"], sample["truth"])
@@ -189,9 +185,8 @@ class CountImages(beam.DoFn):
                 }
                 parts.append({k: _text(array) for k, array in kept.items() if array is not None})
                 beam.metrics.Metrics.counter(COUNTERS, "images").inc()
-        said: dict[str, Any] = {
+        return {
             "parts": parts,
             "other_sizes": sorted(predictor.other_sizes),
             "skipped": {} if source.skipped is None else source.skipped.faults(),
         }
-        yield f"{chunk[0]} {json.dumps(said, ensure_ascii=True)}"

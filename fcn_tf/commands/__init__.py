@@ -17,6 +17,7 @@ NAMES = (
     "export",
     "request",
     "check-data",
+    "prepare",
     "import-weights",
     "heatmap",
 )

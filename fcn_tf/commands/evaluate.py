@@ -48,6 +48,8 @@ class EvaluateOptions(PredictionOptions, NamesModelAndData, RunnerOptions):
     def __post_init__(self) -> None:
         PredictionOptions.__post_init__(self)
         RunnerOptions.__post_init__(self)
+        allowed = "a folder of this machine, which writes the report"
+        check("://" not in (self.out or ""), "out", self.out, allowed)
         if "://" in self.model:
             allowed = "a path, where there is no --runner"
             check(self.runner is not None, "model", self.model, allowed)
@@ -66,7 +68,7 @@ def evaluate(options: EvaluateOptions) -> None:
     """
     data = options.data_or_runs()
     import_quietly("tensorflow")
-    arguments = None if options.runner is None else _arguments_of(options)
+    arguments = None if options.runner is None else _arguments_of(options, data)
     from fcn_tf.data import open_source
     from fcn_tf.data.faults import data_errors_as
     from fcn_tf.evaluation.report import default_out, write_report
@@ -116,21 +118,26 @@ def _at_hand(model: str, folder: str) -> str | Path:
     return fetched_model(model, folder)
 
 
-def _arguments_of(options: EvaluateOptions) -> PipelineOptions:
+def _arguments_of(options: EvaluateOptions, data: DataConfig | None) -> PipelineOptions:
     """The options of Beam, checked.
 
     Raises:
-        InputError: Beam does not know one, or the runner lacks something or reaches no model.
+        InputError: Beam does not know one, or the runner lacks something, or does not reach a
+            model or the data.
     """
     import_quietly("apache_beam")
     from fcn_tf.beam.files import resolved
     from fcn_tf.beam.runners import check_reached, pipeline_options
+    from fcn_tf.beam.sources import check_data_reached, place_for_results
 
     assert options.runner is not None
     arguments = pipeline_options(options.runner, options.runner_options)
     models = {"--model": options.model, "--compare": options.compare}
     paths = {option: resolved(path) for option, path in models.items() if path}
     check_reached(options.runner, arguments, paths)
+    if data is not None:
+        check_data_reached(options.runner, arguments, data)
+    place_for_results(options.runner, arguments, "", "")
     return arguments
 
 
@@ -142,21 +149,12 @@ def _evaluations_on_runner(
     predictors: dict[str, Predictor],
     source: Source,
 ) -> Callable[[str], Evaluation]:
-    """A function from the name of a predictor to what workers of Beam find.
-
-    Raises:
-        InputError: workers do not reach the data.
-    """
+    """A function from the name of a predictor to what workers of Beam find."""
     from fcn_tf.beam.files import resolved
-    from fcn_tf.beam.runners import check_reached
     from fcn_tf.beam.scoring import Scoring, evaluate_on_runner
 
     assert options.runner is not None
     runner = options.runner
-    places = {f"--data.{key}": getattr(data, key) for key in ("data_dir", "tfds_dir")}
-    check_reached(
-        runner, arguments, {key: resolved(place) for key, place in places.items() if place}
-    )
 
     def evaluated(name: str) -> Evaluation:
         predictor = predictors[name]

@@ -150,7 +150,8 @@ def _how(options: PredictOptions) -> dict[str, Any]:
 def _predict_on_runner(options: PredictOptions, wanted: Wanted) -> None:
     """The same, on a runner of Beam."""
     import_quietly("apache_beam")
-    from fcn_tf.beam.predicting import Job, predict_on_runner
+    from fcn_tf.beam.images import Job
+    from fcn_tf.beam.predicting import predict_on_runner
 
     assert options.runner is not None
     assert options.input is not None

@@ -113,6 +113,7 @@ def folder_source(config: DataConfig, trains: bool = True) -> Source:
         image_size=size_of,
         decode=decode,
         colors=folder.colors,
+        coding=coding,
         record_at=record_at if is_large else None,
         fault=fault,
         skipped=skipped,

@@ -91,6 +91,11 @@ def open_folder(config: DataConfig, problems: list[Problem] | None = None) -> La
         Layout: images/SPLIT/* + masks/SPLIT/*, pairs: 24 in train, 6 in val.
         ('road', 'car', 'tree')
     """
+    if "://" in (config.data_dir or ""):
+        raise InputError(
+            f"data.data_dir={config.data_dir}: images and masks are read from a disk. Copy the "
+            "folder there, or read a data set of TFDS that fcn-tf prepare made of it elsewhere."
+        )
     data_dir = Path(config.data_dir or "").expanduser()
     check_is_folder(data_dir)
     tree = walk(data_dir)

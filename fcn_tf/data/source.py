@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from fcn_tf.classes import check_num_classes
 from fcn_tf.data.skipped import Skipped
+from fcn_tf.images.coding import Coding
 from fcn_tf.images.graph import Tensor, Window
 
 Dataset = Any  # a tf.data.Dataset; TensorFlow has no types
@@ -66,6 +67,7 @@ class Source:
             decoding it.
         decode: decodes a record, in graph mode.
         colors: the classes' own RGB triples, 0..255, or None.
+        coding: what the values of the masks mean, where masks are decoded by one.
         record_at: the record of a split with a number (int64, scalar), counted as in `records`,
             in graph mode. None where records can only be read one after the other.
         pieces: the same records in pieces. Where this is None too, the records of a whole split
@@ -85,6 +87,7 @@ class Source:
     image_size: Callable[[Record], Tensor]
     decode: Decode
     colors: tuple[tuple[int, int, int], ...] | None = None
+    coding: Coding | None = None
     record_at: Callable[[str, Tensor], Record] | None = None
     pieces: Callable[[str], Pieces] | None = None
     fault: Callable[[Record], str | None] = lambda record: None

@@ -78,6 +78,15 @@ def class_names_of(info: Any, mask: str, config: DataConfig) -> tuple[str, ...] 
     return tuple(map(str, names)) if names else None
 
 
+def class_colors_of(info: Any, num_classes: int) -> tuple[tuple[int, int, int], ...] | None:
+    """The RGB triples that the metadata's `class_colors` gives the classes, or None."""
+    colors = (info.metadata or {}).get("class_colors") or ()
+    triples = [tuple(map(int, color)) for color in colors]
+    if len(triples) != num_classes or any(len(triple) != 3 for triple in triples):
+        return None
+    return tuple((red, green, blue) for red, green, blue in triples)
+
+
 def _is_picture(feature: Feature) -> bool:
     return isinstance(feature, tfds.features.Image)
 

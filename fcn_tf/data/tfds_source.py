@@ -21,7 +21,12 @@ import fcn_tf.data.shapes
 import fcn_tf.data.voc  # noqa: F401 (both register a data set)
 from fcn_tf.config.schema import DataConfig
 from fcn_tf.data.source import Example, Record, Source
-from fcn_tf.data.tfds_features import Chosen, choose_features, class_names_of
+from fcn_tf.data.tfds_features import (
+    Chosen,
+    choose_features,
+    class_colors_of,
+    class_names_of,
+)
 from fcn_tf.data.tfds_records import Builder, stored_records
 from fcn_tf.data.tfds_splits import Share, share_out
 from fcn_tf.errors import InputError, RunError
@@ -75,6 +80,8 @@ def tfds_source(config: DataConfig) -> Source:
         records=stored.records,
         image_size=lambda record: image_size(record["image"], record["place"]),
         decode=decode,
+        colors=class_colors_of(builder.info, len(coding.class_names)),
+        coding=coding,
         record_at=stored.record_at,
         pieces=stored.pieces,
     )
@@ -101,8 +108,8 @@ def _found_builder(config: DataConfig) -> Builder:
         name = "shapes"
     if config.name == "voc":
         name = f"voc_segmentation/{config.tfds_config}"
-    folder = Path(name).expanduser()
-    if config.name == "tfds" and ((folder / INFO_FILE).is_file() or name[0] in "./~"):
+    folder = tfds.core.Path(name).expanduser()  # or a URL
+    if config.name == "tfds" and (name[0] in "./~" or (folder / INFO_FILE).exists()):
         return _builder_of_folder(folder)
     try:
         return tfds.builder(name, data_dir=config.tfds_dir)
@@ -120,10 +127,10 @@ def _found_builder(config: DataConfig) -> Builder:
         raise InputError(f"data.tfds_name={name}: {known}. ({error})") from error
 
 
-def _builder_of_folder(folder: Path) -> Builder:
+def _builder_of_folder(folder: Any) -> Builder:
     """The builder of a data set that lies prepared in a folder, whoever built it."""
-    if not (folder / INFO_FILE).is_file():
-        inside = sorted(path.parent for path in folder.rglob(INFO_FILE)) if folder.is_dir() else []
+    if not (folder / INFO_FILE).exists():
+        inside = sorted(path.parent for path in Path(folder).rglob(INFO_FILE))
         there = f"; {inside[0]} has one" if inside else ""
         raise InputError(
             f"data.tfds_name={folder}: a prepared data set has a {INFO_FILE}, and this folder has "

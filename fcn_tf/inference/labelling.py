@@ -25,6 +25,10 @@ class Labeller:
         max_pixels: the largest image that is read; by default Pillow's limit, and none for maps
             that are read window by window.
 
+    Attributes:
+        predictor: of the model.
+        wants_scores: whether scores are predicted, and not labels alone.
+
     Raises:
         InputError: scores are wanted, and the model's file gives none.
     """
@@ -33,8 +37,8 @@ class Labeller:
         self.predictor = predictor
         self._is_flat = wanted.is_flat
         self._max_pixels = max_pixels
-        self._wants_scores = bool(formats_of_scores(wanted.formats))
-        if self._wants_scores and predictor.model.scores is None:
+        self.wants_scores = bool(formats_of_scores(wanted.formats))
+        if self.wants_scores and predictor.model.scores is None:
             raise InputError("--format npy: this file gives labels alone; export it with scores.")
 
     def opened(self, path: Path, clipped: list[Clipped]) -> Pixels:
@@ -72,16 +76,16 @@ class Labeller:
         ]
 
     def _prediction(self, path: Path, pixels: Pixels) -> Prediction:
-        if self._is_windows(path, pixels):
+        if self.is_windows(path, pixels):
             return Prediction(pixels, None, windows=self.predictor.windows(pixels))
-        scores = self.predictor.scores(pixels) if self._wants_scores else None
+        scores = self.predictor.scores(pixels) if self.wants_scores else None
         labels = self.predictor(pixels) if scores is None else scores.argmax(-1).astype(np.uint8)
         return Prediction(pixels, labels, scores)
 
     def _is_labelled_at_once(self, path: Path, pixels: Pixels) -> bool:
-        return not self._wants_scores and not self._is_windows(path, pixels)
+        return not self.wants_scores and not self.is_windows(path, pixels)
 
-    def _is_windows(self, path: Path, pixels: Pixels) -> bool:
+    def is_windows(self, path: Path, pixels: Pixels) -> bool:
         """Whether the labels of an image are written window by window."""
         return not isinstance(pixels, np.ndarray) and self._is_read_in_windows(path)
 

@@ -175,17 +175,25 @@ class Predictor:
             result[kept] = answer
         return result
 
-    def windows(self, image: Any) -> Iterator[tuple[tuple[slice, slice], NDArray[np.uint8]]]:
+    def groups(self, shape: Sequence[int]) -> list[list[Tile]]:
+        """The tiles of an image of this shape, in groups that run at once."""
+        return list(self._batches(self.tiles(shape)))
+
+    def windows(
+        self, image: Any, tiles: list[Tile] | None = None
+    ) -> Iterator[tuple[tuple[slice, slice], NDArray[np.uint8]]]:
         """The labels of an image that is larger than memory, tile by tile.
 
         Args:
             image: as in `__call__`, no list.
+            tiles: those of some of its `groups`, one after the other; None for all.
 
         Returns:
-            Rows and columns of a tile, and its labels, uint8 (h, w); the tiles cover the image.
+            Rows and columns of a tile, and its labels, uint8 (h, w); all tiles cover the image.
         """
         opened_image = self._opened(image)
-        return self._answers(opened_image, self._labels, self.tiles(opened_image.shape))
+        tiles = self.tiles(opened_image.shape) if tiles is None else tiles
+        return self._answers(opened_image, self._labels, tiles)
 
     def _answers(
         self, image: Any, run: Callable[[Any], Any], tiles: list[Tile]

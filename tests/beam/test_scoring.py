@@ -1,6 +1,7 @@
 """The scores of a model by workers: the same report as on one machine, to the last digit."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -78,6 +79,66 @@ def test_what_workers_skip_is_said(few_figures, data, tmp_path, capsys):
         assert "07.png" in said[1][0]
     finally:
         path.write_bytes(contents)
+
+
+@pytest.mark.parametrize("broken", ["stop", "skip"])
+def test_a_file_that_breaks_meanwhile_is_handled_as_on_one_machine(
+    few_figures, data, tmp_path, capsys, monkeypatch, broken
+):
+    monkeypatch.setattr("fcn_tf.data.start_check.CHECKED_AT_START", 1)  # it is not read before
+    paths = [data / f"data/{name}.png" for name in ("images/val/07", "masks/val/35")]
+    contents = [path.read_bytes() for path in paths]
+    for path in paths:
+        path.write_bytes(b"no image")
+    found = []
+    try:
+        for options in ([], ["--runner=direct"]):
+            out, code, scores = tmp_path / f"out{len(options)}", 0, None
+            try:
+                scores = evaluate(data, out, f"--data.broken={broken}", *options)
+            except SystemExit as end:
+                code = end.code
+            said = capsys.readouterr()
+            lines = [line for line in said.out.splitlines() if "skipped" in line]
+            found.append((code, scores, said.err.splitlines()[-1:] if code else lines))
+    finally:
+        for path, before in zip(paths, contents, strict=True):
+            path.write_bytes(before)
+    assert found[0] == found[1]
+    code, scores, (line,) = found[1]
+    assert (code, scores is None) == ((1, True) if broken == "stop" else (0, False))
+    assert "val/07.png: cannot be read as an image" in line
+    assert ("2 images are skipped" in line) is (broken == "skip")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data.data_dir=d"], r"--data.data_dir \S+/d: .*disk. fcn-tf prepare makes"),
+        (["--data.name=voc", "--data.tfds_dir=t"], r"--data.tfds_dir \S+/t: .*gs://"),
+        (["--data.name=shapes"], r"The default of --data.tfds_dir, \S+tensorflow_datasets: "),
+        (["--data.tfds_name=./made/1.0.0"], r"--data.tfds_name \S+/made/1.0.0: .*disk. Give a"),
+        (
+            ["--data.tfds_name=gs://b/1.0.0"],
+            "give a place for what they report, -- --temp_location",
+        ),
+        (["--data.name=shapes", "--model=m"], r"--model \S+/m: "),
+        (["--data.name=shapes", "--compare=m"], r"--compare \S+/m: "),
+        (["--data.name=shapes", "--out=gs://b/o"], "out='gs://b/o': it must be a folder of this"),
+    ],
+)
+def test_dataflow_gets_no_path_of_this_disk(tmp_path, capsys, monkeypatch, arguments, message):
+    from fcn_tf.beam import runners
+
+    monkeypatch.setattr(runners, "_is_installed", lambda module: True)
+    monkeypatch.setattr("fcn_tf.inference.predictor.Predictor", None)  # no work has begun
+    given = ["--model=gs://b/m", f"--out={tmp_path}/o", "--runner=dataflow"]
+    with pytest.raises(SystemExit) as end:
+        main(["evaluate", *given, *arguments])
+    said = capsys.readouterr().err
+    assert (end.value.code, said.count("\n")) == (2, 1)
+    assert re.search(message, said)
+    assert not (tmp_path / "o").exists()
 
 
 def test_workers_elsewhere_need_data_that_they_reach(data, tmp_path, capsys, monkeypatch):

@@ -95,6 +95,7 @@ def test_what_is_no_folder_is_told_apart(tmp_path):
     (tmp_path / "street.npz").touch()
     assert "street.npz is a file, but data_dir is a folder" in refusal(tmp_path / "street.npz")
     assert refusal(tmp_path / "street").endswith("street: no such folder.")
+    assert refusal("gs://b/x").startswith("data.data_dir=gs://b/x: images and masks are read from")
 
 
 def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):

@@ -138,6 +138,8 @@ TABLE = {
             "other pages; tests/beam/test_predicting.py has the same calls",
             "fcn-tf evaluate --runner direct": "needs the extra beam; tests/beam/test_scoring.py "
             "has the same call",
+            "fcn-tf prepare --runner direct": "needs the extra beam; tests/beam/test_preparing.py "
+            "has the same call",
             "fcn-tf predict --runner dataflow": "needs Dataflow",
             "fcn-tf predict --runner flink": "needs Flink",
             "fcn-tf predict --runner spark": "needs Spark",
@@ -155,7 +157,11 @@ TABLE = {
             "fcn-tf check-data --data.tfds_name": TFDS,
             "fcn-tf train --data.tfds_name": TFDS,
         },
-        leaves=("findings.json", "check-data/sample_sheet.png"),
+        leaves=(
+            "findings.json",
+            "check-data/sample_sheet.png",
+            "datasets/street/1.0.0/dataset_info.json",
+        ),
     ),
     "docs/geometry.md": Page(
         changes={'geometry="caffe"': 'geometry="caffe", **NARROW'},
