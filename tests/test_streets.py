@@ -181,7 +181,7 @@ def test_the_tables_and_claims_of_recorded_rows(call, tmp_path, capsys):
     ]
     assert "| fcn8s, staged | 85.0 | 5.8 | – |" in lines
     assert "| fcn8s, score layers alone | 80.0 | 5.5 | 50.0 |" in lines
-    assert lines[-7:] == [
+    assert lines[-9:] == [
         "| 32s < 16s < 8s, staged | 50.5 / 56.5 / 57.5 | yes | 1 of 2 |",
         "| score layers alone below all | 55.5 / 55.0 | no | 0 of 1 |",
         "| at once within 1.5 points of staged | 57.5 / 57.5 | yes | 2 of 2 |",
@@ -189,6 +189,10 @@ def test_the_tables_and_claims_of_recorded_rows(call, tmp_path, capsys):
         "| 32s < 8s, the same steps | 50.5 / 55.0 | yes | 2 of 2 |",
         "",
         "Not measured: random weights below the trained trunk (fcn8s, random weights).",
+        "Not measured: random weights below the trained trunk, segnet (segnet, random weights; "
+        "segnet).",
+        "Not measured: random weights below the trained trunk, unet_on_trunk (unet_on_trunk, "
+        "random weights; unet_on_trunk).",
     ]
     call("--table", "--steps", "7")
     assert "No row of 7 steps is recorded." in capsys.readouterr().out

@@ -9,7 +9,7 @@ import shutil
 import tarfile
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import keras
 
@@ -122,10 +122,27 @@ def _unpack(file: Path, digest: str, download_dir: Path) -> Path:
     beside.mkdir(parents=True)
     try:
         with tarfile.open(file) as content:
-            content.extractall(beside, filter="data")
+            _extract(content, beside)
         beside.rename(folder)
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(f"{file} cannot be unpacked; is it cut off? {error}") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return folder
+
+
+def _extract(content: tarfile.TarFile, folder: Path) -> None:
+    """Writes the files of an archive below a folder, and nothing elsewhere.
+
+    Raises:
+        tarfile.TarError: a member lies elsewhere, or is neither a file nor a folder.
+    """
+    if hasattr(tarfile, "data_filter"):
+        content.extractall(folder, filter="data")
+        return
+    # Python 3.11.0 to 3.11.3, which Debian 12 has, know no filters.
+    for member in content.getmembers():
+        path = PurePosixPath(member.name)
+        if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
+            raise tarfile.TarError(f"{member.name} is no file or folder of the archive's own.")
+    content.extractall(folder)
