@@ -17,6 +17,19 @@ if TYPE_CHECKING:
     from fcn_tf.training.run import Run
 
 
+def average_statistics(run: Run) -> None:
+    """Has all devices keep the mean of their running statistics; for use on a device.
+
+    Each has normalized its own share of a batch.
+    """
+    if run.cluster.replicas > 1 and run.statistics:
+        values = [variable.value for variable in run.statistics]
+        context = tf.distribute.get_replica_context()
+        means = context.all_reduce("MEAN", [tf.identity(value) for value in values])
+        for value, mean in zip(values, means, strict=True):
+            value.assign(mean)
+
+
 def compile_statistics_call(run: Run) -> Callable[[Iterator[Any]], None]:
     """A function of an iterator of batches, after which the running statistics are those of one.
 
@@ -25,12 +38,7 @@ def compile_statistics_call(run: Run) -> Callable[[Iterator[Any]], None]:
 
     def share(images: tf.Tensor, masks: tf.Tensor) -> None:
         run.in_training(images, training=True)
-        if run.cluster.replicas > 1:
-            context = tf.distribute.get_replica_context()
-            values = [variable.value for variable in run.statistics]
-            means = context.all_reduce("MEAN", [tf.identity(value) for value in values])
-            for value, mean in zip(values, means, strict=True):
-                value.assign(mean)
+        average_statistics(run)
 
     @tf.function
     def statistics_call(batches: Iterator[Any]) -> None:

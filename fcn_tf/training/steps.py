@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from fcn_tf.evaluation.batches import count_pixels
+from fcn_tf.training.batch_norm import average_statistics
 from fcn_tf.training.optimizers import needs_whole_gradient
 
 if TYPE_CHECKING:
@@ -66,10 +67,10 @@ def compile_train_call(
     shares = replicas * training.accumulate_steps
     share_of_sums = compile_sums(run) if run.loss.needs_sums and shares > 1 else None
 
-    def over_devices(value: Any, how: str = "SUM") -> Any:
+    def over_devices(value: Any) -> Any:
         if replicas == 1:
             return value
-        return tf.distribute.get_replica_context().all_reduce(how, value)
+        return tf.distribute.get_replica_context().all_reduce("SUM", value)
 
     def replica_step(images: tf.Tensor, masks: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         # images (n, h, w, 3), masks (n, h, w): a device's share
@@ -79,12 +80,7 @@ def compile_train_call(
         if replicas > 1 and whole_gradient:
             gradients = [sum_ / replicas for sum_ in over_devices(gradients)]
         optimizer.apply(gradients, variables)
-        if replicas > 1 and run.statistics:
-            # Each device normalizes its own share of the batch; all keep the mean of theirs.
-            values = [variable.value for variable in run.statistics]
-            means = over_devices([tf.identity(value) for value in values], "MEAN")
-            for value, mean in zip(values, means, strict=True):
-                value.assign(mean)
+        average_statistics(run)
         return loss, counts
 
     @tf.function
