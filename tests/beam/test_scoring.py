@@ -116,7 +116,7 @@ def test_a_file_that_breaks_meanwhile_is_handled_as_on_one_machine(
     [
         (["--data.data_dir=d"], r"--data.data_dir \S+/d: .*disk. fcn-tf prepare makes"),
         (["--data.name=voc", "--data.tfds_dir=t"], r"--data.tfds_dir \S+/t: .*gs://"),
-        (["--data.name=shapes"], r"The default of --data.tfds_dir, \S+tensorflow_datasets: "),
+        (["--data.name=shapes"], r"The default of --data.tfds_dir, \S+/t: "),
         (["--data.tfds_name=./made/1.0.0"], r"--data.tfds_name \S+/made/1.0.0: .*disk. Give a"),
         (
             ["--data.tfds_name=gs://b/1.0.0"],
@@ -132,6 +132,7 @@ def test_dataflow_gets_no_path_of_this_disk(tmp_path, capsys, monkeypatch, argum
 
     monkeypatch.setattr(runners, "_is_installed", lambda module: True)
     monkeypatch.setattr("fcn_tf.inference.predictor.Predictor", None)  # no work has begun
+    monkeypatch.setenv("TFDS_DATA_DIR", f"{tmp_path}/t")
     given = ["--model=gs://b/m", f"--out={tmp_path}/o", "--runner=dataflow"]
     with pytest.raises(SystemExit) as end:
         main(["evaluate", *given, *arguments])
