@@ -31,7 +31,7 @@ from pathlib import Path
 
 import gevent
 import numpy as np
-from locust import constant_throughput, task
+from locust import task
 from locust.env import Environment
 from PIL import Image
 from toy import exit_code, parse
@@ -177,11 +177,20 @@ def send(url, rate, seconds, *, users=None, ends_at_once=False):
 
     class Client(locust.FastHttpUser):
         host = url
-        wait_time = locust.constant(0) if users else constant_throughput(1 / EVERY_S)
 
         def on_start(self):
-            if not users:  # the requests are spread over time from the start
-                gevent.sleep(random.uniform(0, EVERY_S))
+            self.next_s = time.perf_counter()
+            if not users:
+                gevent.sleep(self.until(random.uniform(0, EVERY_S)))
+
+        def wait_time(self):
+            return 0 if users else self.until(EVERY_S)
+
+        def until(self, later_s):
+            """How long to wait for the next request: Locust's pacing would have all users send
+            their second one at the same time."""
+            self.next_s += later_s
+            return max(0.0, self.next_s - time.perf_counter())
 
         @task
         def predict(self):
