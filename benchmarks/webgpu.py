@@ -135,7 +135,10 @@ def main():
         size_px=(64, 96),
         images=2,
         calibration_images=4,
-        overrides=["--data.batch_size=2", "--data.crop_px=64"],
+        overrides=[
+            *("--data.batch_size=2", "--data.crop_px=64"),
+            *("--model.width=0.0625", "--model.head_units=16"),
+        ],
     )
     missed = False
     if arguments.random:

@@ -61,7 +61,8 @@ SCRIPTS = {
     "growth.py": Script(("N ms and N for each",) * 2, [(3, 5), (3, 5)]),
     "inference.py": Script(
         (
-            r"N parameters, N GFLOP, 64×96 px, N threads",
+            "N parameters, N GFLOP,",
+            "64×96 px, N threads",
             r"bytes, TFLite float32 to int8 \| N \| N",
         ),
         [(10, 5), (7, 3), (6, 3)],
