@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
 from fcn_tf.beam.files import is_remote, resolved
-from fcn_tf.beam.runners import check_reached, shares_disk
+from fcn_tf.beam.runners import check_reached, pipeline_options, shares_disk
 from fcn_tf.config.schema import DataConfig
 from fcn_tf.data import open_source
 from fcn_tf.data.source import Source
@@ -21,6 +22,29 @@ IMAGES_TOGETHER = 32
 MOST_PASSES = 16
 # Where TFDS has data sets if nothing else is said.
 TFDS_DIR = "~/tensorflow_datasets"
+
+
+def options_for_data(
+    runner: str, arguments: Sequence[str], paths: Mapping[str, str | None], data: DataConfig | None
+) -> PipelineOptions:
+    """The options of a pipeline that reads labelled images, once workers reach what they need.
+
+    Args:
+        runner, arguments: as in `pipeline_options`.
+        paths: what else they read or write, by the options that name it.
+        data: the data set, resolved; None where the model has to say what it is for.
+
+    Raises:
+        InputError: Beam does not know an argument, or the runner lacks something, or does not
+            reach a path or the data, or has no place for its results.
+    """
+    options = pipeline_options(runner, arguments)
+    given = {option: resolved(path) for option, path in paths.items() if path}
+    check_reached(runner, options, given)
+    if data is not None:
+        check_data_reached(runner, options, data)
+    place_for_results(runner, options, "", "")
+    return options
 
 
 def check_data_reached(runner: str, options: PipelineOptions, data: DataConfig) -> None:

@@ -119,26 +119,13 @@ def _at_hand(model: str, folder: str) -> str | Path:
 
 
 def _arguments_of(options: EvaluateOptions, data: DataConfig | None) -> PipelineOptions:
-    """The options of Beam, checked.
-
-    Raises:
-        InputError: Beam does not know one, or the runner lacks something, or does not reach a
-            model or the data.
-    """
+    """The options of Beam, checked: see `options_for_data`."""
     import_quietly("apache_beam")
-    from fcn_tf.beam.files import resolved
-    from fcn_tf.beam.runners import check_reached, pipeline_options
-    from fcn_tf.beam.sources import check_data_reached, place_for_results
+    from fcn_tf.beam.sources import options_for_data
 
     assert options.runner is not None
-    arguments = pipeline_options(options.runner, options.runner_options)
     models = {"--model": options.model, "--compare": options.compare}
-    paths = {option: resolved(path) for option, path in models.items() if path}
-    check_reached(options.runner, arguments, paths)
-    if data is not None:
-        check_data_reached(options.runner, arguments, data)
-    place_for_results(options.runner, arguments, "", "")
-    return arguments
+    return options_for_data(options.runner, options.runner_options, models, data)
 
 
 def _evaluations_on_runner(

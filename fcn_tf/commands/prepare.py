@@ -61,23 +61,12 @@ def prepare(options: PrepareOptions) -> None:
 
 
 def _arguments_of(options: PrepareOptions, data: DataConfig) -> PipelineOptions:
-    """The options of Beam, checked.
-
-    Raises:
-        InputError: Beam does not know one, or the runner lacks something, or does not reach the
-            data or the folder.
-    """
+    """The options of Beam, checked: see `options_for_data`."""
     import_quietly("apache_beam")
-    from fcn_tf.beam.files import resolved
-    from fcn_tf.beam.runners import check_reached, pipeline_options
-    from fcn_tf.beam.sources import check_data_reached, place_for_results
+    from fcn_tf.beam.sources import options_for_data
 
     assert options.runner is not None
-    arguments = pipeline_options(options.runner, options.runner_options)
-    check_data_reached(options.runner, arguments, data)
-    check_reached(options.runner, arguments, {"--out": resolved(options.out)})
-    place_for_results(options.runner, arguments, "", "")
-    return arguments
+    return options_for_data(options.runner, options.runner_options, {"--out": options.out}, data)
 
 
 COMMAND = command(PrepareOptions, prepare, with_runner_options)
