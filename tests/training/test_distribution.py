@@ -33,28 +33,17 @@ from tests.training.tiled import counted, network
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "rule",
-    [
-        [
-            "--optimizer.name=adamw",
-            "--optimizer.clip_norm=0.5",
-            "--optimizer.weight_decay=0.01",
-            "--training.accumulate_steps=2",
-            "--data.batch_size=2",
-        ],
-        [
-            "--optimizer.name=sgd",
-            "--optimizer.clip_norm=1",
-            "--optimizer.weight_decay=0.01",
-            "--optimizer.bias_multiplier=2",
-            "--loss.class_weights=[0.3, 1, 2]",
-        ],
-    ],
-    ids=["adamw clipped and accumulated", "sgd"],
-)
-def test_one_device_two_devices_and_two_machines_take_the_same_steps(tmp_path, arguments, rule):
-    arguments = [*arguments, *rule]
+def test_one_device_two_devices_and_two_machines_take_the_same_steps(tmp_path, arguments):
+    """With what looks at a whole step: its gradients' norm, its weighted pixels, its parts."""
+    arguments = [
+        *arguments,
+        "--optimizer.name=adamw",
+        "--optimizer.clip_norm=0.5",
+        "--optimizer.weight_decay=0.01",
+        "--loss.class_weights=[0.3, 1, 2]",
+        "--training.accumulate_steps=2",
+        "--data.batch_size=2",
+    ]
     without_onednn = {"TF_ENABLE_ONEDNN_OPTS": "0"}
     one = start(*arguments, "--workdir=one", cwd=tmp_path, extra=without_onednn)
     assert ended(one) == (0, "")
@@ -77,29 +66,6 @@ def test_one_device_two_devices_and_two_machines_take_the_same_steps(tmp_path, a
             assert line.keys() == expected.keys()
             for key in ("loss", "pixel_accuracy", "mean_iou"):
                 assert line[key] == pytest.approx(expected[key], rel=1e-4), key
-
-
-@pytest.mark.slow
-def test_both_machines_end_with_the_same_weights(tmp_path, arguments):
-    """Each prints a digest of its weights when it is done."""
-    code = (
-        "import hashlib, keras, sys, yaml, fcn_tf\n"
-        "def tell(logs):\n"
-        "    values = b''.join(w.numpy().tobytes() for w in callback.model.weights)\n"
-        "    print('digest', hashlib.sha256(values).hexdigest())\n"
-        "callback = keras.callbacks.LambdaCallback(on_train_end=tell)\n"
-        "values = dict(argument[2:].split('=') for argument in sys.argv[1:])\n"
-        "values = {key: yaml.safe_load(value) for key, value in values.items()}\n"
-        "fcn_tf.train(fcn_tf.load_config(**values), 'run', [callback])\n"
-    )
-    workers = start_workers(*arguments, "--model.dropout=0.5", cwd=tmp_path, code=code)
-    digests = []
-    for worker in workers:
-        stdout, _ = worker.communicate(timeout=300)
-        assert worker.returncode == 0
-        digests += [line for line in stdout.splitlines() if line.startswith("digest")]
-    assert len(digests) == 2
-    assert digests[0] == digests[1]
 
 
 @pytest.fixture(scope="module")

@@ -22,66 +22,90 @@ def wait_for_step(workdir, step, *processes):
     raise AssertionError(f"No checkpoint of step {step}.")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2])
-def test_killed_and_resumed_is_as_never_killed(tmp_path, arguments, workers):
-    """20 steps against 10, kill -9 and the rest: bit for bit, with dropout."""
-    arguments = [*arguments, "--training.max_steps=20", "--training.checkpoint_every_steps=1"]
-    arguments += ["--training.steps_per_call=1", "--training.deterministic=true"]
-    arguments += ["--model.dropout=0.5", "--resume=auto"]
-
-    def begin(workdir):
-        more = [*arguments, f"--workdir={workdir}"]
-        if workers == 1:
-            return [start(*more, cwd=tmp_path)]
-        return start_workers(*more, cwd=tmp_path)
-
-    for process in begin("whole"):
-        assert ended(process)[0] == 0
-    processes = begin("killed")
-    wait_for_step(tmp_path / "killed", 10, *processes)
-    processes[-1].send_signal(signal.SIGKILL)
-    assert ended(processes[-1])[0] == -signal.SIGKILL
-    if workers == 2:  # the other notices, and says what to do
-        code, said = ended(processes[0])
-        assert code == 1
-        assert "Another machine ended or does not answer" in said
-        assert "--resume auto" in said
-    stopped_at = lines_of(tmp_path / "killed")[-1]["step"]
-    assert 10 <= stopped_at < 20
-    for process in begin("killed"):
-        assert ended(process)[0] == 0
-    whole, killed = newest_of(tmp_path / "whole"), newest_of(tmp_path / "killed")
-    assert whole.files == killed.files
-    for name in whole.files:
+def assert_bit_for_bit(killed, whole):
+    """Two runs of the same steps: all that is kept, and every line of their logs."""
+    kept, expected = newest_of(killed), newest_of(whole)
+    assert kept.files == expected.files
+    for name in expected.files:
         if not name.endswith(".json"):
-            np.testing.assert_array_equal(killed[name], whole[name], err_msg=name)
-    assert timeless(tmp_path / "killed") == timeless(tmp_path / "whole")
+            np.testing.assert_array_equal(kept[name], expected[name], err_msg=name)
+    assert timeless(killed) == timeless(whole)
+
+
+# One step after the other, of which each is the same in every process, with dropout.
+SAME_STEPS = (
+    *("--training.steps_per_call=1", "--training.deterministic=true"),
+    *("--model.dropout=0.5", "--resume=auto"),
+)
+# A run without the command that prints a digest of its weights when it is done.
+TELLS_WEIGHTS = """
+import hashlib, keras, sys, yaml, fcn_tf
+def tell(logs):
+    values = b"".join(w.numpy().tobytes() for w in callback.model.weights)
+    print("digest", hashlib.sha256(values).hexdigest())
+callback = keras.callbacks.LambdaCallback(on_train_end=tell)
+values = dict(argument[2:].split("=") for argument in sys.argv[1:])
+values = {key: yaml.safe_load(value) for key, value in values.items()}
+fcn_tf.train(fcn_tf.load_config(**values), "killed", [callback])
+"""
 
 
 @pytest.mark.slow
-def test_8_kills_at_random_moments_lose_nothing(tmp_path, arguments):
-    arguments = [*arguments, "--training.max_steps=100000", "--training.checkpoint_every_steps=2"]
-    arguments += ["--training.steps_per_call=1", "--resume=auto", "--workdir=run"]
+def test_a_machine_is_killed_and_both_go_on_as_if_it_had_not_been(tmp_path, arguments):
+    """20 steps against 10, kill -9 of one machine and the rest, on both; they end alike, too."""
+    arguments = [*arguments, *SAME_STEPS, "--training.max_steps=20"]
+    arguments += ["--training.checkpoint_every_steps=1"]
+    for process in start_workers(*arguments, "--workdir=whole", cwd=tmp_path):
+        assert ended(process)[0] == 0
+    other, killed = start_workers(*arguments, "--workdir=killed", cwd=tmp_path)
+    wait_for_step(tmp_path / "killed", 10, other, killed)
+    killed.send_signal(signal.SIGKILL)
+    assert ended(killed)[0] == -signal.SIGKILL
+    code, said = ended(other)  # it notices, and says what to do
+    assert code == 1
+    assert "Another machine ended or does not answer" in said
+    assert "--resume auto" in said
+    assert 10 <= lines_of(tmp_path / "killed")[-1]["step"] < 20
+
+    digests = []
+    for worker in start_workers(*arguments, cwd=tmp_path, code=TELLS_WEIGHTS):
+        said, errors = worker.communicate(timeout=300)
+        assert worker.returncode == 0, errors
+        digests += [line for line in said.splitlines() if line.startswith("digest")]
+    assert len(digests) == 2
+    assert digests[0] == digests[1]
+    assert_bit_for_bit(tmp_path / "killed", tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_5_kills_at_random_moments_lose_nothing(tmp_path, arguments):
+    """kill -9 five times; the run ends as one that was never killed."""
+    # The rate of a poly schedule depends on the number of steps, which is not known yet.
+    arguments = [*arguments, *SAME_STEPS, "--optimizer.schedule=constant"]
+    arguments += ["--training.max_steps=100000", "--training.checkpoint_every_steps=2"]
     random = np.random.default_rng(0)
     step = 0
-    for _ in range(8):
-        process = start(*arguments, cwd=tmp_path)
-        wait_for_step(tmp_path / "run", step + 2, process)  # every resume goes on
+    for _ in range(5):
+        process = start(*arguments, "--workdir=killed", cwd=tmp_path)
+        wait_for_step(tmp_path / "killed", step + 2, process)  # every resume goes on
         time.sleep(random.uniform(0, 1.5))
         process.send_signal(signal.SIGKILL)
         assert ended(process)[0] == -signal.SIGKILL
-        newest = int(checkpoints(tmp_path / "run/checkpoints")[-1].stem[5:])
+        newest = int(checkpoints(tmp_path / "killed/checkpoints")[-1].stem[5:])
         # No checkpoint is lost: nothing is behind the last line of the log by more than a period.
-        assert newest >= lines_of(tmp_path / "run", torn=True)[-1]["step"] - 2
+        lines = lines_of(tmp_path / "killed", torn=True)
+        assert not lines or newest >= lines[-1]["step"] - 2
         assert newest > step
         step = newest
-    process = start(*arguments, f"--training.max_steps={step + 2}", cwd=tmp_path)
-    assert ended(process) == (0, "")
-    steps = [line["step"] for line in lines_of(tmp_path / "run") if line["split"] == "train"]
+    arguments += [f"--training.max_steps={step + 2}"]
+    for workdir in ("killed", "whole"):
+        process = start(*arguments, f"--workdir={workdir}", cwd=tmp_path)
+        assert ended(process) == (0, "")
+    steps = [line["step"] for line in lines_of(tmp_path / "killed") if line["split"] == "train"]
     assert steps == sorted(set(steps))
     assert steps[-1] == step + 2
-    left = [path.name for path in (tmp_path / "run").rglob(".*") if path.name != ".lock"]
+    assert_bit_for_bit(tmp_path / "killed", tmp_path / "whole")
+    left = [path.name for path in (tmp_path / "killed").rglob(".*") if path.name != ".lock"]
     assert not left
 
 
