@@ -216,10 +216,13 @@ def write_onnx(model, folder, image):
     import tensorflow as tf
     import tf2onnx
 
+    from fcn_tf.exporting.freeze import freeze
+
+    frozen = freeze(model)
+
     @tf.function(input_signature=[tf.TensorSpec(image.shape, tf.uint8, name="image")])
     def labels(image):
-        logits = model(image, training=False)
-        return tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32), tf.uint8)
+        return tf.cast(tf.argmax(frozen(image), axis=-1, output_type=tf.int32), tf.uint8)
 
     path = folder / "network.onnx"
     tf2onnx.convert.from_function(labels, labels.input_signature, opset=17, output_path=str(path))
