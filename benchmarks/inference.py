@@ -86,8 +86,12 @@ def main():
         write_all(folder, arguments)
         about = json.loads((folder / "about.json").read_text())
         about["bytes"] = {
-            **{name: graph(folder, name).stat().st_size for name in (FLOAT32, BFLOAT16)},
-            **{name: path.stat().st_size for name, path in tflite_files(folder)},
+            **{name: bytes_of(folder / name.split()[1]) for name in (FLOAT32, BFLOAT16)},
+            **{
+                name: bytes_of(folder / f"{slug(name)}.tflite")
+                for name in parts_of(arguments)
+                if "TFLite" in name
+            },
         }
         milliseconds, labels = [], {}
         for group in GROUPS:
@@ -107,6 +111,11 @@ def is_vgg16(arguments):
     return arguments.trunk == "vgg16"
 
 
+def parts_of(arguments):
+    """`LIGHT` has another kernel in fc6, which only VGG16 has."""
+    return [part for part in PARTS if part != LIGHT or is_vgg16(arguments)]
+
+
 def write_all(folder, arguments):
     """Writes every part to a folder, unless those of the same sizes are there.
 
@@ -114,8 +123,7 @@ def write_all(folder, arguments):
     """
     asked = [*arguments.size_px, arguments.width, arguments.head_units, arguments.trunk]
     sizes = json.dumps(asked)
-    parts = ["about", *(part for part in PARTS if part != LIGHT or is_vgg16(arguments))]
-    written = folder / "written"
+    written, parts = folder / "written", ("about", *parts_of(arguments))
     if written.exists() and written.read_text() == sizes:
         return
     for part in [";".join(parts)] if arguments.toy else parts:
@@ -178,15 +186,8 @@ def write(part, folder, arguments):
         (folder / f"{slug(part)}.tflite").write_bytes(content)
 
 
-def graph(folder, side):
-    """The graph of a SavedModel, which has the weights."""
-    return folder / side.split()[1] / "saved_model.pb"
-
-
-def tflite_files(folder):
-    """(side, path) of each file of ours that is there."""
-    paths = {name: folder / f"{slug(name)}.tflite" for name in PARTS if "TFLite" in name}
-    return [(name, path) for name, path in paths.items() if path.exists()]
+def bytes_of(path):
+    return (path / "saved_model.pb" if path.is_dir() else path).stat().st_size
 
 
 def fill(model, random):
@@ -462,7 +463,7 @@ def bars(groups, size, width):
                 return min(others) / medians[of]
         return None
 
-    to_limit = ratio("TFLite int8", [LIMIT])
+    to_limit, light = ratio("TFLite int8", [LIMIT]), size.get(LIGHT)
     of_limit = 0.8 if width >= 1 else 0.6  # few channels do not fill the processor's registers
     found = [
         ("SavedModel float32 to the limit", 0.95, ratio(FLOAT32, [LIMIT])),
@@ -479,9 +480,9 @@ def bars(groups, size, width):
         ("TFLite int8 to ONNX Runtime int8", 1.2, ratio("TFLite int8", [ONNX_INT8])),
         ("JPEG to PNG: the call to what is not network", 20, ratio(AROUND, [SERVED])),
         ("bytes, TFLite float32 to int8", 1 / 0.26, size["TFLite float32"] / size["TFLite int8"]),
-        ("36 MB to TFLite int8 with fc6_kernel=1", 1, LIGHT in size and 36e6 / size[LIGHT]),
+        ("36 MB to TFLite int8 with fc6_kernel=1", 1, light and 36e6 / light),
     ]
-    return [one for one in found if one[2]]
+    return [one for one in found if one[2] is not None]
 
 
 if __name__ == "__main__":

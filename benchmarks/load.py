@@ -187,8 +187,8 @@ def send(url, rate, seconds, *, users=None, ends_at_once=False):
             return 0 if users else self.until(EVERY_S)
 
         def until(self, later_s):
-            """How long to wait for the next request: Locust's pacing would have all users send
-            their second one at the same time."""
+            """Seconds until the next request, which is due so long after the one before."""
+            # Locust's own pacing has all users send their second request at the same time.
             self.next_s += later_s
             return max(0.0, self.next_s - time.perf_counter())
 
