@@ -21,6 +21,7 @@ says that the queue is full, or where 4. takes more than 5 s.
 import locust  # isort: skip
 import argparse
 import base64
+import collections
 import io
 import json
 import random
@@ -109,6 +110,9 @@ def measure(url, arguments):
         print("|", " | ".join(map(str, row)), "|", flush=True)
     usual_ms = np.percentile(first.took_ms or [0], 99)
     recovered_s = recovery(after.log, usual_ms)
+    for wanted, phase in ((rate, first), (2 * rate, twice), (rate, after)):
+        for kind, count in phase.failures.most_common():
+            print(f"{wanted} a second, failed {count} times: {kind}")
     print(f"Recovered after {recovered_s} s")
     return first.refused or first.failed or twice.failed or recovered_s > RECOVERED_S_AT_MOST
 
@@ -142,7 +146,7 @@ class Phase:
     """What became of the requests of some time.
 
     `log` has the second in which each ended, the milliseconds that it took, and what it became:
-    answered, refused or failed.
+    "answered", "refused" or, in other words, how it failed.
     """
 
     def __init__(self):
@@ -163,7 +167,13 @@ class Phase:
 
     @property
     def failed(self):
-        return sum(kind == "failed" for _, _, kind in self.log)
+        return sum(self.failures.values())
+
+    @property
+    def failures(self):
+        """How requests failed, and how often each, a `Counter`."""
+        kinds = (kind for _, _, kind in self.log)
+        return collections.Counter(k for k in kinds if k not in ("answered", "refused"))
 
 
 def send(url, rate, seconds, *, users=None, ends_at_once=False):
@@ -215,14 +225,18 @@ def send(url, rate, seconds, *, users=None, ends_at_once=False):
 
 
 def kind_of(answer):
-    """Whether a request was answered with labels, refused in words, or failed otherwise."""
+    """What became of a request: answered with labels, refused in words, or how else it failed."""
+    if answer.error:  # no answer, or a status that is no success
+        failure = f"{answer.status_code} {type(answer.error).__name__}: {answer.error}"
+    else:
+        failure = f"{answer.status_code} {answer.text[:80]}"
     try:
         content = json.loads(answer.text or "")
     except ValueError:
-        return "failed"
+        return failure
     if answer.status_code == 200 and content.get("predictions", [{}])[0].get("b64"):
         return "answered"
-    return "refused" if (answer.status_code, content) == (503, {"error": FULL}) else "failed"
+    return "refused" if (answer.status_code, content) == (503, {"error": FULL}) else failure
 
 
 if __name__ == "__main__":

@@ -292,7 +292,11 @@ def rest_server(servable):
         def log_message(self, *arguments):
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Front)
+    class Server(ThreadingHTTPServer):
+        # Connections that wait to be taken. With Python's 5, others wait for seconds in a crowd.
+        request_queue_size = 4096
+
+    server = Server(("127.0.0.1", 0), Front)
     threading.Thread(target=server.serve_forever).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}/v1/models/{NAME}"

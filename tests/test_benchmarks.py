@@ -105,6 +105,7 @@ SCRIPTS = {
         ),
         [(5, 3), (1, 4)],
     ),
+    "same_bits.py": Script((), [(2, 5)]),
     "soak.py": Script(
         (
             *(

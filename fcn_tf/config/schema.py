@@ -332,7 +332,8 @@ class TrainingConfig:
         precision: what the layers compute in; logits and loss are always float32. mixed_float16
             scales the loss.
         jit_compile: compile the step with XLA; give crop_px with it.
-        deterministic: give the same bits again on the same machine; slower on GPUs.
+        deterministic: ask TensorFlow for operations that give the same bits again on the same
+            machine; slower on GPUs. On processors also switch oneDNN off (docs/scale.md).
         profile_steps: first and last step of a profile for TensorBoard.
     """
 

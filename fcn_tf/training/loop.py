@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import os
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -35,6 +36,8 @@ from fcn_tf.training.run import Run
 from fcn_tf.training.start import check_start
 from fcn_tf.training.stopping import Stopped, StopSignals
 from fcn_tf.training.workdir import RunFolder, check_workdir, default_workdir, locked, write_config
+
+ONEDNN = "TF_ENABLE_ONEDNN_OPTS"  # TensorFlow reads it when it is imported
 
 
 def train(
@@ -84,6 +87,13 @@ def train(
         if cluster.is_chief:
             for sentence in unused_settings(config.network):
                 print(sentence, flush=True)
+            # oneDNN has no deterministic mode that TensorFlow asks for: benchmarks/same_bits.py.
+            if config.training.deterministic and os.environ.get(ONEDNN) != "0":
+                print(
+                    "training.deterministic: on a processor the last bits can still differ from "
+                    f"run to run. Set {ONEDNN}=0 before the command for the same bits.",
+                    flush=True,
+                )
         source = _open_source(config, cluster)
         # Only now: what prepares a data set draws random numbers, too.
         keras.utils.set_random_seed(config.seed)

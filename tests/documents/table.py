@@ -281,6 +281,7 @@ TABLE = {
             "fcn-tf train --config shapes --distribution": "tests/training/test_distribution.py "
             "trains on two virtual devices",
             "export TF_CONFIG": "needs two machines; tests/training/test_distribution.py has two",
+            "TF_ENABLE_ONEDNN_OPTS=0": "tests/training/test_kills.py trains so",
             "TPU_NAME": "needs a TPU",
             "tensorboard": "needs a browser",
         },

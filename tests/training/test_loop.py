@@ -246,7 +246,9 @@ def test_which_folder_a_run_takes(config, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("deterministic", [False, True])
-def test_the_same_bits_are_asked_of_tensorflow(config, tmp_path, monkeypatch, deterministic):
+def test_the_same_bits_are_asked_of_tensorflow(
+    config, tmp_path, monkeypatch, capsys, deterministic
+):
     """And got: all that draws random numbers is seeded by then. The run is refused afterwards."""
     asked = []
     monkeypatch.setattr(
@@ -259,6 +261,11 @@ def test_the_same_bits_are_asked_of_tensorflow(config, tmp_path, monkeypatch, de
         train(change(config, "loss", class_weights=[1.0, 2.0]), tmp_path / "run")
     keras.utils.set_random_seed(config.seed)
     assert asked == [float(tf.random.uniform(()))] * deterministic
+    assert ("TF_ENABLE_ONEDNN_OPTS=0" in capsys.readouterr().out) == deterministic
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    with pytest.raises(InputError, match="2 numbers"):
+        train(change(config, "loss", class_weights=[1.0, 2.0]), tmp_path / "run")
+    assert "TF_ENABLE_ONEDNN_OPTS" not in capsys.readouterr().out
 
 
 def test_a_full_memory_is_answered_with_what_to_lower(config, tmp_path, monkeypatch):

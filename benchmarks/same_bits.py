@@ -1,0 +1,151 @@
+"""How often a run that starts anew takes other last bits, with `training.deterministic`.
+
+    python benchmarks/same_bits.py
+
+With oneDNN and without it (TF_ENABLE_ONEDNN_OPTS), a process starts the same run over and over, of
+four steps of a narrow FCN-32s on AlexNet, with dropout and augmentation. Twice as many processes as
+the machine has processors do nothing but keep it busy. Of each start the gradients' averages after
+each step (AdamW's momentum) are compared with those of most others: how many differ, in which step
+first, and by how much, relative to the largest of their variable.
+
+Exits with 1 where a start without oneDNN differs.
+"""
+
+import argparse
+import collections
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from toy import exit_code, parse
+
+STEPS = 4
+SETTINGS = {
+    "variant": "fcn32s",
+    "data.batch_size": 4,
+    "data.color": 0.1,
+    "data.crop_px": 64,
+    "data.scale_range": [0.7, 1.4],
+    "model.dropout": 0.5,
+    "model.geometry": "caffe",
+    "model.head_units": 16,
+    "model.trunk": "alexnet",
+    "model.width": 0.0625,
+    "training.deterministic": True,
+    "training.steps_per_call": 1,
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--starts", type=int, default=30, help="of each kind, in all its processes")
+    parser.add_argument("--starts_a_process", type=int, default=3)
+    parser.add_argument("--busy", type=int, default=2 * (os.cpu_count() or 1), help="processes")
+    parser.add_argument("--one_process", metavar="FOLDER", help=argparse.SUPPRESS)
+    arguments = parse(parser, starts=1, starts_a_process=1, busy=1)
+    if arguments.one_process:
+        return starts(arguments.one_process, arguments.starts_a_process)
+    missed = False
+    print("| oneDNN | starts | differ | first in step | by at most, relative |")
+    print("|---|---|---|---|---|", flush=True)
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as busy:
+        write_pairs(Path(folder))
+        for _ in range(arguments.busy):
+            endless = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+            busy.callback(endless.wait)
+            busy.callback(endless.kill)
+        for onednn in "10":
+            found = []
+            while len(found) < arguments.starts:
+                found += in_a_process(folder, onednn, arguments.starts_a_process)
+            others, steps, by = differences(found)
+            missed |= onednn == "0" and others > 0
+            row = ("with" if onednn == "1" else "without", len(found), others, steps, f"{by:.1e}")
+            print("|", " | ".join(map(str, row)), "|", flush=True)
+    return exit_code(missed, arguments)
+
+
+def in_a_process(folder, onednn, count):
+    """What so many starts of a process of its own gave; see `starts`."""
+    arguments = ["--one_process", folder, "--starts_a_process", str(count)]
+    variables = {"TF_ENABLE_ONEDNN_OPTS": onednn, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    subprocess.run(
+        [sys.executable, __file__, *arguments],
+        env={**os.environ, **variables},
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    found = []
+    for path in sorted(Path(folder).glob("start-*.npz")):
+        with np.load(path) as arrays:
+            found.append({name: arrays[name] for name in arrays.files})
+        path.unlink()
+    return found
+
+
+def starts(folder, count):
+    """Starts the run so many times; writes a file for each, arrays by step and variable."""
+    import keras
+    import tensorflow as tf
+
+    import fcn_tf
+    from fcn_tf.data import open_source
+    from fcn_tf.training.run import Run
+
+    tf.config.experimental.enable_op_determinism()
+    config = fcn_tf.load_config(**SETTINGS, **{"data.data_dir": folder})
+    source = open_source(config.data)
+    for number in range(count):
+        keras.utils.set_random_seed(config.seed)
+        run = Run(config, source)
+        run.feed(0)
+        arrays = {}
+        for step in range(1, STEPS + 1):
+            run.train_call(tf.constant(1))
+            for place, variable in enumerate(run.optimizer.variables):
+                if "momentum" in variable.path:
+                    arrays[json.dumps([step, place])] = variable.numpy()
+        np.savez(Path(folder, f"start-{number:03}.npz"), **arrays)
+        keras.backend.clear_session()
+    return 0
+
+
+def differences(found):
+    """How many differ from most others, the first steps in which they do, and by how much."""
+    contents = [b"".join(one[name].tobytes() for name in sorted(one)) for one in found]
+    usual = found[contents.index(collections.Counter(contents).most_common(1)[0][0])]
+    others, steps, by = 0, set(), 0.0
+    for one in found:
+        unequal = [name for name in usual if not np.array_equal(one[name], usual[name])]
+        if unequal:
+            others += 1
+            steps.add(min(json.loads(name)[0] for name in unequal))
+        for name in unequal:
+            by = max(by, np.abs(one[name] - usual[name]).max() / np.abs(usual[name]).max())
+    return others, ", ".join(map(str, sorted(steps))) or "-", by
+
+
+def write_pairs(folder):
+    """Twelve images of noise over their masks, of three classes; five of val."""
+    random = np.random.default_rng(0)
+    for split, count in (("train", 12), ("val", 5)):
+        for kind in ("images", "masks"):
+            Path(folder, kind, split).mkdir(parents=True)
+        for number in range(count):
+            mask = np.kron(random.integers(0, 3, (8, 9)), np.ones((10, 10))).astype(np.uint8)
+            image = 60 * mask[..., None] + random.integers(0, 60, (*mask.shape, 3), np.uint8)
+            Image.fromarray(image).save(Path(folder, "images", split, f"{number}.png"))
+            Image.fromarray(mask).save(Path(folder, "masks", split, f"{number}.png"))
+    Path(folder, "classes.txt").write_text("a\nb\nc\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
