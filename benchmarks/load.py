@@ -226,10 +226,8 @@ def send(url, rate, seconds, *, users=None, ends_at_once=False):
 
 def kind_of(answer):
     """What became of a request: answered with labels, refused in words, or how else it failed."""
-    if answer.error:  # no answer, or a status that is no success
-        failure = f"{answer.status_code} {type(answer.error).__name__}: {answer.error}"
-    else:
-        failure = f"{answer.status_code} {answer.text[:80]}"
+    error = getattr(answer, "error", None)  # where there is no answer
+    failure = f"{answer.status_code} {error or (answer.text or '')[:80]!r}"
     try:
         content = json.loads(answer.text or "")
     except ValueError:

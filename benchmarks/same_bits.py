@@ -2,11 +2,11 @@
 
     python benchmarks/same_bits.py
 
-With oneDNN and without it (TF_ENABLE_ONEDNN_OPTS), a process starts the same run over and over, of
-four steps of a narrow FCN-32s on AlexNet, with dropout and augmentation. Twice as many processes as
-the machine has processors do nothing but keep it busy. Of each start the gradients' averages after
-each step (AdamW's momentum) are compared with those of most others: how many differ, in which step
-first, and by how much, relative to the largest of their variable.
+With oneDNN and without it (TF_ENABLE_ONEDNN_OPTS), processes start the same run over and over, of
+four steps of a narrow FCN-32s on AlexNet, with dropout and augmentation. As many of them work at
+the same time as the machine has processors, beside as many that only keep it busy. Of each start
+the gradients' averages after each step (AdamW's momentum) are compared with those of most others:
+how many differ, in which step first, and by how much, relative to the largest of their variable.
 
 Exits with 1 where a start without oneDNN differs.
 """
@@ -48,9 +48,10 @@ def main():
     )
     parser.add_argument("--starts", type=int, default=30, help="of each kind, in all its processes")
     parser.add_argument("--starts_a_process", type=int, default=3)
-    parser.add_argument("--busy", type=int, default=2 * (os.cpu_count() or 1), help="processes")
+    parser.add_argument("--busy", type=int, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument("--at_once", type=int, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--one_process", metavar="FOLDER", help=argparse.SUPPRESS)
-    arguments = parse(parser, starts=1, starts_a_process=1, busy=1)
+    arguments = parse(parser, starts=1, starts_a_process=1, busy=1, at_once=1)
     if arguments.one_process:
         return starts(arguments.one_process, arguments.starts_a_process)
     missed = False
@@ -65,7 +66,7 @@ def main():
         for onednn in "10":
             found = []
             while len(found) < arguments.starts:
-                found += in_a_process(folder, onednn, arguments.starts_a_process)
+                found += in_processes(folder, onednn, arguments)
             others, steps, by = differences(found)
             missed |= onednn == "0" and others > 0
             row = ("with" if onednn == "1" else "without", len(found), others, steps, f"{by:.1e}")
@@ -73,16 +74,21 @@ def main():
     return exit_code(missed, arguments)
 
 
-def in_a_process(folder, onednn, count):
-    """What so many starts of a process of its own gave; see `starts`."""
-    arguments = ["--one_process", folder, "--starts_a_process", str(count)]
+def in_processes(folder, onednn, arguments):
+    """What the starts of processes at work at the same time gave; see `starts`."""
+    options = ["--one_process", folder, "--starts_a_process", str(arguments.starts_a_process)]
     variables = {"TF_ENABLE_ONEDNN_OPTS": onednn, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    subprocess.run(
-        [sys.executable, __file__, *arguments],
-        env={**os.environ, **variables},
-        stdout=subprocess.DEVNULL,
-        check=True,
-    )
+    processes = [
+        subprocess.Popen(
+            [sys.executable, __file__, *options],
+            env={**os.environ, **variables},
+            stdout=subprocess.DEVNULL,
+        )
+        for _ in range(arguments.at_once)
+    ]
+    codes = [process.wait() for process in processes]
+    if any(codes):
+        sys.exit("A run failed.")
     found = []
     for path in sorted(Path(folder).glob("start-*.npz")):
         with np.load(path) as arrays:
@@ -113,7 +119,7 @@ def starts(folder, count):
             for place, variable in enumerate(run.optimizer.variables):
                 if "momentum" in variable.path:
                     arrays[json.dumps([step, place])] = variable.numpy()
-        np.savez(Path(folder, f"start-{number:03}.npz"), **arrays)
+        np.savez(Path(folder, f"start-{os.getpid()}-{number}.npz"), **arrays)
         keras.backend.clear_session()
     return 0
 
