@@ -7,7 +7,8 @@ requests as TensorFlow Serving does, and holds 80 of them at most. A user of Loc
 request in five seconds, so that a slow server does not lower the rate.
 
 1. The most that 16 users without a pause get answered. From there the rate is lowered by a tenth
-   until `--trial_seconds` at it pass without a request that is refused or fails.
+   until `--trial_seconds` at it pass without a request that is refused or fails. The rate is four
+   fifths of that: at the limit itself a queue grows that a trial is too short to fill.
 2. That rate for `--minutes`.
 3. Twice that rate for `--overload_minutes`; it ends at once, with the queue as it is.
 4. The first rate again: the time until nine in ten requests of a second are answered, none slower
@@ -98,7 +99,10 @@ def measure(url, arguments):
     send(url, 1, arguments.trial_seconds / 3, users=2)  # the first calls compile
     most = send(url, 1, arguments.trial_seconds, users=16)
     print(f"16 users without a pause: {most.answered_a_second:.0f} requests a second", flush=True)
-    rate = arguments.rate or held(url, int(most.answered_a_second), arguments.trial_seconds)
+    rate = arguments.rate
+    if not rate:
+        limit = held(url, int(most.answered_a_second), arguments.trial_seconds)
+        rate = max(1, int(0.8 * limit))
     first = send(url, rate, 60 * arguments.minutes)
     twice = send(url, 2 * rate, 60 * arguments.overload_minutes, ends_at_once=True)
     after = send(url, rate, min(WATCHED_S, 60 * arguments.minutes))
@@ -139,7 +143,7 @@ def held(url, rate, seconds):
         if keeps_up and not trial.refused + trial.failed:
             break
         rate = max(1, min(rate - 1, int(0.9 * rate)))
-    return max(1, rate)
+    return rate
 
 
 class Phase:
