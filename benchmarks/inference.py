@@ -187,6 +187,7 @@ def write(part, folder, arguments):
 
 
 def bytes_of(path):
+    """The size of a file, or of a SavedModel's graph, which has the weights."""
     return (path / "saved_model.pb" if path.is_dir() else path).stat().st_size
 
 

@@ -106,15 +106,16 @@ def measure(url, arguments):
     first = send(url, rate, 60 * arguments.minutes)
     twice = send(url, 2 * rate, 60 * arguments.overload_minutes, ends_at_once=True)
     after = send(url, rate, min(WATCHED_S, 60 * arguments.minutes))
+    shown = ((rate, first), (2 * rate, twice), (rate, after))
     print("| rate | answered a second | p50, ms | p95, ms | p99, ms | most | refused | failed |")
     print("|---|---|---|---|---|---|---|---|")
-    for wanted, phase in ((rate, first), (2 * rate, twice), (rate, after)):
+    for wanted, phase in shown:
         took = [f"{ms:.0f}" for ms in np.percentile(phase.took_ms or [0], (50, 95, 99, 100))]
         row = [wanted, f"{phase.answered_a_second:.1f}", *took, phase.refused, phase.failed]
         print("|", " | ".join(map(str, row)), "|", flush=True)
     usual_ms = np.percentile(first.took_ms or [0], 99)
     recovered_s = recovery(after.log, usual_ms)
-    for wanted, phase in ((rate, first), (2 * rate, twice), (rate, after)):
+    for wanted, phase in shown:
         for kind, count in phase.failures.most_common():
             print(f"{wanted} a second, failed {count} times: {kind}")
     print(f"Recovered after {recovered_s} s")
@@ -230,10 +231,11 @@ def send(url, rate, seconds, *, users=None, ends_at_once=False):
 
 def kind_of(answer):
     """What became of a request: answered with labels, refused in words, or how else it failed."""
+    text = answer.text or ""
     error = getattr(answer, "error", None)  # where there is no answer
-    failure = f"{answer.status_code} {error or (answer.text or '')[:80]!r}"
+    failure = f"{answer.status_code} {error or text[:80]!r}"
     try:
-        content = json.loads(answer.text or "")
+        content = json.loads(text)
     except ValueError:
         return failure
     if answer.status_code == 200 and content.get("predictions", [{}])[0].get("b64"):

@@ -21,11 +21,19 @@ import sys
 import tempfile
 from pathlib import Path
 
+import keras
 import numpy as np
-from PIL import Image
+import tensorflow as tf
+from data import write_folder
 from toy import exit_code, parse
 
+import fcn_tf
+from fcn_tf.data import open_source
+from fcn_tf.training.run import Run
+
 STEPS = 4
+IMAGES, SIZE_PX = 12, (80, 90)
+PROCESSORS = os.cpu_count() or 1
 SETTINGS = {
     "variant": "fcn32s",
     "data.batch_size": 4,
@@ -48,8 +56,8 @@ def main():
     )
     parser.add_argument("--starts", type=int, default=30, help="of each kind, in all its processes")
     parser.add_argument("--starts_a_process", type=int, default=3)
-    parser.add_argument("--busy", type=int, default=os.cpu_count() or 1, help="processes")
-    parser.add_argument("--at_once", type=int, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument("--busy", type=int, default=PROCESSORS, help="processes")
+    parser.add_argument("--at_once", type=int, default=PROCESSORS, help="processes")
     parser.add_argument("--one_process", metavar="FOLDER", help=argparse.SUPPRESS)
     arguments = parse(parser, starts=1, starts_a_process=1, busy=1, at_once=1)
     if arguments.one_process:
@@ -58,7 +66,7 @@ def main():
     print("| oneDNN | starts | differ | first in step | by at most, relative |")
     print("|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as busy:
-        write_pairs(Path(folder))
+        write_folder(Path(folder), IMAGES, SIZE_PX)
         for _ in range(arguments.busy):
             endless = subprocess.Popen([sys.executable, "-c", "while True: pass"])
             busy.callback(endless.wait)
@@ -99,13 +107,6 @@ def in_processes(folder, onednn, arguments):
 
 def starts(folder, count):
     """Starts the run so many times; writes a file for each, arrays by step and variable."""
-    import keras
-    import tensorflow as tf
-
-    import fcn_tf
-    from fcn_tf.data import open_source
-    from fcn_tf.training.run import Run
-
     tf.config.experimental.enable_op_determinism()
     config = fcn_tf.load_config(**SETTINGS, **{"data.data_dir": folder})
     source = open_source(config.data)
@@ -137,20 +138,6 @@ def differences(found):
         for name in unequal:
             by = max(by, np.abs(one[name] - usual[name]).max() / np.abs(usual[name]).max())
     return others, ", ".join(map(str, sorted(steps))) or "-", by
-
-
-def write_pairs(folder):
-    """Twelve images of noise over their masks, of three classes; five of val."""
-    random = np.random.default_rng(0)
-    for split, count in (("train", 12), ("val", 5)):
-        for kind in ("images", "masks"):
-            Path(folder, kind, split).mkdir(parents=True)
-        for number in range(count):
-            mask = np.kron(random.integers(0, 3, (8, 9)), np.ones((10, 10))).astype(np.uint8)
-            image = 60 * mask[..., None] + random.integers(0, 60, (*mask.shape, 3), np.uint8)
-            Image.fromarray(image).save(Path(folder, "images", split, f"{number}.png"))
-            Image.fromarray(mask).save(Path(folder, "masks", split, f"{number}.png"))
-    Path(folder, "classes.txt").write_text("a\nb\nc\n")
 
 
 if __name__ == "__main__":

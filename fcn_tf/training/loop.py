@@ -87,7 +87,7 @@ def train(
         if cluster.is_chief:
             for sentence in unused_settings(config.network):
                 print(sentence, flush=True)
-            # oneDNN has no deterministic mode that TensorFlow asks for: benchmarks/same_bits.py.
+            # With oneDNN some starts take other last bits: benchmarks/same_bits.py counts them.
             if config.training.deterministic and os.environ.get(ONEDNN) != "0":
                 print(
                     "training.deterministic: on a processor the last bits can still differ from "

@@ -37,8 +37,6 @@ SAME_STEPS = (
     *("--training.steps_per_call=1", "--training.deterministic=true"),
     *("--model.dropout=0.5", "--resume=auto"),
 )
-# oneDNN does not always round the same way: docs/scale.md, "The same bits".
-SAME_BITS = {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_NUM_INTRAOP_THREADS": "1"}
 # A run without the command that prints a digest of its weights when it is done.
 TELLS_WEIGHTS = """
 import hashlib, keras, sys, yaml, fcn_tf
@@ -52,15 +50,22 @@ fcn_tf.train(fcn_tf.load_config(**values), "killed", [callback])
 """
 
 
+@pytest.fixture
+def same_bits(monkeypatch):
+    """For the processes of a test: oneDNN does not always round the same way, see docs/scale.md."""
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "1")
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("same_bits")
 def test_a_machine_is_killed_and_both_go_on_as_if_it_had_not_been(tmp_path, arguments):
     """20 steps against 10, kill -9 of one machine and the rest, on both; they end alike, too."""
     arguments = [*arguments, *SAME_STEPS, "--training.max_steps=20"]
     arguments += ["--training.checkpoint_every_steps=1"]
-    for process in start_workers(*arguments, "--workdir=whole", cwd=tmp_path, extra=SAME_BITS):
+    for process in start_workers(*arguments, "--workdir=whole", cwd=tmp_path):
         assert ended(process)[0] == 0
-    killed_run = [*arguments, "--workdir=killed"]
-    other, killed = start_workers(*killed_run, cwd=tmp_path, extra=SAME_BITS)
+    other, killed = start_workers(*arguments, "--workdir=killed", cwd=tmp_path)
     wait_for_step(tmp_path / "killed", 10, other, killed)
     killed.send_signal(signal.SIGKILL)
     assert ended(killed)[0] == -signal.SIGKILL
@@ -71,7 +76,7 @@ def test_a_machine_is_killed_and_both_go_on_as_if_it_had_not_been(tmp_path, argu
     assert 10 <= lines_of(tmp_path / "killed")[-1]["step"] < 20
 
     digests = []
-    for worker in start_workers(*arguments, cwd=tmp_path, extra=SAME_BITS, code=TELLS_WEIGHTS):
+    for worker in start_workers(*arguments, cwd=tmp_path, code=TELLS_WEIGHTS):
         said, errors = worker.communicate(timeout=300)
         assert worker.returncode == 0, errors
         digests += [line for line in said.splitlines() if line.startswith("digest")]
@@ -81,6 +86,7 @@ def test_a_machine_is_killed_and_both_go_on_as_if_it_had_not_been(tmp_path, argu
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("same_bits")
 def test_5_kills_at_random_moments_lose_nothing(tmp_path, arguments):
     """kill -9 five times; the run ends as one that was never killed."""
     # The rate of a poly schedule depends on the number of steps, which is not known yet.
@@ -89,7 +95,7 @@ def test_5_kills_at_random_moments_lose_nothing(tmp_path, arguments):
     random = np.random.default_rng(0)
     step = 0
     for _ in range(5):
-        process = start(*arguments, "--workdir=killed", cwd=tmp_path, extra=SAME_BITS)
+        process = start(*arguments, "--workdir=killed", cwd=tmp_path)
         wait_for_step(tmp_path / "killed", step + 2, process)  # every resume goes on
         time.sleep(random.uniform(0, 1.5))
         process.send_signal(signal.SIGKILL)
@@ -102,7 +108,7 @@ def test_5_kills_at_random_moments_lose_nothing(tmp_path, arguments):
         step = newest
     arguments += [f"--training.max_steps={step + 2}"]
     for workdir in ("killed", "whole"):
-        process = start(*arguments, f"--workdir={workdir}", cwd=tmp_path, extra=SAME_BITS)
+        process = start(*arguments, f"--workdir={workdir}", cwd=tmp_path)
         assert ended(process) == (0, "")
     steps = [line["step"] for line in lines_of(tmp_path / "killed") if line["split"] == "train"]
     assert steps == sorted(set(steps))

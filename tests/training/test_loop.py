@@ -256,6 +256,7 @@ def test_the_same_bits_are_asked_of_tensorflow(
         "enable_op_determinism",
         lambda: asked.append(float(tf.random.uniform(()))),
     )
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
     config = change(config, "training", deterministic=deterministic)
     with pytest.raises(InputError, match="2 numbers"):
         train(change(config, "loss", class_weights=[1.0, 2.0]), tmp_path / "run")
