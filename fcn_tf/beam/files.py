@@ -18,6 +18,7 @@ from apache_beam.io.filesystems import FileSystems
 from fcn_tf.config.export_record import EXPORT_FILE
 from fcn_tf.errors import InputError
 from fcn_tf.files import make_folder
+from fcn_tf.quiet import library_messages_dropped
 
 PATTERN = re.compile(r"[*?\[]")
 # Folders of a run that no prediction reads; the checkpoints are three times the model.
@@ -93,7 +94,7 @@ def find_input(given: str) -> Input:
             is_file = os.path.isfile(path) or (is_remote(path) and exists(path))
         folder = f"{path[: path.rfind('/')]}/" if is_file else f"{path}/"
         named = Input(path if is_file else f"{path}/**", folder, is_folder=not is_file)
-    with refused(given, "cannot be read"):
+    with library_messages_dropped(), refused(given, "cannot be read"):
         if not FileSystems.match([named.pattern], [1])[0].metadata_list:
             raise InputError(
                 f"{given}: no file is there. Name a file, a folder or a pattern, for example "
@@ -112,8 +113,8 @@ def check_out(out: str) -> None:
         make_folder(out)
         return
     trial = f"{out}/.{uuid.uuid4().hex}"
-    with refused(out, "cannot be written to"):
-        write_bytes(trial, b"")
+    with library_messages_dropped(), refused(out, "cannot be written to"):
+        write_bytes(trial, b"\n")  # S3 takes no empty file
         FileSystems.delete([trial])
 
 

@@ -62,7 +62,8 @@ def predict_on_runner(job: Job, given: str, runner: str, arguments: Sequence[str
 
     What is refused is refused before any worker starts. Images whose files are there are skipped,
     so the same command again goes on after a failure. The images that fail are in
-    `dead-letters.jsonl`, a line of JSON each: `image` and `error`.
+    `dead-letters.jsonl`, a line of JSON each: `image` and `error`. Where none fails there is no
+    such file, and that of an earlier run is deleted.
 
     Args:
         job: what is done with each image.
@@ -95,7 +96,11 @@ def _build(pipeline: beam.Pipeline, job: Job, images: Input, shared: Shared) -> 
     """The steps: list the images, spread them over the workers, label, write dead letters."""
     name, suffix = os.path.splitext(DEAD_LETTERS)
     dead_letters = beam.io.WriteToText(
-        f"{job.out}/{name}", file_name_suffix=suffix, num_shards=1, shard_name_template=""
+        f"{job.out}/{name}",
+        file_name_suffix=suffix,
+        num_shards=1,
+        shard_name_template="",
+        skip_if_empty=True,  # S3 takes no empty file
     )
     how = job, images.base, shared
     labelled = (

@@ -93,7 +93,7 @@ def check_reached(
     paths: dict[str, str],
     remedy: str = "Give a place that they reach, gs://… for example.",
 ) -> None:
-    """Refuses paths of this machine's disk where the workers run elsewhere.
+    """Refuses paths of this machine's disk where the workers run elsewhere, and S3's without boto3.
 
     Args:
         runner, options: of the pipeline.
@@ -101,9 +101,13 @@ def check_reached(
         remedy: what to do, for the message.
 
     Raises:
-        InputError: workers cannot reach a path.
+        InputError: workers cannot reach a path, or it is one of S3 and boto3 is not installed.
     """
     for option, path in paths.items():
+        if path.startswith("s3://") and not _is_installed("boto3"):
+            raise InputError(
+                f"{option} {path}: pip install 'apache-beam[aws]' brings what reads it."
+            )
         if not is_remote(path) and not shares_disk(runner, options):
             raise InputError(
                 f"{option} {path}: the workers of the runner {runner} do not have this machine's "
