@@ -67,6 +67,7 @@ SCRIPTS = {
         ),
         [(10, 5), (7, 3), (6, 3)],
     ),
+    "int8_layers.py": Script(("one thread; float32 limit N GFLOP/s",), [(17, 6)]),
     "large_folder.py": Script(
         (
             "First batch after N s",
