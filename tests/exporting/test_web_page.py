@@ -58,6 +58,12 @@ LABELLED = """async ([name, text, isDropped]) => {
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """The folder of a page, as the export writes and verifies it."""
+    model = narrow_fcn("fcn8s", 6, class_names=NAMES, palette=COLORS, width=0.0625, head_units=32)
+    return exported(model, tmp_path_factory.mktemp("web") / "scenes")
+
+
+def exported(model, out):
+    """The folder of the page of a model, which then gives several classes."""
     from fcn_tf.exporting.export import export
     from fcn_tf.exporting.web_runtime import packages
 
@@ -65,11 +71,10 @@ def site(tmp_path_factory):
         packages(None)
     except InputError as error:
         pytest.skip(str(error))
-    model = narrow_fcn("fcn8s", 6, class_names=NAMES, palette=COLORS, width=0.0625, head_units=32)
     logits = np.asarray(model(random_images(1, *SIZE_PX, 3), training=False))
-    bias = model.get_layer("score_fr").bias
+    scored = [one for one in model.layers if getattr(one, "bias", None) is not None]
+    bias = next(one.bias for one in reversed(scored) if one.bias.shape == logits.shape[-1:])
     bias.assign(bias - logits.mean((0, 1, 2)))
-    out = tmp_path_factory.mktemp("web") / "scenes"
     options = ExportOptions(formats="web", tflite=TFLiteOptions(size=SIZE_PX))
     written = export(model, out, options=options)
     assert written["web"]["float32"]["same_label"] >= 0.9999
@@ -170,6 +175,19 @@ def test_labels_are_those_of_the_predictor_and_nothing_is_asked_elsewhere(site, 
     others = [url for url in page.asked if not url.startswith((page.origin, "data:", "blob:"))]
     assert not others
     assert len(page.asked) >= 9
+
+
+@pytest.mark.parametrize("variant", ["lraspp_mobilenetv3", "segnet"])
+def test_the_kin_have_pages(variant, opened, tmp_path):
+    from fcn_tf import Predictor
+
+    site = exported(narrow_fcn(variant, 6, width=0.0625), tmp_path / "m")
+    image = photo(*SIZE_PX)
+    labels, says = label(opened(site), encoded(image))
+    expected = Predictor(site / "model.tflite")(image)
+    assert len(np.unique(expected)) > 2
+    assert (labels == expected).mean() > 0.999
+    assert says == ""
 
 
 def test_on_webgpu_the_labels_are_the_same(site, opened, predictor, tmp_path):
