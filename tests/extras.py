@@ -27,7 +27,7 @@ def needs_extra(extra: str, *modules: str) -> pytest.MarkDecorator:
 
 
 # Extras that constraints.txt excludes: .ci/run tests them in environments of their own.
-APART = {"beam", "beam_test"}
+APART = {"beam", "beam-test"}
 
 
 def skip_what_is_missing(items: Iterable[pytest.Item], all_extras: bool = False) -> None:

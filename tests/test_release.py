@@ -138,7 +138,7 @@ def test_the_page_has_each_extra_and_each_python():
     rows = (
         re.search(r"^\| extra .*?\n\n", page, re.DOTALL | re.MULTILINE)[0].strip().splitlines()[2:]
     )
-    named = [name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+    named = [name for row in rows for name in re.findall(r"`([\w-]+)`", row.split("|")[1])]
     assert sorted(named) == sorted(setup["options.extras_require"])
     jobs = yaml.safe_load(text(".github/workflows/ci.yml"))["jobs"]
     *all_but_last, last = jobs["run"]["strategy"]["matrix"]["python"]

@@ -212,7 +212,7 @@ def pins_of(name):
 
 def test_the_constraints_pin_all_that_is_required(required, extras):
     of_extras = [r for name in set(extras) - APART for r in extras[name].values()]
-    of_beam = [r for name in ("beam", "test", "beam_test") for r in extras[name].values()]
+    of_beam = [r for name in ("beam", "test", "beam-test") for r in extras[name].values()]
     for file, requirements in {
         "constraints.txt": [*required.values(), *of_extras],
         "constraints-beam.txt": [*required.values(), *of_beam],

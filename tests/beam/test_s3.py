@@ -8,7 +8,7 @@ from tests.extras import needs_extra
 
 pytestmark = [
     needs_extra("beam", "apache_beam"),
-    needs_extra("beam_test", "boto3", "moto"),
+    needs_extra("beam-test", "boto3", "moto"),
 ]
 KEYS = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
 REGION = "us-east-1"
