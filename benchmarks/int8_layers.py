@@ -5,7 +5,8 @@
 FCN-8s with random weights, in files that go from the image to a layer, and the whole file, from the
 image to its labels. They take turns, on one thread; the time is that of the processor, which other
 programs disturb less. What a layer takes is the difference to the file before it, with what lies
-between them: activations, pools, casts. The limit is four times the speed of matrix products in
+between them: activations, pools, casts. The operations of the last upsampling are left out, as it
+interpolates, and multiplies no matrices. The limit is four times the speed of matrix products in
 float32 in the same process, as 8-bit instructions multiply four times as many numbers. Prints
 Markdown for docs/performance.md.
 """
@@ -23,7 +24,6 @@ from inference import CLASSES, fill
 from sides import flop, processor, products, whole_products
 from toy import exit_code, parse
 
-from fcn_tf.classes import MEAN_RGB
 from fcn_tf.config.types import Size
 from fcn_tf.exporting.tflite import convert
 from fcn_tf.models import build_fcn
@@ -34,6 +34,7 @@ ENDS = (
     *("conv4_3", "pool4", "conv5_3", "pool5", "fc6", "fc7", "score_fr", "fuse_pool3"),
 )
 LIMIT_GFLOP = 20
+LEAST_MS = 0.5  # a difference below it is mostly noise
 
 
 def main():
@@ -82,16 +83,17 @@ def print_table(milliseconds, gflop, limit):
     for name, values in milliseconds.items():
         now = statistics.median(values), gflop.get(name, before[1])
         added_ms, added = (one - other for one, other in zip(now, before, strict=True))
-        share = f"{added / max(added_ms, 1e-3) / limit / 4:.2f}" if added else ""
+        shown = added_ms >= LEAST_MS and added > 0
+        share = f"{added / added_ms / limit / 4:.2f}" if shown else ""
         print(f"| {name} | {now[0]:.1f} | {min(values):.1f} ", end="")
         print(f"| {added_ms:.1f} | {added:.2f} | {share} |")
         before = now
 
 
 def up_to(model, end, image):
-    """An int8 file from the preprocessed image to the output of a layer."""
-    part = keras.Model(model.get_layer("preprocessing").output, model.get_layer(end).output)
-    given = (image[None] - np.array(MEAN_RGB, np.float32)).astype(np.float32)
+    """An int8 file from the image to the output of a layer."""
+    part = keras.Model(model.input, model.get_layer(end).output)
+    given = image[None].astype(np.float32)
     function = tf.function(
         lambda x: part(x, training=False),
         input_signature=[tf.TensorSpec(given.shape, tf.float32)],
@@ -100,7 +102,7 @@ def up_to(model, end, image):
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: [[given]]
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = converter.inference_output_type = tf.int8
+    converter.inference_input_type, converter.inference_output_type = tf.uint8, tf.int8
     return converter.convert()
 
 

@@ -84,7 +84,7 @@ FROM_RANDOM = {
     ),
     # Without batch normalization it starts to learn later from twice this rate.
     "unet": Row({"variant": "unet", "model.width": 0.25, "optimizer.learning_rate": 2e-3}),
-    # AdamW teaches it less, as do lower rates: it hardly learns in these steps.
+    # It learns less from AdamW, and from SGD at 0.05 or less (docs/paper.md).
     "segnet": Row(
         {
             "variant": "segnet",

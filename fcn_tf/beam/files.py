@@ -90,7 +90,7 @@ def find_input(given: str) -> Input:
         base = path[: path.rfind("/", 0, found.start()) + 1]
         named = Input(path, base, is_folder=False)
     else:
-        with refused(given, "cannot be read"):
+        with library_messages_dropped(), refused(given, "cannot be read"):
             is_file = os.path.isfile(path) or (is_remote(path) and exists(path))
         folder = f"{path[: path.rfind('/')]}/" if is_file else f"{path}/"
         named = Input(path if is_file else f"{path}/**", folder, is_folder=not is_file)
@@ -114,7 +114,7 @@ def check_out(out: str) -> None:
         return
     trial = f"{out}/.{uuid.uuid4().hex}"
     with library_messages_dropped(), refused(out, "cannot be written to"):
-        write_bytes(trial, b"\n")  # S3 takes no empty file
+        write_bytes(trial, b"\n")  # Beam's client of S3 writes no empty file
         FileSystems.delete([trial])
 
 
