@@ -25,6 +25,7 @@ from sides import flop, processor, products, whole_products
 from toy import exit_code, parse
 
 from fcn_tf.config.types import Size
+from fcn_tf.exporting.device_graph import device_graph
 from fcn_tf.exporting.tflite import convert
 from fcn_tf.models import build_fcn
 
@@ -58,9 +59,9 @@ def show(arguments):
     model = build_fcn("fcn8s", CLASSES, **sizes, input_shape=(*size_px, 3))
     fill(model, random)
     image = random.integers(0, 256, (*size_px, 3), np.uint8)
-    files = {end: up_to(model, end, image) for end in ENDS}
     any_size = build_fcn("fcn8s", CLASSES, **sizes)
     any_size.set_weights(model.get_weights())
+    files = {end: int8_file(part, image) for end, part in parts_of(any_size, size_px).items()}
     files["labels"] = convert(any_size, "int8", size_px, output="labels", calibration=[image] * 4)
     runs = {name: runner(content) for name, content in files.items()}
     runs["limit"] = products(LIMIT_GFLOP, "float32")
@@ -90,9 +91,26 @@ def print_table(milliseconds, gflop, limit):
         before = now
 
 
-def up_to(model, end, image):
-    """An int8 file from the image to the output of a layer."""
-    part = keras.Model(model.input, model.get_layer(end).output)
+def parts_of(model, size_px):
+    """What is exported, from the image to each of `ENDS`: Keras models by the layers' names."""
+    outputs = {}
+
+    def called(layer, *args, **kwargs):
+        outputs[layer.name] = layer(*args, **kwargs)
+        return outputs[layer.name]
+
+    image = keras.Input(batch_shape=(1, *size_px, 3))
+    keras.models.clone_model(
+        device_graph(model, size_px),
+        input_tensors=image,
+        clone_function=lambda layer: layer,
+        call_function=called,
+    )
+    return {end: keras.Model(image, outputs[end]) for end in ENDS}
+
+
+def int8_file(part, image):
+    """An int8 file of a part."""
     given = image[None].astype(np.float32)
     function = tf.function(
         lambda x: part(x, training=False),
