@@ -59,10 +59,8 @@ def show(arguments):
     model = build_fcn("fcn8s", CLASSES, **sizes, input_shape=(*size_px, 3))
     fill(model, random)
     image = random.integers(0, 256, (*size_px, 3), np.uint8)
-    any_size = build_fcn("fcn8s", CLASSES, **sizes)
-    any_size.set_weights(model.get_weights())
-    files = {end: int8_file(part, image) for end, part in parts_of(any_size, size_px).items()}
-    files["labels"] = convert(any_size, "int8", size_px, output="labels", calibration=[image] * 4)
+    files = {end: int8_file(part, image) for end, part in parts_of(model, size_px).items()}
+    files["labels"] = convert(model, "int8", size_px, output="labels", calibration=[image] * 4)
     runs = {name: runner(content) for name, content in files.items()}
     runs["limit"] = products(LIMIT_GFLOP, "float32")
     for run in runs.values():
@@ -87,7 +85,7 @@ def print_table(milliseconds, gflop, limit):
         shown = added_ms >= LEAST_MS and added > 0
         share = f"{added / added_ms / limit / 4:.2f}" if shown else ""
         print(f"| {name} | {now[0]:.1f} | {min(values):.1f} ", end="")
-        print(f"| {added_ms:.1f} | {added:.2f} | {share} |")
+        print(f"| {added_ms:z.1f} | {added:.2f} | {share} |")
         before = now
 
 

@@ -42,7 +42,7 @@ def exists(path: str) -> bool:
 
 @contextlib.contextmanager
 def refused(path: str, what: str) -> Iterator[None]:
-    """Turns whatever a file system says of a path into a line that names it.
+    """Turns whatever a file system says of a path into one line that names it.
 
     Args:
         path: what is read or written in the block.
@@ -52,7 +52,8 @@ def refused(path: str, what: str) -> Iterator[None]:
         InputError: the block ends with an error.
     """
     try:
-        yield
+        with library_messages_dropped():
+            yield
     except InputError:
         raise
     except Exception as error:  # each file system raises those of its own library
@@ -90,11 +91,11 @@ def find_input(given: str) -> Input:
         base = path[: path.rfind("/", 0, found.start()) + 1]
         named = Input(path, base, is_folder=False)
     else:
-        with library_messages_dropped(), refused(given, "cannot be read"):
+        with refused(given, "cannot be read"):
             is_file = os.path.isfile(path) or (is_remote(path) and exists(path))
         folder = f"{path[: path.rfind('/')]}/" if is_file else f"{path}/"
         named = Input(path if is_file else f"{path}/**", folder, is_folder=not is_file)
-    with library_messages_dropped(), refused(given, "cannot be read"):
+    with refused(given, "cannot be read"):
         if not FileSystems.match([named.pattern], [1])[0].metadata_list:
             raise InputError(
                 f"{given}: no file is there. Name a file, a folder or a pattern, for example "
@@ -113,7 +114,7 @@ def check_out(out: str) -> None:
         make_folder(out)
         return
     trial = f"{out}/.{uuid.uuid4().hex}"
-    with library_messages_dropped(), refused(out, "cannot be written to"):
+    with refused(out, "cannot be written to"):
         write_bytes(trial, b"\n")  # Beam's client of S3 writes no empty file
         FileSystems.delete([trial])
 

@@ -42,7 +42,6 @@ from fcn_tf.errors import InputError, RunError
 from fcn_tf.files import write_text
 from fcn_tf.images.find import ImageFile
 from fcn_tf.images.formats import IMAGE_SUFFIXES
-from fcn_tf.quiet import library_messages_dropped
 
 DEAD_LETTERS = "dead-letters.jsonl"
 RECORD = "predict.json"  # what made the files of a folder
@@ -131,7 +130,7 @@ def _check_record(job: Job) -> None:
     """Refuses a folder of results that another model made, or other options; notes those of now."""
     path = f"{job.out}/{RECORD}"
     record = job.record()
-    with library_messages_dropped(), refused(path, "cannot be read"):
+    with refused(path, "cannot be read"):
         before = json.loads(read_bytes(path)) if exists(path) else record
     differs = [key for key in record if before.get(key) != record[key]]
     if differs and not job.wanted.overwrite:

@@ -77,7 +77,7 @@ def test_buckets_of_s3_take_and_give_the_same_files(data, s3):
     del out["predict.json"]
     assert out == files(data / "expected")
 
-    # Where nothing fails there is nothing to list. S3 takes no empty file.
+    # Where nothing fails there is nothing to list. Beam's client writes no empty file.
     for key in ("in/0/empty.png", "in/2/broken.jpg"):
         s3.delete_object(Bucket="photos", Key=key)
     on_s3(data, s3)
