@@ -39,12 +39,14 @@ Tensor = Any  # a symbolic tensor: Keras has no types
 MEASURED_PX = 8 * GRID_PX
 
 
-def device_graph(model: FCN, size_px: tuple[int, int] | None) -> keras.Model:
+def device_graph(model: FCN, size_px: tuple[int, int] | None, by_row: bool = False) -> keras.Model:
     """The same network, in float32, as a plain Keras model for one image.
 
     Args:
         model: an `FCN`; it stays as it is.
         size_px: (height, width) of the image, or None for all multiples of `GRID_PX`.
+        by_row: whether the mean is subtracted as processors do it fast, where the size is known;
+            see `RowLessMean`.
 
     Returns:
         A model of an RGB image in 0..255, float32 (1, H, W, 3), to its logits (1, H, W, C). They
@@ -62,7 +64,8 @@ def device_graph(model: FCN, size_px: tuple[int, int] | None) -> keras.Model:
     if first is not None:
         # The padding between is zeros, which a matrix leaves zero. A mean would not: it stays.
         first.kernel.assign(np.einsum("cd,hwdf->hwcf", matrix, first.kernel.numpy()))
-    layers = _layers_for_devices(mean_rgb, matrix if first is None else None)
+    less_mean = RowLessMean if by_row and size_px else LessMean
+    layers = _layers_for_devices(mean_rgb, matrix if first is None else None, less_mean)
     if size_px is None:
         _rebuilt(twin, (MEASURED_PX, MEASURED_PX), layers)
     return _rebuilt(twin, size_px, layers)
@@ -100,6 +103,22 @@ class LessMean(keras.layers.Layer):
         whole = np.ceil(self.mean_rgb)
         above = ops.relu(images + ops.array(whole - self.mean_rgb, "float32"))
         return above - ops.array(whole, "float32")
+
+
+class RowLessMean(LessMean):
+    """What `LessMean` gives, for images of known size on a processor.
+
+    XNNPACK, which computes TFLite files on processors, makes little use of vector instructions
+    where three numbers repeat from pixel to pixel. Here a row of the image is one vector, and the
+    mean another. It is not for other devices: they may limit the length of a vector. Nor is it for
+    float16, which would round the mean.
+    """
+
+    def call(self, images: Tensor) -> Tensor:
+        count, height, width, channels = images.shape
+        rows = ops.reshape(images, (count, height, 1, width * channels))
+        rows = rows - ops.array(np.tile(self.mean_rgb, width), "float32")
+        return ops.reshape(rows, images.shape)
 
 
 class OneConvolution(keras.layers.Layer):
@@ -204,7 +223,9 @@ def with_mirror_images(maps: Tensor, axis: int, before: int, after: int) -> Tens
 
 
 def _layers_for_devices(
-    mean_rgb: NDArray[np.float64], matrix: NDArray[np.float64] | None
+    mean_rgb: NDArray[np.float64],
+    matrix: NDArray[np.float64] | None,
+    less_mean: type[LessMean] = LessMean,
 ) -> dict[type, Callable[..., Tensor]]:
     """What takes the place of a layer, by its type.
 
@@ -219,7 +240,7 @@ def _layers_for_devices(
     def preprocessed(layer: keras.layers.Layer, images: Tensor) -> Tensor:
         pixels = images
         if mean_rgb.any():
-            pixels = LessMean(mean_rgb, name="less_mean", dtype="float32")(images)
+            pixels = less_mean(mean_rgb, name="less_mean", dtype="float32")(images)
         if matrix is None:
             return pixels
         convolution = keras.layers.Conv2D(3, 1, use_bias=False, name="in_order", dtype="float32")

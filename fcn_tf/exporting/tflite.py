@@ -134,7 +134,9 @@ def convert(
     # numbers as they are. The others cast them.
     dtype = tf.uint8 if takes == "uint8" and not is_calibrated else tf.float32
     image = tf.TensorSpec((1, *(size_px or (None, None)), 3), dtype, name="image")
-    module = OneImage(with_constants(device_graph(model, size_px), image), image, output)
+    # NPUs take `integer`, phones' GPUs the kinds of floats, processors `int8`.
+    network = device_graph(model, size_px, by_row=quantize == "int8")
+    module = OneImage(with_constants(network, image), image, output)
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(module, folder, signatures={"serving_default": module.predict})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)

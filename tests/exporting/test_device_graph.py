@@ -71,6 +71,24 @@ def test_every_network_stays_what_it_is_up_to_the_border(given):
         np.testing.assert_array_equal(before, after)
 
 
+def test_a_mean_by_row_is_the_same_mean():
+    """In one subtraction, whose result is that of the image less the mean, to the last bit."""
+    model = narrow_fcn("fcn8s", **TINY)
+    image = random_images(1, 37, 70, 3)
+    network = device_graph(model, (37, 70), by_row=True)
+    found = answers(network, image, (37, 70))
+    assert relative_difference(found, model(image, training=False).numpy()) < 5e-6
+    mean_rgb = np.float32([123.68, 116.779, 103.939])
+    pixels = network.get_layer("less_mean")(tf.cast(image, tf.float32))
+    np.testing.assert_array_equal(pixels, image - mean_rgb)
+
+
+def test_of_any_size_there_is_no_row():
+    model = narrow_fcn("fcn8s", **TINY)
+    layers = [device_graph(model, None, by_row=on).get_layer("less_mean") for on in (True, False)]
+    assert type(layers[0]) is type(layers[1])
+
+
 def test_what_cannot_be_folded_is_a_convolution_of_its_own(monkeypatch):
     monkeypatch.setattr("fcn_tf.exporting.device_graph.first_convolution", lambda *given: None)
     model = narrow_fcn("fcn32s", **TINY)
