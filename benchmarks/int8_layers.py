@@ -99,7 +99,7 @@ def parts_of(model, size_px):
 
     image = keras.Input(batch_shape=(1, *size_px, 3))
     keras.models.clone_model(
-        device_graph(model, size_px, by_row=True),
+        device_graph(model, size_px, "int8"),
         input_tensors=image,
         clone_function=lambda layer: layer,
         call_function=called,

@@ -39,14 +39,14 @@ Tensor = Any  # a symbolic tensor: Keras has no types
 MEASURED_PX = 8 * GRID_PX
 
 
-def device_graph(model: FCN, size_px: tuple[int, int] | None, by_row: bool = False) -> keras.Model:
+def device_graph(model: FCN, size_px: tuple[int, int] | None, kind: str = "float32") -> keras.Model:
     """The same network, in float32, as a plain Keras model for one image.
 
     Args:
         model: an `FCN`; it stays as it is.
         size_px: (height, width) of the image, or None for all multiples of `GRID_PX`.
-        by_row: whether the mean is subtracted as processors do it fast, where the size is known;
-            see `RowLessMean`.
+        kind: of the TFLite file, as in `fcn_tf.exporting.tflite.convert`. It changes how the
+            numbers are computed, and not what they are.
 
     Returns:
         A model of an RGB image in 0..255, float32 (1, H, W, 3), to its logits (1, H, W, C). They
@@ -64,8 +64,7 @@ def device_graph(model: FCN, size_px: tuple[int, int] | None, by_row: bool = Fal
     if first is not None:
         # The padding between is zeros, which a matrix leaves zero. A mean would not: it stays.
         first.kernel.assign(np.einsum("cd,hwdf->hwcf", matrix, first.kernel.numpy()))
-    less_mean = RowLessMean if by_row and size_px else LessMean
-    layers = _layers_for_devices(mean_rgb, matrix if first is None else None, less_mean)
+    layers = _layers_for_devices(mean_rgb, matrix if first is None else None, kind)
     if size_px is None:
         _rebuilt(twin, (MEASURED_PX, MEASURED_PX), layers)
     return _rebuilt(twin, size_px, layers)
@@ -89,36 +88,23 @@ class LessMean(keras.layers.Layer):
 
     Args:
         mean_rgb: three floats in 0..255.
+        in_two_parts: whether the file stores constants in float16, in which 116.779 would become
+            116.75. It holds both parts of it.
         kwargs: as `keras.layers.Layer`.
     """
 
-    def __init__(self, mean_rgb: NDArray[np.float64], **kwargs: Any) -> None:
+    def __init__(self, mean_rgb: NDArray[np.float64], in_two_parts: bool, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.mean_rgb = mean_rgb
+        self.in_two_parts = in_two_parts
 
     def call(self, images: Tensor) -> Tensor:
-        # In two parts, which float16 can hold: a TFLite file may store constants in it, where
-        # 116.779 would become 116.75. The ReLU, which changes nothing, keeps the converter from
-        # adding the two up.
+        if not self.in_two_parts:
+            return images - ops.array(self.mean_rgb, "float32")
         whole = np.ceil(self.mean_rgb)
+        # The ReLU, which changes nothing, keeps the converter from adding the parts up.
         above = ops.relu(images + ops.array(whole - self.mean_rgb, "float32"))
         return above - ops.array(whole, "float32")
-
-
-class RowLessMean(LessMean):
-    """What `LessMean` gives, for images of known size on a processor.
-
-    XNNPACK, which computes TFLite files on processors, makes little use of vector instructions
-    where three numbers repeat from pixel to pixel. Here a row of the image is one vector, and the
-    mean another. It is not for other devices: they may limit the length of a vector. Nor is it for
-    float16, which would round the mean.
-    """
-
-    def call(self, images: Tensor) -> Tensor:
-        count, height, width, channels = images.shape
-        rows = ops.reshape(images, (count, height, 1, width * channels))
-        rows = rows - ops.array(np.tile(self.mean_rgb, width), "float32")
-        return ops.reshape(rows, images.shape)
 
 
 class OneConvolution(keras.layers.Layer):
@@ -151,6 +137,17 @@ class OneConvolution(keras.layers.Layer):
             dilations=[1, *own.dilation_rate, 1],
         )
         return own.activation(maps + own.bias if own.use_bias else maps)
+
+
+class HardSwish(keras.layers.Layer):
+    """x * clip(x / 6 + 1/2, 0, 1), of operators that XNNPACK computes in 8 bits.
+
+    XNNPACK, which computes TFLite files on processors, has no HARD_SWISH of 8 bits, and no upper
+    limit but that of a ReLU6. So the graph went to LiteRT's own code and back at each.
+    """
+
+    def call(self, maps: Tensor) -> Tensor:
+        return maps * ops.relu(1 - ops.relu(0.5 - maps / 6))
 
 
 def _as_mean_and_matrix(
@@ -225,7 +222,7 @@ def with_mirror_images(maps: Tensor, axis: int, before: int, after: int) -> Tens
 def _layers_for_devices(
     mean_rgb: NDArray[np.float64],
     matrix: NDArray[np.float64] | None,
-    less_mean: type[LessMean] = LessMean,
+    kind: str = "float32",
 ) -> dict[type, Callable[..., Tensor]]:
     """What takes the place of a layer, by its type.
 
@@ -240,7 +237,8 @@ def _layers_for_devices(
     def preprocessed(layer: keras.layers.Layer, images: Tensor) -> Tensor:
         pixels = images
         if mean_rgb.any():
-            pixels = less_mean(mean_rgb, name="less_mean", dtype="float32")(images)
+            in_two_parts = kind == "float16"
+            pixels = LessMean(mean_rgb, in_two_parts, name="less_mean", dtype="float32")(images)
         if matrix is None:
             return pixels
         convolution = keras.layers.Conv2D(3, 1, use_bias=False, name="in_order", dtype="float32")
@@ -313,6 +311,11 @@ def _layers_for_devices(
             return OneConvolution(layer, dtype="float32")(maps)
         return layer(maps)
 
+    def activated(layer: keras.layers.Activation, maps: Tensor) -> Tensor:
+        if kind == "int8" and layer.activation is keras.activations.hard_silu:
+            return HardSwish(dtype="float32")(maps)
+        return layer(maps)
+
     return {
         CaffePreprocessing: preprocessed,
         Standardization: preprocessed,
@@ -323,6 +326,7 @@ def _layers_for_devices(
         keras.layers.Conv2DTranspose: enlarging,
         Conv2DTranspose: upsampled,
         PoolingIndices: indexed,
+        keras.layers.Activation: activated,
         keras.layers.Conv2D: convolved,
         keras.layers.DepthwiseConv2D: convolved,
         Conv2D: convolved,

@@ -134,8 +134,7 @@ def convert(
     # numbers as they are. The others cast them.
     dtype = tf.uint8 if takes == "uint8" and not is_calibrated else tf.float32
     image = tf.TensorSpec((1, *(size_px or (None, None)), 3), dtype, name="image")
-    # NPUs take `integer`, phones' GPUs the kinds of floats, processors `int8`.
-    network = device_graph(model, size_px, by_row=quantize == "int8")
+    network = device_graph(model, size_px, quantize)
     module = OneImage(with_constants(network, image), image, output)
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(module, folder, signatures={"serving_default": module.predict})

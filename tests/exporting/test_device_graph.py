@@ -6,7 +6,12 @@ import pytest
 import tensorflow as tf
 
 from fcn_tf.errors import InputError
-from fcn_tf.exporting.device_graph import _layers_for_devices, device_graph, with_mirror_images
+from fcn_tf.exporting.device_graph import (
+    HardSwish,
+    _layers_for_devices,
+    device_graph,
+    with_mirror_images,
+)
 from fcn_tf.exporting.export import export
 from fcn_tf.exporting.freeze import with_constants
 from fcn_tf.exporting.options import ExportOptions, TFLiteOptions
@@ -71,22 +76,41 @@ def test_every_network_stays_what_it_is_up_to_the_border(given):
         np.testing.assert_array_equal(before, after)
 
 
-def test_a_mean_by_row_is_the_same_mean():
-    """In one subtraction, whose result is that of the image less the mean, to the last bit."""
-    model = narrow_fcn("fcn8s", **TINY)
+@pytest.mark.parametrize("kind", ["float32", "float16"])
+def test_the_mean_is_subtracted_at_once_or_in_parts_that_float16_holds(kind):
     image = random_images(1, 37, 70, 3)
-    network = device_graph(model, (37, 70), by_row=True)
-    found = answers(network, image, (37, 70))
-    assert relative_difference(found, model(image, training=False).numpy()) < 5e-6
+    network = device_graph(narrow_fcn("fcn8s", **TINY), (37, 70), kind)
+    frozen = with_constants(network, tf.TensorSpec((1, 37, 70, 3), tf.float32))
+    operations = frozen.get_concrete_function().graph.get_operations()
+    vectors = [
+        tf.make_ndarray(one.get_attr("value"))
+        for one in operations
+        if one.type == "Const" and one.outputs[0].shape == (3,) and "less_mean" in one.name
+    ]
     mean_rgb = np.float32([123.68, 116.779, 103.939])
+    if kind == "float32":
+        np.testing.assert_array_equal(vectors, [mean_rgb])
+    else:
+        above, whole = (np.float16(vector).astype("float32") for vector in vectors)
+        np.testing.assert_allclose(whole - above, mean_rgb, rtol=1e-5)
     pixels = network.get_layer("less_mean")(tf.cast(image, tf.float32))
-    np.testing.assert_array_equal(pixels, image - mean_rgb)
+    np.testing.assert_allclose(pixels, image - mean_rgb, atol=1e-5)
 
 
-def test_of_any_size_there_is_no_row():
-    model = narrow_fcn("fcn8s", **TINY)
-    layers = [device_graph(model, None, by_row=on).get_layer("less_mean") for on in (True, False)]
-    assert type(layers[0]) is type(layers[1])
+def test_hard_swish_of_8_bits():
+    maps = tf.constant([-9, -3, -1.5, 0, 1.5, 3, 9])
+    np.testing.assert_allclose(HardSwish()(maps), [0, 0, -0.375, 0, 1.125, 3, 9], atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["int8", "integer"])
+def test_only_processors_compute_hard_swish_in_parts(kind):
+    """With the same logits. NPUs, which take `integer`, have an operator for it."""
+    model = narrow_fcn("lraspp_mobilenetv3", **TINY)
+    network = device_graph(model, (64, 96), kind)
+    assert any(isinstance(layer, HardSwish) for layer in network.layers) == (kind == "int8")
+    image = random_images(1, 64, 96, 3)
+    found = answers(network, image, (64, 96))
+    assert relative_difference(found, model(image, training=False).numpy()) < 5e-6
 
 
 def test_what_cannot_be_folded_is_a_convolution_of_its_own(monkeypatch):

@@ -35,8 +35,6 @@ FOR_GPUS = {
 }
 # Beside them, to bring numbers to 8 bits and back, or to 16 bits.
 CHANGES = {"QUANTIZE", "DEQUANTIZE"}
-# Beside these, of `int8`, to subtract the mean from whole rows.
-ROWS = {"RESHAPE"}
 NETWORKS = {
     "vgg16": {"variant": "fcn8s"},
     "resnet50": {"variant": "fcn8s", "trunk": "resnet50", "width": 1},
@@ -70,20 +68,19 @@ def test_gpus_take_every_operator(name, kind):
     images = random_images(2, 64, 96, 3)
     content = convert(model, kind, (64, 96), takes, calibration=images)
     assert is_for_gpus(content)
-    assert operators(content) <= FOR_GPUS | CHANGES | (ROWS if kind == "int8" else set())
+    assert operators(content) <= FOR_GPUS | CHANGES
     assert bool(float_tensors(content)) == (kind != "integer")
 
 
-@pytest.mark.parametrize(
-    ("kind", "size_px", "has_rows"),
-    [("int8", (32, 64), True), ("int8", None, False), ("integer", (32, 64), False)],
-    ids=("int8", "int8 of any size", "integer"),
-)
-def test_int8_files_of_fixed_size_subtract_the_mean_from_rows(kind, size_px, has_rows):
-    """NPUs, which take `integer`, may not take rows."""
-    model = narrow_fcn("fcn32s", 3, width=1 / 64, head_units=4)
-    content = convert(model, kind, size_px, calibration=random_images(2, 32, 64, 3))
-    assert ("RESHAPE" in operators(content)) == has_rows
+def test_the_kind_of_a_file_reaches_its_graph():
+    """XNNPACK has no HARD_SWISH of 8 bits. A file of floats has it."""
+    model = narrow_fcn("lraspp_mobilenetv3", 3, width=1 / 64)
+    images = random_images(1, 32, 32, 3)
+    found = [
+        operators(convert(model, kind, (32, 32), calibration=images))
+        for kind in ("float32", "int8")
+    ]
+    assert ["HARD_SWISH" in of_file for of_file in found] == [True, False]
 
 
 def test_the_options_are_those_of_the_file(tmp_path):
