@@ -50,18 +50,9 @@ class CaffePreprocessing(keras.layers.Layer):
         self.mean_bgr = tuple(mean_bgr)
 
     def call(self, images: Tensor) -> Tensor:
-        mean = np.array(self.mean_bgr)
-        if not self.flips:
-            return ops.cast(images, "float32") - ops.array(mean[::-1], "float32")
-        # The mean is subtracted in two parts, and float16 can represent each: a TFLite file
-        # may store constants in float16, where 116.779 would become 116.75. The operation
-        # between the two subtractions keeps the converter from folding them into one.
-        whole = np.round(mean)
-        rgb = ops.cast(images, "float32") - ops.array((mean - whole)[::-1], "float32")
-        # Not flip: in int8, TFLite's converter gives its input and its output different
-        # scales but copies the values. Not a slice with a negative step: the torch backend
-        # has none.
-        return ops.take(rgb, [2, 1, 0], axis=-1) - ops.array(whole, "float32")
+        rgb = ops.cast(images, "float32") - ops.array(self.mean_bgr[::-1], "float32")
+        # Not a slice with a negative step: the torch backend has none.
+        return ops.take(rgb, [2, 1, 0], axis=-1) if self.flips else rgb
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
