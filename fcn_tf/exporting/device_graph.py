@@ -142,12 +142,12 @@ class OneConvolution(keras.layers.Layer):
 class HardSwish(keras.layers.Layer):
     """x * clip(x / 6 + 1/2, 0, 1), of operators that XNNPACK computes in 8 bits.
 
-    XNNPACK, which computes TFLite files on processors, has no HARD_SWISH of 8 bits, and no upper
-    limit but that of a ReLU6. So the graph went to LiteRT's own code and back at each.
+    XNNPACK, which computes TFLite files on processors, has no HARD_SWISH of 8 bits: at each the
+    graph went to LiteRT's own code and back. A ReLU6 of x + 3 would become HARD_SWISH again.
     """
 
     def call(self, maps: Tensor) -> Tensor:
-        return maps * ops.relu(1 - ops.relu(0.5 - maps / 6))
+        return maps * (1 - ops.relu6(3 - maps) / 6)
 
 
 def _as_mean_and_matrix(
