@@ -18,9 +18,9 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from random_weights import random_network
 from toy import exit_code, parse
 
-CLASSES = 21
 KINDS = ("float32", "float16", "dynamic", "int8")
 ALLOWED = 1.1
 
@@ -39,12 +39,11 @@ def main():
     image = np.random.default_rng(0).integers(0, 256, (*size_px, 3), dtype=np.uint8)
     print("| kind | fixed, ms | any size, ms | any / fixed |")
     print("|---|---|---|---|")
-    worst = 0.0
+    model, worst = network(arguments), 0.0
     with tempfile.TemporaryDirectory() as folder:
         for kind in KINDS:
-            fixed_ms, any_ms = milliseconds(
-                written(Path(folder), kind, image, arguments), image, arguments
-            )
+            paths = written(Path(folder), kind, image, model)
+            fixed_ms, any_ms = milliseconds(paths, image, arguments)
             worst = max(worst, any_ms / fixed_ms)
             print(
                 f"| {kind} | {fixed_ms:.1f} | {any_ms:.1f} | {any_ms / fixed_ms:.2f} |", flush=True
@@ -52,38 +51,22 @@ def main():
     return exit_code(worst > ALLOWED, arguments)
 
 
-def written(folder, kind, image, arguments):
+def written(folder, kind, image, model):
     """The paths of a file that is fixed to the image's size, and of one of any size."""
     from fcn_tf.exporting.tflite import convert
 
     paths = []
     for size_px in (image.shape[:2], None):
-        content = convert(network(arguments), kind, size_px, calibration=[image] * 2)
+        content = convert(model, kind, size_px, calibration=[image] * 2)
         paths.append(folder / f"{kind}-{size_px is None}.tflite")
         paths[-1].write_bytes(content)
     return paths
 
 
 def network(arguments):
-    """A network of random weights in every layer, whose normalized maps have a deviation of 1."""
-    import keras
-
-    import fcn_tf
-
-    # XNNPACK refuses int8 files of some random networks that are a channel or two wide.
-    keras.utils.set_random_seed(0)
-    sizes = {"width": arguments.width, "head_units": arguments.head_units}
-    model = fcn_tf.build_fcn(arguments.variant, CLASSES, trunk=arguments.trunk, **sizes)
-    random = np.random.default_rng(0)
-    for layer in model.layers:  # scores start at 0
-        if layer.name.startswith("score") and hasattr(layer, "kernel"):
-            layer.kernel.assign(random.standard_normal(layer.kernel.shape))
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = 0.0
-    # Batch normalization takes the statistics of these images. Without, deep maps vanish, and
-    # XNNPACK leaves out 8-bit operators whose numbers are that small.
-    model(random.integers(0, 256, (2, *arguments.size_px, 3), np.uint8), training=True)
-    return model
+    noise = np.random.default_rng(0).integers(0, 256, (2, *arguments.size_px, 3), np.uint8)
+    sizes = {key: getattr(arguments, key) for key in ("trunk", "width", "head_units")}
+    return random_network(arguments.variant, noise, **sizes)
 
 
 def milliseconds(paths, image, arguments):

@@ -32,6 +32,7 @@ from typing import NamedTuple
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from random_weights import random_network
 from rows import course, report, train_run
 from toy import exit_code, parse
 
@@ -65,9 +66,8 @@ NETWORKS = {
     ),
     "fcn_resnet50": Network({"variant": "fcn_resnet50", "model.width": 0.125}, 1000),
 }
-# With random weights: what NETWORKS leaves to the recipe, of the head, and in how many steps batch
-# normalisation takes the statistics of the images.
-RANDOM_WIDTH, HEAD_UNITS, STEPS = {"vgg16": {"model.width": 0.125}}, 64, 30
+# With random weights: what NETWORKS leaves to the recipe, and of the head.
+RANDOM_WIDTH, HEAD_UNITS = {"vgg16": {"model.width": 0.125}}, 64
 # A software adapter; on Linux it needs Vulkan.
 FLAGS = (
     *("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"),
@@ -187,21 +187,10 @@ def of_random_weights(name, images):
     """A network of random weights, whose labels differ from place to place."""
     import keras
 
-    import fcn_tf
-
-    keras.utils.set_random_seed(0)
     values = RANDOM_WIDTH.get(name, {}) | NETWORKS[name].values
     sizes = {key: values[f"model.{key}"] for key in ("trunk", "width") if f"model.{key}" in values}
-    model = fcn_tf.build_fcn(values["variant"], 21, head_units=HEAD_UNITS, **sizes)
-    random = np.random.default_rng(0)
-    scored = []
-    for layer in model.layers:
-        if layer.name.startswith("score"):  # they begin at zero, and would answer nothing
-            layer.kernel.assign(random.normal(0, 1, layer.kernel.shape))
-            scored.append(layer)
-    if any(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers):
-        for _ in range(STEPS):
-            model(images, training=True)
+    model = random_network(values["variant"], images, head_units=HEAD_UNITS, **sizes)
+    scored = [layer for layer in model.layers if layer.name.startswith("score")]
     for layer in scored:  # their maps get the mean 0 and the deviation 2 in each class
         maps = keras.Model(model.inputs[0], layer.output)(images, training=False).numpy()
         deviation = maps.std((0, 1, 2)) + 1e-3

@@ -183,6 +183,7 @@ MODULES = {
     "peers.py": "training.py",
     "photographs.py": "records.py",
     "quantized.py": "inference.py",
+    "random_weights.py": "any_size.py",
     "recorded.py": "streets.py",
     "rows.py": "variants.py",
     "sides.py": "training.py",
